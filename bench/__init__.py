@@ -1,0 +1,1 @@
+"""Measurements that are ratios within one run; `make bench` prints them, tests never time anything."""

@@ -1,0 +1,121 @@
+"""The command line: `python -m chaos`. Exit code 0 only if everything held that is expected."""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from chaos.matrix import MATRIX, Fault
+from chaos.rehearsal import REPO, ChaosError
+from chaos.report import Circumstances, to_markdown
+from chaos.run import Campaign, Wish, campaign
+
+# A batch helps little, so that a few dozen cameras fill it.
+SIMULATED = "simulated:a_ms=10,b_ms=10"
+FRAMES = 60
+POISON_SIDE = 640
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the matrix on each model; returns the process's exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        campaigns = [_campaign(model, options) for model in options.model or [str(options.default_model), SIMULATED]]
+    except ChaosError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    machine = f"{len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.release()}"
+    circumstances = Circumstances(machine, time.strftime("%Y-%m-%d"), options.seed)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(to_markdown(campaigns, circumstances))
+    print(f"written: {options.out}")
+    return 0 if all(done.met for done in campaigns) else 1
+
+
+def _campaign(model: str, options: argparse.Namespace) -> Campaign:
+    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
+        served = model if model.startswith("simulated:") else copied(Path(model), Path(folder).resolve())
+        wish = Wish(
+            folder=Path(folder),
+            model=served,
+            instances=options.instances,
+            faults=_faults(options.only, file_model=served != model),
+            share=options.share,
+            minutes=options.minutes,
+            seed=options.seed,
+            frames=_frames(options.video),
+            poison=_png((255, 0, 255)),
+        )
+        return campaign(wish, lambda line: print(line, flush=True))
+
+
+def copied(model: Path, folder: Path) -> str:
+    """Copies a model with its manifest, since one of the faults spoils it; returns the copy's path.
+
+    Raises:
+        ChaosError: one of the two is not there.
+    """
+    try:
+        for file in (model, model.with_suffix(".json")):
+            shutil.copyfile(file, folder / file.name)
+    except OSError as error:
+        raise ChaosError(f"--model: {error.filename}: {error.strerror}; run `make setup` or `make model`") from None
+    return str(folder / model.name)
+
+
+def _faults(only: Sequence[str], *, file_model: bool) -> tuple[Fault, ...]:
+    wanted = [fault for fault in MATRIX if file_model or not fault.file_model]
+    return tuple(fault for fault in wanted if not only or any(word in fault.name for word in only))
+
+
+def _frames(video: Path) -> tuple[bytes, ...]:
+    capture = cv2.VideoCapture(str(video))
+    frames: list[bytes] = []
+    while len(frames) < FRAMES:
+        read, frame = capture.read()
+        if not read:
+            break
+        frames.append(cv2.imencode(".jpg", frame)[1].tobytes())
+    capture.release()
+    if not frames:
+        raise ChaosError(f"--video: {video} shows nothing; run `make setup` or name another one")
+    return tuple(frames)
+
+
+def _png(colour: tuple[int, int, int]) -> bytes:
+    return cv2.imencode(".png", np.full((POISON_SIDE, POISON_SIDE, 3), colour, np.uint8))[1].tobytes()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m chaos", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--model", action="append", help="path or simulated:... (default: the default model, then both)"
+    )
+    parser.add_argument("--default-model", type=Path, default=REPO / "var" / "models" / "centerface-320.onnx")
+    parser.add_argument("--video", type=Path, default=REPO / "var" / "video" / "carphone_pristine.mp4")
+    parser.add_argument("--instances", type=int, default=2, help="at least 2 (default %(default)s)")
+    parser.add_argument(
+        "--share", type=float, default=0.7, help="of what one instance fewer holds (default %(default)s)"
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="of random faults (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of everything random (default %(default)s)")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="WORDS", help="faults whose name has these words"
+    )
+    parser.add_argument("--out", type=Path, default=REPO / "docs" / "reliability.md", help="default %(default)s")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

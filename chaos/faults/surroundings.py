@@ -1,0 +1,94 @@
+"""What an instance needs of its machine: its port, its model file, disk and file descriptors."""
+
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from chaos.faults.stage import LIMIT_S, Stage, kill, kill_master_of, wait, wait_gone
+from chaos.machine import starve_of_descriptors
+from chaos.rehearsal import ChaosError
+
+MODEL_GARBAGE = b"garbage"
+
+
+def garbage_model(stage: Stage) -> Iterator[None]:
+    """The model file is replaced by garbage, and an instance is killed."""
+    model = Path(stage.fleet.model)
+    good, bad = model.with_suffix(".good"), model.with_suffix(".bad")
+    shutil.copy(model, good)
+    bad.write_bytes(MODEL_GARBAGE * 1000)
+    bad.replace(model)
+    try:
+        kill(stage.fleet.worker(stage.chosen))
+        log = stage.fleet.log / f"{stage.chosen.name}.log"
+        before = log.stat().st_size
+        wait("a refused start", lambda: b"cannot start:" in log.read_bytes()[before:])
+        yield
+    finally:
+        good.replace(model)
+
+
+def taken_port(stage: Stage) -> Iterator[None]:
+    """An instance is killed, and a stranger listens on its port, who closes every connection."""
+    port = int(stage.chosen.url.rpartition(":")[2])
+    kill_master_of(stage)
+    with _stranger(port) as stranger:
+        end = time.monotonic() + 8
+        while time.monotonic() < end:
+            stranger.settimeout(0.2)
+            try:
+                stranger.accept()[0].close()
+            except TimeoutError:
+                continue
+    yield
+
+
+def full_disk(stage: Stage) -> Iterator[None]:
+    """The disk of logs and temporary files is full."""
+    if not stage.small_disk:
+        raise ChaosError("not tried: only root can give logs a disk of their own")
+    with ExitStack() as stack:
+        for folder in (stage.fleet.log, stage.fleet.var / "tmp"):
+            stack.callback((folder / "filler").unlink)
+            _fill(folder / "filler")
+        kill(stage.fleet.worker(stage.chosen))
+        time.sleep(10)
+        yield
+
+
+def no_descriptors(stage: Stage) -> Iterator[None]:
+    """An instance may open no file more than it has."""
+    worker = stage.fleet.worker(stage.chosen)
+    starve_of_descriptors(worker, spare=0)
+    yield
+    # The next connection it cannot accept ends it, and its successor has the old limit.
+    wait_gone(worker)
+
+
+@contextmanager
+def _stranger(port: int) -> Iterator[socket.socket]:
+    deadline = time.monotonic() + LIMIT_S
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        while True:
+            try:
+                stranger.bind(("127.0.0.1", port))
+                stranger.listen()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise ChaosError(f"port {port} was never free for a stranger") from None
+            else:
+                yield stranger
+                return
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(2**16))
+        except OSError:
+            return

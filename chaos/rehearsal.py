@@ -1,0 +1,196 @@
+"""A fleet of its own for a rehearsal: a copy of the code whose engines take cues, run by `python -m deploy`.
+
+The copy differs from the code it is made of in three places, so that production has no switch for faults:
+gunicorn's settings are `faulty.conf.py`, a program is FATAL after 3 retries instead of 20, and the reviver starts it
+again after 5 s instead of 60.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaos.machine import belongs, listening, processes, small_disk
+from chaos.web import get_json
+
+REPO = Path(__file__).resolve().parent.parent
+COMMAND_LIMIT_S = 300.0
+DISK_BYTES = 64 * 2**20
+LOWEST_PORT = 21000
+EDITS = {
+    "deploy/supervisor/instance.conf.j2": ("startretries=20", "startretries=3"),
+    "deploy/supervisor/reviver.conf.j2": (
+        "{{ paths.log | argument }}\ndirectory",
+        "{{ paths.log | argument }} --limits '{\"first_delay_s\":5}'\ndirectory",
+    ),
+}
+
+
+class ChaosError(Exception):
+    """The rehearsal itself could not go on, or something it promises did not hold; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance: its `name` and where it answers."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Where a rehearsal's fleet lives.
+
+    Attributes:
+        folder: holds the copy of the code and the fleet's files.
+        port: of the balancer; the instances' follow.
+        model: path or `simulated:...`.
+        count: instances.
+    """
+
+    folder: Path
+    port: int
+    model: str
+    count: int
+
+    @property
+    def code(self) -> Path:
+        """The copy of the code."""
+        return self.folder / "code"
+
+    @property
+    def var(self) -> Path:
+        """Everything the fleet writes."""
+        return self.folder / "var"
+
+    @property
+    def log(self) -> Path:
+        """One log file per program."""
+        return self.var / "log"
+
+    @property
+    def url(self) -> str:
+        """The balancer."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """As the fleet's record has them."""
+        record = json.loads((self.var / "etc" / "fleet.json").read_text())
+        return tuple(Instance(i["name"], f"http://{i['host']}:{i['port']}") for i in record["instances"])
+
+    def deploy(self, *arguments: str, ok: bool = True) -> str:
+        """Runs a verb of `python -m deploy`; returns what it printed.
+
+        Raises:
+            ChaosError: it failed, or with `ok=False` it did not.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy", *arguments],
+            cwd=self.code,
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_LIMIT_S,
+            check=False,
+        )
+        if (done.returncode == 0) != ok:
+            raise ChaosError(f"deploy {' '.join(arguments)}: exit code {done.returncode}: {done.stdout.strip()[-500:]}")
+        return done.stdout
+
+    def up(self, count: int | None = None, *, ok: bool = True) -> str:
+        """Starts or changes the fleet."""
+        ports = ("--port", str(self.port), "--instance-port", str(self.port + 1))
+        size = ("--instances", str(count or self.count))
+        return self.deploy("up", "--var", str(self.var), *size, "--model", self.model, *ports, ok=ok)
+
+    def down(self) -> tuple[str, ...]:
+        """Stops the fleet; returns what it left behind, which should be nothing."""
+        self.deploy("down", "--var", str(self.var))
+        left = [f"process {process.pid} ({process.name})" for process in processes() if belongs(process, self.var)]
+        ports = listening()
+        left += [f"port {port}" for port in range(self.port, self.port + 1 + self.count) if port in ports]
+        left += [f"socket {path.name}" for path in (self.var / "run").iterdir() if path.is_socket()]
+        return tuple(left)
+
+    def cue(self, instance: Instance, words: str) -> None:
+        """Tells an instance's engine to fail in some way."""
+        (self.code / "cues" / instance.name).write_text(words)
+
+    def uncue(self, instance: Instance) -> None:
+        """Takes a cue back."""
+        (self.code / "cues" / instance.name).unlink(missing_ok=True)
+
+    def worker(self, instance: Instance) -> int:
+        """Process id of an instance's gunicorn worker; 0 if it does not answer."""
+        return int(get_json(f"{instance.url}/status").get("pid", 0))
+
+    def ready(self) -> bool:
+        """Whether the balancer and every instance answer, each for itself."""
+        answers = [get_json(f"{instance.url}/readyz").get("instance") == instance.name for instance in self.instances]
+        return all(answers) and get_json(f"{self.url}/readyz").get("status") == "ready"
+
+    def pid_of(self, program: str) -> int:
+        """Process id that supervisord or nginx wrote down; 0 if there is none."""
+        try:
+            return int((self.var / "run" / f"{program}.pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+
+@contextmanager
+def rehearsal(folder: Path, model: str, count: int) -> Iterator[Rehearsal]:
+    """Makes the copy and starts the fleet; nothing of it runs afterwards."""
+    place = Rehearsal(folder.resolve(), _free_ports(count + 2), model, count)
+    _copy_code(place.code)
+    with small_disk(place.log, DISK_BYTES), small_disk(place.var / "tmp", DISK_BYTES):
+        try:
+            place.up()
+            yield place
+        finally:
+            with suppress(ChaosError, subprocess.TimeoutExpired):
+                place.deploy("down", "--var", str(place.var))
+            for process in processes():
+                if belongs(process, place.var):
+                    with suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGKILL)
+
+
+def _copy_code(code: Path) -> None:
+    for package in ("service", "deploy"):
+        shutil.copytree(REPO / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (code / "cues").mkdir()
+    settings = code / "service" / "gunicorn.conf.py"
+    settings.rename(settings.with_name("gunicorn.original.conf.py"))
+    shutil.copy(REPO / "chaos" / "faulty.conf.py", settings)
+    for name, (old, new) in EDITS.items():
+        file = code / name
+        text = file.read_text()
+        if old not in text:
+            raise ChaosError(f"{name}: {old!r} is not in it any more; correct chaos/rehearsal.py")
+        file.write_text(text.replace(old, new))
+
+
+def _environment() -> Mapping[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FRAMEFLEET_")}
+    return {**kept, "FRAMEFLEET_THREADS": "1"}
+
+
+def _free_ports(count: int) -> int:
+    """The first of so many free ports in a row, below those that the kernel gives to outgoing connections."""
+    for first in range(LOWEST_PORT, LOWEST_PORT + 8000, count):
+        with suppress(OSError):
+            for port in range(first, first + count):
+                with socket.socket() as trial:
+                    trial.bind(("127.0.0.1", port))
+            return first
+    raise ChaosError(f"no {count} free ports in a row above {LOWEST_PORT}; free some")

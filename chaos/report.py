@@ -1,0 +1,105 @@
+"""Writes docs/reliability.md: what each fault did to the fleet, as the run saw it; nothing runs here."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from chaos.matrix import MATRIX, Fault
+from chaos.observation import Observation
+from chaos.run import GROWTH, Campaign
+
+MIB = 2**20
+INTRODUCTION = """# Reliability: what each fault does to a fleet
+
+Written by `make chaos`; run it again instead of editing this. A fleet on one machine gets a camera load
+of a share of what it holds with one instance fewer, on connections that are kept alive and on new ones, each answer
+compared with the idle fleet's answer to the same frame. Every fault is provoked once, then those that should cost
+nothing are drawn at random. **Lost** are good requests that failed, were refused or were answered wrongly; **slow**
+ones were right but took over a second; **p99** is that of the calm before, and that from the fault on.
+**Strong again** counts from the fault's end (for one that lasts, such as a
+cue to the engine or a full disk) until every instance and the balancer answer. Memory and file descriptors are those
+of all processes of the fleet, before and after.
+
+The fleet that is rehearsed is a copy of this code that differs in three places: its engines fail on cue, a program is
+FATAL to supervisor after 3 retries instead of 20, and the reviver starts it again after 5 s instead of 60.
+
+What is not shown here: a jump of the machine's clock. Deadlines, the watchdog, the reviver and the prober count on the
+monotonic clock, which does not jump; the age of a quarantined picture alone is wall time, so a jump forgets it early
+or late. A stranger who takes an instance's port and speaks HTTP there would be believed; one who does not costs
+nothing. A picture that kills instances is known by its bytes: encoded anew it is another picture.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Where and when: `machine` in words, `date`, `seed`."""
+
+    machine: str
+    date: str
+    seed: int
+
+
+def to_markdown(campaigns: Sequence[Campaign], circumstances: Circumstances) -> str:
+    """Writes the whole document."""
+    when = f"{circumstances.machine}, {circumstances.date}, seed {circumstances.seed}."
+    verdict = "Everything held that is expected." if all(c.met for c in campaigns) else "**Not everything held.**"
+    parts = [INTRODUCTION, f"{when} {verdict}\n", *map(_campaign, campaigns), _bounds(campaigns)]
+    return "\n".join(parts)
+
+
+def _campaign(campaign: Campaign) -> str:
+    name = campaign.model.rpartition("/")[2]
+    simulated = " (a stand-in accelerator, not a real model)" if name.startswith("simulated:") else ""
+    head = (
+        f"## `{name}`{simulated}\n\n{campaign.instances} instances; one answers {campaign.capacity:.0f} frames/s, the "
+        f"cameras send {campaign.rate:.0f}, {campaign.share:.0%} of what one instance fewer holds.\n\n"
+    )
+    tail = f"\nAfter `down` there was {'nothing left' if not campaign.left else ', '.join(campaign.left)}.\n"
+    return head + _table(campaign.rows) + _at_random(campaign) + tail
+
+
+def _table(rows: Iterable[Observation]) -> str:
+    lines = [
+        "| fault | sent | lost | expected | slow | p99 ms | worst ms | strong again s | noticed by | MiB | descriptors "
+        "| met |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *map(_row, rows)]) + "\n"
+
+
+def _row(row: Observation) -> str:
+    details = ", ".join(f"{count} x {what}" for what, count in sorted(row.details.items()))
+    cells = (
+        row.fault,
+        row.sent,
+        f"{row.lost} ({details})" if row.lost else 0,
+        f"at most {row.allowed}" if row.allowed else "none",
+        row.slow,
+        f"{row.calm_p99_ms:.0f} to {row.p99_ms:.0f}",
+        f"{row.worst_ms:.0f}",
+        f"{row.strong_s:.1f}",
+        ", ".join(row.noticed) or "-",
+        f"{row.before.memory_bytes / MIB:.0f} to {row.after.memory_bytes / MIB:.0f}",
+        f"{row.before.descriptors} to {row.after.descriptors}",
+        "yes" if row.met else f"**no** {row.broken}".strip(),
+    )
+    return f"| {' | '.join(str(cell) for cell in cells)} |"
+
+
+def _at_random(campaign: Campaign) -> str:
+    rows = campaign.random_rows
+    if not rows:
+        return ""
+    sent, lost = sum(row.sent for row in rows), sum(row.lost for row in rows)
+    longest = max(row.strong_s for row in rows)
+    text = (
+        f"\nAt random: {len(rows)} faults, {sent} good requests, {lost} lost; strong again after {longest:.1f} s at "
+        f"the longest; memory {campaign.grew:.2f} times what it was before (at most {GROWTH}).\n"
+    )
+    return text + "".join(f"\n- {row.fault}: {row.lost} lost {dict(row.details)}" for row in rows if not row.met)
+
+
+def _bounds(campaigns: Sequence[Campaign]) -> str:
+    ran = {row.fault for campaign in campaigns for row in campaign.rows}
+    bounded: list[Fault] = [fault for fault in MATRIX if fault.bound and fault.name in ran]
+    lines = [f"- {fault.name}: at most {fault.lost_s:g} s of load; {fault.bound}." for fault in bounded]
+    return "## Where something may be lost, and why\n\n" + "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Turns one description of a fleet into running, self-healing, balanced instances."""

@@ -1,0 +1,239 @@
+"""The command line: `python -m deploy VERB`. Exit codes: 0 done, 1 failed, 2 options or settings make no sense."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy import run
+from deploy.allowance import MAX_AT_ONCE, Allowance
+from deploy.checking import check_config
+from deploy.errors import CheckError, DeployError, PreflightError
+from deploy.fleet import OWNED, Fleet
+from deploy.fleet_file import read_inventory
+from deploy.fleet_verbs import add_fleet_verbs
+from deploy.host_verbs import add_host_verbs, golden_picture, show_host, site_paths, this_site
+from deploy.hosts import NO_RELEASE, HostOptions, find_fleets
+from deploy.inventory_verbs import (
+    check_hosts,
+    render_figures,
+    render_hosts,
+    show_devices,
+    show_difference,
+    write_and_list,
+)
+from deploy.local import FleetOptions, local_fleet
+from deploy.paths import Folders, Paths, local_paths
+from deploy.preflight import nginx_problems
+from deploy.recipes import down, run_while_up, up
+from deploy.render import render
+from deploy.show import follow_logs, run_smoke, show_status
+from deploy.site import Site
+from deploy.world import World
+
+INTERRUPTED = 130
+LIMIT_OPTIONS = {
+    "rate": "requests of one client per second; 0 is any number",
+    "burst": "requests above that rate that may come at once",
+    "concurrency": "requests of one client at once; 0 is any number",
+    "connections": "requests of one address at once, whatever keys it brings; 0 is any number",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one verb; returns the process's exit code."""
+    own, command = _split(arguments)
+    parser = _parser()
+    options = parser.parse_args(own)
+    if (options.verb == "exec") != bool(command):
+        parser.error("exec takes a command after --, and only exec does: exec [OPTIONS] -- COMMAND...")
+    options.command = command
+    with run.handling({signal.SIGTERM: lambda number, frame: sys.exit(run.SIGNALLED + number)}):
+        try:
+            return int(options.carry_out(options, World(say=_say)))
+        except DeployError as error:
+            print(error, file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:  # `logs | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
+
+def _up(options: argparse.Namespace, world: World) -> int:
+    up(_fleet(options, world), world)
+    return 0
+
+
+def _exec(options: argparse.Namespace, world: World) -> int:
+    return run_while_up(_fleet(options, world), options.command, world)
+
+
+def _down(options: argparse.Namespace, world: World) -> int:
+    down(_paths(options), world)
+    return 0
+
+
+def _status(options: argparse.Namespace, world: World) -> int:
+    site = _site(options, world)
+    return show_host(site) if site else show_status(_paths(options), world)
+
+
+def _logs(options: argparse.Namespace, world: World) -> int:
+    site = _site(options, world)
+    paths = site_paths(site) if site else _paths(options)
+    return follow_logs(paths, options.names, options.lines, options.follow, world)
+
+
+def _smoke(options: argparse.Namespace, world: World) -> int:
+    if site := _site(options, world):
+        return run_smoke(site_paths(site), options.image or golden_picture(site), world)
+    return run_smoke(_paths(options), options.image, world)
+
+
+def _render(options: argparse.Namespace, world: World) -> int:
+    if options.fleet:
+        render_figures(read_inventory(options.fleet), options.out, world)
+        return render_hosts(find_fleets(_host_options(options), world), options.out, world)
+    write_and_list(render(_fleet(options, world)), options.out / "etc", world)
+    return 0
+
+
+def _config_check(options: argparse.Namespace, world: World) -> int:
+    if options.fleet:
+        return check_hosts(find_fleets(_host_options(options), world), options.out, world)
+    fleet = _fleet(options, world)
+    if missing := tuple(nginx_problems(fleet.machine)):
+        raise PreflightError(missing)
+    if problems := check_config(fleet, options.out.absolute() / "stage"):
+        raise CheckError(problems)
+    world.say(f"nginx and supervisor accept the configuration of {len(fleet.instances)} instance(s)")
+    return 0
+
+
+def _diff(options: argparse.Namespace, world: World) -> int:
+    options.fleet = options.fleet or Folders().inventory
+    (host,) = find_fleets(_host_options(options, here=True), world)
+    return show_difference(host, world)
+
+
+def _devices(options: argparse.Namespace, world: World) -> int:
+    return show_devices(world)
+
+
+def _host_options(options: argparse.Namespace, here: bool = False) -> HostOptions:
+    return HostOptions(options.fleet, options.host, options.devices, options.release, here)
+
+
+def _fleet(options: argparse.Namespace, world: World) -> Fleet:
+    for variable in sorted(OWNED & world.environ.keys()):
+        world.say(f"note: {variable} is set, but a fleet gives every instance its own; ignored")
+    wanted = FleetOptions(
+        var=_paths(options).state,
+        instances=options.instances,
+        port=options.port,
+        instance_port=options.instance_port,
+        model=options.model,
+        release=options.release or NO_RELEASE,
+        allowance=Allowance(options.rate, options.burst, options.concurrency, options.connections),
+    )
+    machine = run.this_machine(options.nginx, world.environ)
+    return local_fleet(wanted, machine, run.this_code(), world.environ)
+
+
+def _paths(options: argparse.Namespace) -> Paths:
+    return local_paths((options.var or Path("var")).resolve())
+
+
+def _site(options: argparse.Namespace, world: World) -> Site | None:
+    """The host this is a release of, unless a fleet in some folder is meant."""
+    return None if options.var else this_site(world)
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Everything after the first -- is the command of `exec`, whatever it looks like."""
+    own = list(arguments)
+    at = own.index("--") if "--" in own else len(own)
+    return own[:at], own[at + 1 :]
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy", description="Runs a fleet of detector instances.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument("--var", type=Path, help="the fleet's folder (default ./var; on a host, what is deployed)")
+    wish = _fleet_options(place)
+    inventory = _inventory_options()
+    build = argparse.ArgumentParser(add_help=False)
+    build.add_argument("--out", type=Path, default=Path("build"), help="folder to write to (default ./build)")
+
+    def verb(name: str, carry_out: object, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text, parents=parents)
+        added.set_defaults(carry_out=carry_out)
+        return added
+
+    verb("up", _up, "Start the fleet, or change a running one to what is asked for.", wish)
+    verb("exec", _exec, "Run a COMMAND (after --) while the fleet is up; stop the fleet only if this started it.", wish)
+    verb("status", _status, "Show every program; exit code 0 only if all are well.", place)
+    logs = verb("logs", _logs, "Show the end of the logs, and follow them.", place)
+    logs.add_argument("names", nargs="*", metavar="NAME", help="programs (default: all)")
+    logs.add_argument("--lines", type=int, default=10, help="lines of each log to begin with (default 10)")
+    logs.add_argument("--no-follow", dest="follow", action="store_false", help="stop at the end")
+    smoke = verb("smoke", _smoke, "Send one picture to every instance and the balancer, and check the answers.", place)
+    smoke.add_argument("--image", type=Path, help="picture to send (default: first frame of the sample video)")
+    verb("down", _down, "Stop everything; requests in flight are answered first.", place)
+    verb("render", _render, "Write the configuration files without using them.", wish, inventory, build)
+    text = "Let nginx, supervisor and systemd read the configuration."
+    verb("config-check", _config_check, text, wish, inventory, build)
+    diff = verb("diff", _diff, "Show what would change in the files this host runs with.", inventory)
+    diff.add_argument("--release", help="id to render for (default: the one that runs here)")
+    verb("devices", _devices, "Show this machine's GPUs and CPUs, for --devices elsewhere.")
+    add_fleet_verbs(verb)
+    add_host_verbs(verb)
+    return parser
+
+
+def _fleet_options(place: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    default = FleetOptions(var=Path())
+    wish = argparse.ArgumentParser(add_help=False, parents=[place])
+    wish.add_argument("--instances", type=int, default=default.instances, help="how many (default %(default)s)")
+    wish.add_argument("--port", type=int, default=default.port, help="nginx's port (default %(default)s)")
+    wish.add_argument(
+        "--instance-port",
+        type=int,
+        default=default.instance_port,
+        help="the first instance's port (default %(default)s)",
+    )
+    wish.add_argument("--model", help="path or simulated:... (default: FRAMEFLEET_MODEL, then the default model)")
+    wish.add_argument("--release", help=f"id shown by /readyz (default {NO_RELEASE}; of a host, the one that runs)")
+    for name, why in LIMIT_OPTIONS.items():
+        value = getattr(default.allowance, name)
+        wish.add_argument(f"--{name}", type=_limit, default=value, help=f"{why} (default %(default)s)")
+    wish.add_argument("--nginx", type=Path, help="the nginx binary (default: looked for)")
+    return wish
+
+
+def _limit(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= MAX_AT_ONCE:
+        raise argparse.ArgumentTypeError(f"{text} is outside 0-{MAX_AT_ONCE}")
+    return number
+
+
+def _inventory_options() -> argparse.ArgumentParser:
+    inventory = argparse.ArgumentParser(add_help=False)
+    inventory.add_argument("--fleet", type=Path, help="the fleet.toml of hosts (default: a fleet on this machine)")
+    inventory.add_argument("--host", help="one of its hosts (default: all; for diff the one that is here)")
+    inventory.add_argument("--devices", type=Path, help="what `devices` wrote on that host (default: look, or assume)")
+    return inventory
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

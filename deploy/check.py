@@ -1,0 +1,102 @@
+"""Lets nginx, supervisor and systemd themselves say whether they accept rendered files, before anything uses those.
+
+The files are rendered for a staging folder and written there by the caller, so that nothing live is touched.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.errors import Problem
+from deploy.fleet import PREFIX, Code, Fleet, Instance
+
+NGINX_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/nginx/sbin", "/opt/nginx/sbin")
+# supervisor has no option to test a file: its own parser, in a process of its own because it exits on errors.
+PARSE = "import sys; from supervisor.options import ServerOptions; ServerOptions().realize(sys.argv[1:])"
+# With or without a time stamp: that depends on the version and on whether error_log has been read yet.
+NGINX_COMPLAINT = re.compile(
+    r"(?:nginx:|\S+ \S+) \[(?:emerg|crit|error)\] (?:\d+#\d+: )?(?P<what>.+?)(?: in (?P<where>/.+:\d+))?$"
+)
+SUPERVISOR_COMPLAINT = re.compile(r"Error: (?P<what>.+?)(?: in section '.+' \(file: '(?P<where>.+)'\))?$")
+FIX = "correct its template in deploy/"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended: its exit `code` and its `output`, both streams together."""
+
+    code: int
+    output: str
+
+
+Runner = Callable[[Sequence[str]], Outcome]
+
+
+def find_nginx(search_path: str) -> Path | None:
+    """Looks for the nginx binary on a PATH and, as sbin is often missing from that, in the usual places."""
+    for folder in (*search_path.split(":"), *NGINX_FOLDERS):
+        candidate = Path(folder) / "nginx"
+        if folder and candidate.is_file():
+            return candidate
+    return None
+
+
+def check(staged: Fleet, code: Code, run: Runner) -> tuple[Problem, ...]:
+    """Checks files that lie in the staging folder already.
+
+    Args:
+        staged: the fleet as it was rendered for the staging folder.
+        code: what has supervisor and the service at hand.
+        run: runs a command and waits for its end.
+
+    Returns:
+        What is wrong; empty if all accept the files. Where there is no systemd, nobody is asked about its unit.
+    """
+    paths = staged.paths
+    nginx = run((str(staged.machine.nginx), "-t", "-q", "-c", str(paths.nginx_conf)))
+    supervisor = run((str(code.python), "-c", PARSE, "-c", str(paths.supervisor_conf)))
+    return (
+        *_complaints(nginx, NGINX_COMPLAINT, paths.nginx_conf, paths.etc),
+        *_complaints(supervisor, SUPERVISOR_COMPLAINT, paths.supervisor_conf, paths.etc),
+        *(_unit_complaints(paths.etc / "systemd" / staged.unit.name, run) if staged.unit else ()),
+        *(_settings_complaints(staged.instances[0], code, run) if staged.unit and staged.instances else ()),
+    )
+
+
+def _settings_complaints(instance: Instance, code: Code, run: Runner) -> list[Problem]:
+    """What the service says of the settings, which all instances share; only it knows which there are."""
+    settings = (f"{name}={value}" for name, value in instance.environment.items() if name.startswith(PREFIX))
+    command = ("env", "-i", f"PYTHONPATH={code.repo}", *settings, str(code.python), "-m", "service", "--check")
+    outcome = run(command)
+    text = outcome.output.strip()
+    return [Problem("settings", text, "correct them in fleet.toml")] if outcome.code else []
+
+
+def _unit_complaints(unit: Path, run: Runner) -> list[Problem]:
+    try:
+        outcome = run(("systemd-analyze", "verify", "--man=no", str(unit)))
+    except FileNotFoundError:
+        return []
+    about = (line for line in outcome.output.splitlines() if unit.name in line)
+    # The release need not be there yet, and never is on another machine.
+    return [
+        Problem(f"systemd/{unit.name}", line.partition(f"{unit.name}:")[2].strip(), FIX)
+        for line in about
+        if "is not executable: No such file" not in line
+    ]
+
+
+def _complaints(outcome: Outcome, pattern: re.Pattern[str], main: Path, etc: Path) -> list[Problem]:
+    if outcome.code == 0:
+        return []
+    lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
+    found = [match for line in lines if (match := pattern.match(line))]
+    if not found:
+        return [Problem(_relative(str(main), etc), lines[-1] if lines else f"exit code {outcome.code}", FIX)]
+    problems = [Problem(_relative(match["where"] or str(main), etc), match["what"], FIX) for match in found]
+    return list(dict.fromkeys(problems))
+
+
+def _relative(where: str, etc: Path) -> str:
+    return where.removeprefix(f"{etc}/")

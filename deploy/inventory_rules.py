@@ -1,0 +1,144 @@
+"""What in an inventory does not fit together, though every value is right by itself."""
+
+from collections.abc import Iterator
+
+from deploy.errors import Problem
+from deploy.fleet import IPV4, MAX_SOCKET_PATH_BYTES, PREFIX
+from deploy.inventory import Host, Inventory
+from deploy.tables import more_than_once
+
+
+def contradictions(inventory: Inventory) -> Iterator[Problem]:
+    """Finds every pair of values that contradict each other."""
+    if not inventory.hosts:
+        yield Problem("hosts", "there is none", "describe each machine under [[hosts]]")
+        return
+    yield from _hosts(inventory)
+    yield from _ports(inventory)
+    yield from _instances(inventory)
+    yield from _balancing(inventory)
+    yield from _folders(inventory)
+    yield from _keys(inventory)
+
+
+def _hosts(inventory: Inventory) -> Iterator[Problem]:
+    for key in ("name", "address"):
+        for twice in more_than_once(getattr(host, key) for host in inventory.hosts):
+            where = ", ".join(f"hosts[{n}].{key}" for n, h in enumerate(inventory.hosts) if getattr(h, key) == twice)
+            yield Problem(where, f"all are {twice!r}", f"give every host its own {key}")
+
+
+def _ports(inventory: Inventory) -> Iterator[Problem]:
+    first, last = inventory.first_port, inventory.last_port
+    if first > last:
+        yield Problem("ports.first", f"{first} is above ports.last, {last}", "lower it or raise ports.last")
+    taken = {"balancer.port": inventory.balancing.port}
+    if inventory.balancing.tls:
+        taken["tls.port"] = inventory.balancing.tls.port
+    for where, port in taken.items():
+        if first <= port <= last:
+            yield Problem(
+                where, f"{port} lies within the instance ports {first}-{last}", "move it, or ports.first and ports.last"
+            )
+    if len(set(taken.values())) < len(taken):
+        yield Problem("tls.port", f"{inventory.balancing.port} is balancer.port too", "choose another, such as 443")
+
+
+def _instances(inventory: Inventory) -> Iterator[Problem]:
+    balancers = _balancers(inventory)
+    for number, host in enumerate(inventory.hosts):
+        where = f"hosts[{number}]"
+        if host.instances == 0 and host.name not in balancers:
+            yield Problem(f"{where}.gpus", "neither GPUs nor cpu: nothing would run", "name GPUs, or set cpu = 1")
+        elif host.instances is not None and host.instances > inventory.room:
+            yield inventory.over_room(f"{where}.{'instances_per_gpu' if host.gpus else 'cpu'}", host.instances)
+
+
+def _balancing(inventory: Inventory) -> Iterator[Problem]:
+    mode, chosen = inventory.balancing.mode, inventory.balancing.hosts
+    known = {host.name for host in inventory.hosts}
+    for name in chosen:
+        if name not in known:
+            there = ", ".join(sorted(known))
+            yield Problem("balancer.hosts", f"{name!r} is none of the hosts", f"there are: {there}")
+    for name in more_than_once(chosen):
+        yield Problem("balancer.hosts", f"names {name!r} twice", "name each host once")
+    if mode == "each" and chosen:
+        yield Problem("balancer.hosts", 'with mode "each" every host balances', "leave it out, or change the mode")
+    if mode == "one" and len(chosen) != 1:
+        yield Problem("balancer.hosts", f'mode "one" needs one host, not {len(chosen)}', 'write hosts = ["NAME"]')
+    if mode == "edge" and not chosen:
+        yield Problem("balancer.hosts", 'mode "edge" needs the hosts that balance', 'write hosts = ["NAME"]')
+    if mode != "each" and chosen and known.issuperset(chosen):
+        yield from _serving(inventory)
+        yield from _nameable(inventory) if mode == "one" else ()
+        yield from _countable(inventory) if mode == "one" else _edges(inventory)
+
+
+def _serving(inventory: Inventory) -> Iterator[Problem]:
+    serving = [host for host in inventory.hosts if host.instances != 0]
+    if not serving:
+        yield Problem("hosts", "none has an instance", "give at least one GPUs or cpu")
+    elif all(host.drained for host in serving):
+        yield Problem("hosts", "every one with instances is drained", "leave at least one undrained")
+
+
+def _countable(inventory: Inventory) -> Iterator[Problem]:
+    for number, host in _others(inventory):
+        if host.instances is None:
+            fix = 'list them, or choose balancer.mode = "edge"'
+            yield Problem(f"hosts[{number}].gpus", '"auto" cannot be counted from the balancing host', fix)
+        if not IPV4.fullmatch(host.address):
+            what = f"{host.address!r} is no IPv4 address"
+            fix = 'write the one its instances are to listen on, or choose balancer.mode = "edge"'
+            yield Problem(f"hosts[{number}].address", what, fix)
+
+
+def _nameable(inventory: Inventory) -> Iterator[Problem]:
+    """The others' instances listen on their host's address and are told, by address, who may connect."""
+    for number, host in enumerate(inventory.hosts):
+        if host.name in inventory.balancing.hosts and not IPV4.fullmatch(host.address) and not _lets_in(inventory):
+            what = f"{host.address!r} is no IPv4 address, by which the other hosts' instances would let it in"
+            yield Problem(f"hosts[{number}].address", what, "write one, or name who may connect in settings.allow")
+
+
+def _lets_in(inventory: Inventory) -> bool:
+    return PREFIX + "ALLOW" in inventory.settings
+
+
+def _edges(inventory: Inventory) -> Iterator[Problem]:
+    edges = inventory.balancing.hosts
+    for number, host in enumerate(inventory.hosts):
+        if len(edges) > 1 and host.name in edges and host.instances != 0:
+            what = "of several balancing hosts none may have instances: they would send requests in circles"
+            yield Problem(f"hosts[{number}].gpus", what, "write gpus = [] and no cpu, or name one balancing host")
+
+
+def _folders(inventory: Inventory) -> Iterator[Problem]:
+    folders = inventory.folders
+    if not folders.run.is_relative_to("/run"):
+        yield Problem("folders.run", f"{folders.run} is not below /run", "choose a folder that a boot empties")
+    if (size := len(str(folders.paths.supervisor_socket).encode())) > MAX_SOCKET_PATH_BYTES:
+        what = f"a socket's path below {folders.run} has {size} bytes, {MAX_SOCKET_PATH_BYTES} are possible"
+        yield Problem("folders.run", what, "choose a shorter path")
+    all_folders = (folders.install, folders.etc, folders.state, folders.run, folders.log)
+    for twice in more_than_once(map(str, all_folders)):
+        yield Problem("folders", f"{twice} is used twice", "give each its own")
+
+
+def _keys(inventory: Inventory) -> Iterator[Problem]:
+    keys = inventory.keys
+    if keys.file and not keys.own:
+        what = "missing: a deploy asks each new instance about a picture, and needs a key for that"
+        yield Problem("keys.own", what, "write one of the keys into a file for root alone, and name it")
+    if keys.own and not keys.file:
+        yield Problem("keys.own", "there are no keys without keys.file", "name that too, or leave this out")
+
+
+def _balancers(inventory: Inventory) -> tuple[str, ...]:
+    return () if inventory.balancing.mode == "each" else inventory.balancing.hosts
+
+
+def _others(inventory: Inventory) -> Iterator[tuple[int, Host]]:
+    """Hosts that do not balance, with their number in the file."""
+    return ((n, host) for n, host in enumerate(inventory.hosts) if host.name not in inventory.balancing.hosts)

@@ -1,0 +1,72 @@
+"""The verbs about an inventory that change nothing: render, config-check, diff, devices."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy import run
+from deploy.checking import check_config
+from deploy.devices import devices_to_json
+from deploy.diff import differences
+from deploy.errors import CheckError, PreflightError, Problem
+from deploy.hosts import HostFleet
+from deploy.inventory import Inventory
+from deploy.preflight import nginx_problems
+from deploy.render import RenderedFile, render, render_monitoring
+from deploy.world import World
+
+
+def render_hosts(found: Sequence[HostFleet], out: Path, world: World) -> int:
+    """Writes every host's files into a folder of its name."""
+    for host in found:
+        write_and_list(render(host.fleet), out / host.name, world)
+    return 0
+
+
+def render_figures(inventory: Inventory, out: Path, world: World) -> None:
+    """Writes what Prometheus and Grafana are given."""
+    write_and_list(render_monitoring(inventory), out / "monitoring", world)
+
+
+def write_and_list(files: Sequence[RenderedFile], folder: Path, world: World) -> None:
+    """Makes a folder hold these files, and shows the path of each."""
+    run.write_files(folder, files)
+    for file in files:
+        world.say(str(folder / file.path))
+
+
+def check_hosts(found: Sequence[HostFleet], out: Path, world: World) -> int:
+    """Lets nginx, supervisor and systemd read every host's files.
+
+    Raises:
+        PreflightError: there is no nginx to ask.
+        CheckError: lists what they refuse, with the host's name.
+    """
+    machine = run.this_machine(None, world.environ)
+    if missing := tuple(nginx_problems(machine)):
+        raise PreflightError(missing)
+    problems: list[Problem] = []
+    for host in found:
+        # Only root may open the ports of a host.
+        elsewhere = None if host.here and machine.root else machine
+        complaints = check_config(host.fleet, out.absolute() / "stage", elsewhere)
+        problems += (Problem(f"{host.name}: {each.where}", each.what, each.fix) for each in complaints)
+        if not complaints:
+            count = len(host.fleet.instances)
+            world.say(f"{host.name}: nginx, supervisor and systemd accept the configuration of {count} instance(s)")
+    if problems:
+        raise CheckError(problems)
+    return 0
+
+
+def show_difference(host: HostFleet, world: World) -> int:
+    """Shows what would change in the files this host runs with."""
+    lines = tuple(differences(render(host.fleet), run.read_files(host.fleet.paths.etc)))
+    for line in lines or (f"{host.name}: nothing would change",):
+        world.say(line)
+    return 0
+
+
+def show_devices(world: World) -> int:
+    """Shows this machine's GPUs and CPUs as JSON, for `--devices` elsewhere."""
+    world.say(devices_to_json(run.this_devices()).rstrip())
+    return 0

@@ -1,0 +1,99 @@
+"""Reads the programs' log files: the lines that explain a failed start, and what `logs` prints and follows."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+# What a program prints when it gives its reason in one line.
+REASON = re.compile(r"cannot start: |\[emerg\] .*bind\(\) to |\"event\": \"engine_(fault|hang)\"")
+# The last line of a traceback: better than what gunicorn says of a worker that ended with it.
+RAISED = re.compile(r"^[\w.]*(Error|Exception|Fault)\b")
+# Lines that speak of an error without naming the reason so plainly; the last few are shown.
+TROUBLE = re.compile(r"\[(ERROR|CRITICAL|emerg|alert|crit)\]|supervisor: couldn't")
+EXCERPT_LINES = 3
+
+
+def size_of(log: Path) -> int:
+    """Bytes in a log file so far; 0 if there is none."""
+    try:
+        return log.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def explain(log: Path, since: int) -> str:
+    """Picks from what was logged since the byte `since` the lines that say why a program ended; may be empty."""
+    try:
+        with log.open("rb") as file:
+            # A file that has become shorter was rotated.
+            file.seek(since if size_of(log) >= since else 0)
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except FileNotFoundError:
+        return ""
+    for pattern in (REASON, RAISED):
+        if reasons := [line for line in lines if pattern.search(line)]:
+            return reasons[-1]
+    trouble = [line for line in lines if TROUBLE.search(line)]
+    return " | ".join((trouble or lines)[-EXCERPT_LINES:])
+
+
+def log_names(folder: Path) -> tuple[str, ...]:
+    """The names `logs` takes: every log file's, without its suffix."""
+    return tuple(sorted(path.stem for path in folder.glob("*.log")))
+
+
+class Tail:
+    """One log file, read to its end again and again, across rotation; close it when done.
+
+    Args:
+        path: the file; it need not exist yet.
+        lines: how many of the last lines the first reading gives.
+    """
+
+    def __init__(self, path: Path, lines: int) -> None:
+        self.name = path.stem
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._rest = b""
+        self._lines = lines
+        self._opened_before = False
+
+    def read(self) -> list[str]:
+        """The lines that have been completed since the last call."""
+        read = list(self._new_lines())
+        first, self._opened_before = not self._opened_before, True
+        return read[max(0, len(read) - self._lines) :] if first else read
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _new_lines(self) -> Iterator[str]:
+        if self._file:
+            yield from self._complete(self._file.read())
+        if self._replaced():
+            self.close()
+            try:
+                self._file = self._path.open("rb")
+            except FileNotFoundError:
+                return
+            yield from self._complete(self._file.read())
+
+    def _complete(self, data: bytes) -> Iterator[str]:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace")
+
+    def _replaced(self) -> bool:
+        if not self._file:
+            return True
+        try:
+            now = self._path.stat()
+        except FileNotFoundError:
+            return False
+        opened = os.fstat(self._file.fileno())
+        return (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino) or now.st_size < self._file.tell()

@@ -1,0 +1,170 @@
+"""Finds the processes that belong to one fleet, by marks that no other process carries; reads /proc, nothing else.
+
+- supervisord: its command line names this fleet's configuration file.
+- instances: their environment names this fleet's supervisor socket, which supervisord puts there.
+- nginx: its command line names this fleet's configuration (master), or it holds a log of this fleet open (workers,
+  whose command line and environment nginx overwrites).
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from deploy.paths import Paths
+
+Kind = Literal["supervisord", "balancer", "instance"]
+PROC = Path("/proc")
+LISTEN = "0A"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of a fleet.
+
+    Attributes:
+        pid: its id.
+        parent: its parent's id.
+        kind: what it does in the fleet.
+    """
+
+    pid: int
+    parent: int
+    kind: Kind
+
+
+def fleet_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
+    """Lists the living processes of the fleet in `paths`, in the order of their ids.
+
+    Processes of other users cannot be read and are left out; so are zombies.
+    """
+    found = []
+    for pid in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):
+        # A process may end between any two reads; then it is none of the fleet's any more.
+        try:
+            kind = _kind(proc / str(pid), paths)
+            parent = _parent(proc / str(pid)) if kind else 0
+        except OSError:
+            continue
+        if kind and pid != os.getpid():
+            found.append(Process(pid, parent, kind))
+    return tuple(found)
+
+
+def orphaned_workers(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
+    """Lists nginx workers of this fleet whose master is gone; they would hold the port for ever."""
+    nginx = [process for process in fleet_processes(paths, proc) if process.kind == "balancer"]
+    masters = {process.pid for process in nginx if _is_master(proc / str(process.pid), paths)}
+    return tuple(process for process in nginx if process.pid not in masters and process.parent not in masters)
+
+
+def serving_workers(paths: Paths, proc: Path = PROC) -> frozenset[int]:
+    """Ids of the nginx workers of this fleet that still accept connections: those not told to finish."""
+    nginx = [proc / str(process.pid) for process in fleet_processes(paths, proc) if process.kind == "balancer"]
+    return frozenset(
+        int(process.name) for process in nginx if not (_is_master(process, paths) or _is_quitting(process))
+    )
+
+
+def cpu_ticks(pid: int, proc: Path = PROC) -> int:
+    """CPU time that a process and its children have used, in clock ticks; 0 for what is gone."""
+    ticks = 0
+    for entry in proc.iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                fields = _stat(entry)
+                if int(entry.name) == pid or int(fields[1]) == pid:
+                    ticks += int(fields[11]) + int(fields[12])
+    return ticks
+
+
+def port_owner(port: int, proc: Path = PROC) -> str:
+    """Says which process listens on a TCP port of 127.0.0.1 or of every address; empty if that cannot be seen."""
+    inodes = {inode for listens, inode in _listening(proc) if listens == port}
+    for entry in proc.iterdir():
+        if entry.name.isdigit() and inodes & set(_targets(entry)):
+            return f"{_comm(entry)}, pid {entry.name}"
+    return ""
+
+
+def ports_of_session(session: int, proc: Path = PROC) -> frozenset[int]:
+    """TCP ports that the processes of one session listen on."""
+    targets: set[str] = set()
+    for entry in proc.iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if _session(entry) == session:
+                    targets |= set(_targets(entry))
+    return frozenset(port for port, inode in _listening(proc) if inode in targets)
+
+
+def _kind(process: Path, paths: Paths) -> Kind | None:
+    arguments = (process / "cmdline").read_bytes().split(b"\0")
+    if os.fsencode(paths.supervisor_conf) in arguments:
+        return "supervisord"
+    if _comm(process) == "nginx":
+        logs = f"{paths.log}{os.sep}"
+        mine = _is_master(process, paths) or any(target.startswith(logs) for target in _targets(process))
+        return "balancer" if mine else None
+    mark = b"SUPERVISOR_SERVER_URL=unix://" + os.fsencode(paths.supervisor_socket)
+    return "instance" if mark in (process / "environ").read_bytes().split(b"\0") else None
+
+
+def _is_master(process: Path, paths: Paths) -> bool:
+    try:
+        return os.fsencode(paths.nginx_conf) in (process / "cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _is_quitting(process: Path) -> bool:
+    try:
+        return b"is shutting down" in (process / "cmdline").read_bytes()
+    except OSError:
+        return True  # it has ended
+
+
+def _comm(process: Path) -> str:
+    try:
+        return (process / "comm").read_text().strip()
+    except OSError:
+        return "?"
+
+
+def _parent(process: Path) -> int:
+    return int(_stat(process)[1])
+
+
+def _session(process: Path) -> int:
+    return int(_stat(process)[3])
+
+
+def _stat(process: Path) -> list[str]:
+    """Fields of /proc/PID/stat from the state on."""
+    # The command name, in brackets, may itself contain spaces and brackets.
+    return (process / "stat").read_text().rpartition(")")[2].split()
+
+
+def _targets(process: Path) -> Iterator[str]:
+    """What the process's file descriptors refer to."""
+    try:
+        for descriptor in (process / "fd").iterdir():
+            yield str(descriptor.readlink())
+    except OSError:
+        return
+
+
+def _listening(proc: Path) -> Iterator[tuple[int, str]]:
+    """Every TCP port somebody listens on, with the socket as file descriptors refer to it."""
+    # IPv6 sockets of every address take IPv4 connections too.
+    for table in ("tcp", "tcp6"):
+        try:
+            rows = (proc / "net" / table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            fields = row.split()
+            if fields[3] == LISTEN:
+                yield int(fields[1].rpartition(":")[2], 16), f"socket:[{fields[9]}]"

@@ -1,0 +1,130 @@
+"""The runbook: how a fleet is started, changed and stopped, step by step; `run` does each step to the machine."""
+
+import signal
+from collections.abc import Sequence
+
+from deploy import run
+from deploy.checking import check_config
+from deploy.control import Control
+from deploy.errors import CheckError, ControlError, DeployError, PreflightError, Problem, raise_if
+from deploy.fleet import Fleet
+from deploy.paths import Paths
+from deploy.preflight import preflight
+from deploy.processes import fleet_processes
+from deploy.record import read_record
+from deploy.render import render
+from deploy.rolling import roll_out
+from deploy.stopping import is_up, stop
+from deploy.waiting import Waiting
+from deploy.world import World
+
+
+def up(fleet: Fleet, world: World) -> None:
+    """Makes the fleet run as described, changing only what differs from what runs already.
+
+    Raises:
+        DeployError: it could not; a fleet that ran before runs on, a new one is stopped again.
+    """
+    with run.fleet_lock(fleet.paths):
+        run.make_folders(fleet.paths)
+        raise_if(PreflightError, preflight(fleet, _own_ports(fleet.paths)))
+        raise_if(CheckError, check_config(fleet, fleet.paths.stage))
+        if is_up(fleet.paths):
+            _update(fleet, world)
+        else:
+            _start(fleet, world)
+
+
+def down(paths: Paths, world: World) -> None:
+    """Stops everything that belongs to the fleet in `paths`: the balancer first, so that no request is lost.
+
+    Raises:
+        ControlError: a process could not be stopped.
+    """
+    if not paths.state.is_dir() or not (fleet_processes(paths) or _stale(paths)):
+        world.say(f"nothing runs in {paths.state}")
+        return
+    with run.fleet_lock(paths):
+        count = len(fleet_processes(paths))
+        stop(paths, world)
+        world.say(f"down: {count} processes have ended" if count else "down: cleared away what a killed fleet left")
+
+
+def run_while_up(fleet: Fleet, command: Sequence[str], world: World) -> int:
+    """Runs a command while the fleet is up; a fleet that was not is stopped again afterwards.
+
+    Returns:
+        The command's exit code.
+    """
+    if is_up(fleet.paths):
+        _use_as_it_is(fleet, world)
+        return run.run_in_foreground(command)
+    up(fleet, world)
+    try:
+        return run.run_in_foreground(command)
+    finally:
+        # A second Ctrl-C must not leave half a fleet behind.
+        with run.handling(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), lambda *_: None)):
+            down(fleet.paths, world)
+
+
+def _start(fleet: Fleet, world: World) -> None:
+    stop(fleet.paths, world)
+    files = render(fleet)
+    run.replace_etc(fleet.paths, files)
+    waiting = Waiting(fleet, world)
+    try:
+        run.start_supervisord(fleet.lasting, fleet.paths, world.environ)
+        world.say(f"started supervisord; waiting for {len(fleet.instances)} instance(s) and the balancer")
+        with Control(fleet.paths) as control:
+            waiting.wait(control, fleet.programs)
+    except BaseException:
+        stop(fleet.paths, world)
+        raise
+    world.say(f"up: {_summary(fleet)}")
+
+
+def _update(fleet: Fleet, world: World) -> None:
+    files = render(fleet)
+    before = read_record(fleet.paths)
+    written = not run.holds(fleet.paths.etc, files)
+    if written:
+        run.replace_etc(fleet.paths, files)
+    with Control(fleet.paths) as control:
+        try:
+            changed = roll_out(fleet, files, control, world, before=before)
+        except DeployError:
+            if written:
+                world.say("failed; going back to the configuration that ran before")
+                run.restore_etc(fleet.paths)
+                roll_out(before, render(before), control, world, before=fleet)
+            raise
+    world.say(f"up: {_summary(fleet)}{'' if changed else '; nothing had to change'}")
+
+
+def _stale(paths: Paths) -> bool:
+    return paths.supervisor_socket.exists() or paths.supervisor_pid.exists()
+
+
+def _own_ports(paths: Paths) -> frozenset[int]:
+    """Ports that a fleet of this folder holds; a killed one's processes are stopped before a new one starts."""
+    if not fleet_processes(paths):
+        return frozenset()
+    try:
+        before = read_record(paths)
+    except ControlError:
+        return frozenset()
+    return frozenset(port for _, port in before.addresses)
+
+
+def _use_as_it_is(fleet: Fleet, world: World) -> None:
+    running = read_record(fleet.paths)
+    if running.balancer.port != fleet.balancer.port:
+        what = f"already up, on port {running.balancer.port} instead of {fleet.balancer.port}"
+        raise ControlError(Problem(str(fleet.paths.state), what, "`make down` first, or name that port"))
+    world.say(f"already up, used as it is: {_summary(running)}")
+
+
+def _summary(fleet: Fleet) -> str:
+    count = len(fleet.instances)
+    return f"{count} instance{'' if count == 1 else 's'} of release {fleet.release} behind {fleet.balancer.url}"

@@ -1,0 +1,45 @@
+"""The fleet as a JSON document: written beside the rendered files, read by every verb that asks about it later."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from deploy.errors import ControlError, Problem
+from deploy.fleet import Fleet
+from deploy.paths import Paths
+
+
+def to_json(fleet: Fleet) -> str:
+    """Writes a fleet so that `from_json` gives an equal one back."""
+    return msgspec.json.format(msgspec.json.encode(fleet, enc_hook=str)).decode() + "\n"
+
+
+def from_json(text: str) -> Fleet:
+    """Reads what `to_json` wrote.
+
+    Raises:
+        ValueError: it is no such document, or was written by another version of this package.
+    """
+    try:
+        return msgspec.json.decode(text, type=Fleet, dec_hook=_path)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a fleet of this version: {error}") from error
+
+
+def read_record(paths: Paths) -> Fleet:
+    """Reads the fleet that was asked for last in this folder.
+
+    Raises:
+        ControlError: there is none, or it cannot be read.
+    """
+    try:
+        return from_json(paths.record.read_text())
+    except FileNotFoundError:
+        raise ControlError(Problem(str(paths.state), "no fleet was started here", "run `make up` first")) from None
+    except (OSError, ValueError) as error:
+        raise ControlError(Problem(str(paths.record), str(error), "run `make down`, then `make up`")) from None
+
+
+def _path(kind: type, value: Any) -> Path:
+    return Path(value)

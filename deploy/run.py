@@ -1,0 +1,275 @@
+"""Starts processes, sends signals and writes files, as run_host and run_bundle do for hosts; recipes tell it when.
+
+Everything here does one thing to the machine and decides nothing.
+"""
+
+import ctypes
+import fcntl
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from types import FrameType
+
+from deploy.check import Outcome, find_nginx
+from deploy.devices import Devices, find_devices, load_nvml
+from deploy.errors import ControlError, Problem, StartError
+from deploy.fleet import Code, Machine
+from deploy.paths import Paths
+from deploy.processes import Process
+from deploy.render import RenderedFile
+
+# What supervisord, and so every program, inherits of the caller's environment. FRAMEFLEET_* settings reach the
+# instances by being rendered; anything else (GUNICORN_CMD_ARGS, NGINX, make's flags) would change them in secret.
+INHERITED = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
+INHERITED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
+COMMAND_NOT_FOUND = 127
+# Of linux/fcntl.h and linux/fs.h.
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+SIGNALLED = 128
+
+
+def this_machine(nginx: Path | None, environ: Mapping[str, str]) -> Machine:
+    """Looks at the machine this runs on; a missing nginx is left for preflight to report."""
+    hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return Machine(
+        nginx=nginx or find_nginx(environ.get("PATH", "")) or Path("/usr/sbin/nginx"),
+        cores=len(os.sched_getaffinity(0)),
+        open_files=sys.maxsize if hard_limit == resource.RLIM_INFINITY else hard_limit,
+        root=os.geteuid() == 0,
+        cwd=Path.cwd(),
+    )
+
+
+def this_code() -> Code:
+    """The code and the interpreter this runs in."""
+    return Code(repo=Path(__file__).resolve().parent.parent, python=Path(sys.executable))
+
+
+def this_devices() -> Devices:
+    """Looks for this machine's GPUs and CPUs.
+
+    Raises:
+        PreflightError: the GPU driver does not answer.
+    """
+    return find_devices(run_command, os.sched_getaffinity(0), load_nvml())
+
+
+def run_command(command: Sequence[str]) -> Outcome:
+    """Runs a command to its end, both output streams together."""
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, check=False
+    )
+    return Outcome(done.returncode, done.stdout)
+
+
+def write_files(folder: Path, files: Sequence[RenderedFile]) -> None:
+    """Makes a folder hold exactly these files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for file in files:
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(file.text)
+        target.chmod(file.mode)
+
+
+def rotate(log: Path, over_bytes: int) -> bool:
+    """Sets a log aside that has grown over a size; True if it did, and who writes to it has to open it anew."""
+    large = log.exists() and log.stat().st_size > over_bytes
+    if large:
+        log.replace(log.with_name(f"{log.name}.1"))
+    return large
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes one small state file; who reads it meanwhile sees the old or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def holds(folder: Path, files: Sequence[RenderedFile]) -> bool:
+    """True if the folder holds exactly these files already."""
+    return read_files(folder) == {file.path: file.text for file in files}
+
+
+def read_files(folder: Path) -> dict[PurePosixPath, str]:
+    """The text of every file in a folder, by its path in there; empty if there is no such folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {PurePosixPath(path.relative_to(folder)): path.read_text() for path in files}
+
+
+def make_folders(paths: Paths) -> None:
+    """Creates what the programs expect to exist."""
+    for folder in paths.folders():
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def replace_etc(paths: Paths, files: Sequence[RenderedFile]) -> None:
+    """Writes the configuration beside the old one, then swaps; the old one stays as `etc.previous`.
+
+    A power cut leaves the whole old or the whole new configuration in place.
+    """
+    write_files(paths.etc_new, files)
+    for path in (*paths.etc_new.rglob("*"), paths.etc_new):
+        flush(path)
+    shutil.rmtree(paths.etc_previous, ignore_errors=True)
+    if any(paths.etc.iterdir()):
+        _exchange(paths.etc_new, paths.etc)
+        paths.etc_new.rename(paths.etc_previous)
+    else:
+        paths.etc_new.rename(paths.etc)  # takes the place of an empty folder
+    flush(paths.etc.parent)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swaps two folders in one step, where the file system can; else in two."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) != 0:
+        aside = one.with_name(f"{one.name}.aside")
+        other.rename(aside)
+        one.rename(other)
+        aside.rename(one)
+
+
+def flush(path: Path) -> None:
+    """Waits until a file, or the names in a folder, would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def restore_etc(paths: Paths) -> None:
+    """Undoes the last `replace_etc`; what it wrote stays as `etc.failed`, to be looked at."""
+    shutil.rmtree(paths.etc_failed, ignore_errors=True)
+    paths.etc.rename(paths.etc_failed)
+    paths.etc_previous.rename(paths.etc)
+
+
+def remove(*leftovers: Path) -> None:
+    """Removes files or folders, as far as they exist."""
+    for path in leftovers:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def start_supervisord(code: Code, paths: Paths, environ: Mapping[str, str]) -> None:
+    """Starts supervisord, which detaches itself from the terminal once its socket is open.
+
+    Raises:
+        StartError: it refused to start.
+    """
+    kept = {k: v for k, v in environ.items() if k in INHERITED or k.startswith(INHERITED_PREFIXES)}
+    done = subprocess.run(
+        [code.python, "-m", "supervisor.supervisord", "-c", paths.supervisor_conf],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env=kept,
+        # Neither the caller's folder nor modules in it must matter to a process that stays.
+        cwd=paths.state,
+    )
+    if done.returncode != 0:
+        last = ([line for line in done.stdout.splitlines() if line.strip()] or ["no output"])[0]
+        raise StartError(Problem("supervisord", last, f"see {paths.log_of('supervisord')}"))
+
+
+def detach(work: Callable[[], None]) -> None:
+    """Does something in a process of its own, which is no child of this one and in no group that is stopped with it."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    os.setsid()
+    if os.fork() == 0:
+        try:
+            work()
+        except Exception as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    os._exit(0)
+
+
+def send(process: Process, number: signal.Signals, still_ours: Callable[[], bool]) -> None:
+    """Signals one process of the fleet.
+
+    Args:
+        process: what to signal.
+        number: the signal.
+        still_ours: asked while the process id is pinned, so that an id that was given to another process meanwhile
+            is never hit.
+    """
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(process.pid)
+        try:
+            if still_ours():
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def fleet_lock(paths: Paths) -> Iterator[None]:
+    """Lets one `up` or `down` at a time work on a fleet.
+
+    Raises:
+        ControlError: another one is at it.
+    """
+    paths.run.mkdir(parents=True, exist_ok=True)
+    with (paths.run / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            what = f"another `up` or `down` works on this fleet (pid {file.read().strip() or 'unknown'})"
+            raise ControlError(Problem(str(paths.state), what, "wait for it to end")) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def run_in_foreground(command: Sequence[str]) -> int:
+    """Runs a command on this terminal and waits for it, passing SIGTERM and SIGHUP on.
+
+    Ctrl-C reaches the command by itself, as it shares the terminal; here it only must not end the waiting.
+
+    Returns:
+        Its exit code; 128 + n if signal n ended it, as a shell would say; 127 if there is no such command.
+    """
+    try:
+        child = subprocess.Popen(command)
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}; check the command after --", file=sys.stderr)
+        return COMMAND_NOT_FOUND
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    with handling({signal.SIGTERM: pass_on, signal.SIGHUP: pass_on, signal.SIGINT: lambda *_: None}):
+        code = child.wait()
+    return SIGNALLED - code if code < 0 else code
+
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+@contextmanager
+def handling(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
+    """Handles signals differently for a while."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

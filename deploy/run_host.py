@@ -1,0 +1,208 @@
+"""What a deploy does to a host beside what `run` does: users, folders, links, models, a trial process.
+
+Everything here does one thing to the machine and decides nothing.
+"""
+
+import grp
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from deploy import run
+from deploy.bundle import sha256
+from deploy.errors import PreflightError, Problem
+
+GONE_LIMIT_S = 45.0
+# A deploy that is killed must not leave its trial behind.
+WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
+
+
+class Child(Protocol):
+    """A process that was started."""
+
+    @property
+    def pid(self) -> int:
+        """Its id; of its session too."""
+        ...
+
+    def poll(self) -> int | None:
+        """Its exit code once it has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that has to exist.
+
+    Attributes:
+        path: absolute.
+        mode: permission bits.
+        user: who owns it.
+        group: likewise.
+    """
+
+    path: Path
+    mode: int
+    user: str
+    group: str
+
+
+def ensure_user(user: str, group: str, home: Path) -> bool:
+    """Makes the system user and group, as far as they do not exist; True if the user was made.
+
+    Raises:
+        PreflightError: it could not be made.
+    """
+    with suppress(KeyError):
+        pwd.getpwnam(user)
+        grp.getgrnam(group)
+        return False
+    options = ("--system", "--gid", group, "--home-dir", str(home), "--no-create-home", "--shell", "/usr/sbin/nologin")
+    commands: tuple[tuple[str, ...], ...] = (
+        ("groupadd", "--system", "--force", group),
+        ("useradd", *options, user),
+    )
+    for command in commands:
+        outcome = run.run_command(command)
+        if outcome.code != 0:
+            raise PreflightError(Problem(f"user {user}", outcome.output.strip(), "make it yourself, then deploy again"))
+    return True
+
+
+def remove_user(user: str) -> None:
+    """Removes the system user; its group goes with it."""
+    run.run_command(("userdel", user))
+
+
+def make_folders(folders: Sequence[Folder]) -> None:
+    """Makes folders, and gives those that exist the owner and mode they should have."""
+    for folder in folders:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        wanted = (pwd.getpwnam(folder.user).pw_uid, grp.getgrnam(folder.group).gr_gid)
+        found = folder.path.stat()
+        if (found.st_uid, found.st_gid) != wanted:
+            os.chown(folder.path, *wanted)
+        folder.path.chmod(folder.mode)
+
+
+def keep_for_root(folder: Path) -> None:
+    """Gives a folder, with all that is in it, to whoever runs this: its owner is about to be removed."""
+    for each in (folder, *folder.rglob("*")) if folder.exists() else ():
+        os.chown(each, os.geteuid(), os.getegid(), follow_symlinks=False)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Removes a folder, unless others have put something there."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def write_durably(path: Path, text: str, mode: int) -> None:
+    """Replaces a file so that a power cut leaves the old or the new one."""
+    temporary = path.with_name(f".{path.name}.new")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    run.flush(path.parent)
+
+
+def flush_disks() -> None:
+    """Waits until everything written so far would survive a power cut."""
+    os.sync()
+
+
+def point(link: Path, target: Path) -> None:
+    """Lets a symbolic link name a target, from one moment to the next."""
+    if link.is_symlink() and link.readlink() == target:
+        return
+    temporary = link.with_name(f".{link.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+    run.flush(link.parent)
+
+
+def place_model(source: Path, target: Path) -> None:
+    """Copies a model file, and the manifest beside it if there is one, where models are kept."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in (".json", source.suffix):
+        if source.with_suffix(suffix).exists():
+            temporary = target.with_name(f".{target.name}.new")
+            shutil.copyfile(source.with_suffix(suffix), temporary)
+            temporary.chmod(0o644)
+            temporary.replace(target.with_suffix(suffix))
+    flush_disks()
+
+
+def has_model(target: Path, digest: str) -> bool:
+    """True if the model is there, undamaged."""
+    return target.is_file() and sha256(target) == digest
+
+
+def append_line(log: Path, line: str) -> None:
+    """Adds a line with its time to a log, where its folder exists already."""
+    with suppress(OSError):
+        # The folder is the service user's, who must not choose what root writes to.
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640)
+        with open(descriptor, "a") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
+
+
+@contextmanager
+def trial_process(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, user: str
+) -> Iterator[Child]:
+    """Runs a process group as a user for a while; TERM ends it, KILL what is left after that.
+
+    Args:
+        command: what to run.
+        environment: all of its environment.
+        folder: where it runs.
+        log: takes what it prints; overwritten.
+        user: who it runs as, with that user's groups.
+    """
+    account = pwd.getpwnam(user)
+    groups = os.getgrouplist(user, account.pw_gid) if os.geteuid() == 0 else None
+    as_user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups} if groups else {}
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # type: ignore[call-overload]
+            (*WITH_PARENT, *command),
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **as_user,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GONE_LIMIT_S)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def to_terminal_and_log(say: Callable[[str], None], log: Path) -> Callable[[str], None]:
+    """Makes what shows a line and keeps it; a terminal that has gone must not stop a deploy half-way."""
+
+    def both(line: str) -> None:
+        append_line(log, line)
+        with suppress(OSError):
+            say(line)
+
+    return both

@@ -1,0 +1,1 @@
+"""Replays video against a fleet and reports what it holds."""

@@ -1,0 +1,97 @@
+"""`python -m loadtest VERB`: loads a fleet with video, says what it held, and plans how many are needed."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadtest import export, results, table, worker
+from loadtest.capacity import command as capacity
+from loadtest.errors import LoadTestError, OptionError
+from loadtest.options import add_arguments, checked_url, from_namespace
+from loadtest.plan import command as plan
+from loadtest.progress import Progress
+from loadtest.replay import Replay, replay
+from loadtest.scenario import command as scenario
+from loadtest.summary import shortcomings
+
+PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+        arguments: the command line, without the program's name.
+
+    Returns:
+        The exit code: 0 done and every answer right, 1 not so, 2 usage, 130 interrupted.
+    """
+    namespace = _parser().parse_args(arguments)
+    try:
+        code: int = namespace.verb(namespace)
+    except OptionError as error:
+        print(f"loadtest: {error}", file=sys.stderr)
+        return USAGE
+    except LoadTestError as error:
+        print(f"loadtest: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("loadtest: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    play = verbs.add_parser("replay", help="replay a video as cameras, check every answer, write a report")
+    play.add_argument("--url", default="http://127.0.0.1:8080", help="the service (default %(default)s)")
+    play.add_argument("--out", type=Path, default=Path("var/report"), help="folder of the run (default %(default)s)")
+    play.add_argument("--processes", type=int, default=1, help="that make the load (default %(default)s)")
+    add_arguments(play)
+    play.set_defaults(verb=_replay)
+    again = verbs.add_parser("report", help="make the report of a finished run again")
+    again.add_argument("folder", type=Path, help="folder of the run")
+    again.set_defaults(verb=_report)
+    scenario.add_verb(verbs)
+    worker.add_verb(verbs)
+    export.add_verb(verbs)
+    hold = verbs.add_parser("capacity", help="find out what a fleet holds, write capacity.json and a page")
+    capacity.add_arguments(hold)
+    hold.set_defaults(verb=capacity.run)
+    buy = verbs.add_parser("plan", help="how many instances, GPUs and hosts a number of streams needs")
+    plan.add_arguments(buy)
+    buy.set_defaults(verb=plan.run_plan)
+    trial = verbs.add_parser("simulate", help="plan, and try the plan in a simulation with a host that fails")
+    plan.add_arguments(trial)
+    trial.set_defaults(verb=plan.run_simulate)
+    return parser
+
+
+def _replay(namespace: argparse.Namespace) -> int:
+    if namespace.processes < 1:
+        raise OptionError(f"--processes={namespace.processes}: must be above 0")
+    url, options = checked_url(namespace.url), from_namespace(namespace)
+    job = Replay(url, options, namespace.out, processes=namespace.processes)
+    replay(job, Progress())
+    return _report(argparse.Namespace(folder=job.folder))
+
+
+def _report(namespace: argparse.Namespace) -> int:
+    found = results.read(namespace.folder)
+    print(table.render(found.summary))
+    page = results.write_report(found, namespace.folder, Progress())
+    print(f"report: {page}")
+    return FAILED if shortcomings(found.summary) else PASSED
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    # A polite kill must not leave Locust running either.
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(main())

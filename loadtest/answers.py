@@ -1,0 +1,115 @@
+"""Reads an answer and holds it against the promised schema: bytes -> [Detection...]."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import msgspec
+
+# Boxes are clipped to the picture; floats may overshoot in the last digits.
+EDGE_PX = 0.5
+
+
+class MalformedAnswerError(ValueError):
+    """The body is not what the API promises; the text says in what way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One detection of an answer.
+
+    Attributes:
+        label: name of the class.
+        class_id: number of the class.
+        score: 0 to 1.
+        box: x1, y1, x2, y2 in pixels of the picture that was sent.
+    """
+
+    label: str
+    class_id: int
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    name: str
+    input: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    detections: tuple[Detection, ...]
+    image: _Picture
+    model: _Model
+    timings_ms: dict[str, float]
+    request_id: str
+
+
+# Takes a body and the picture's width and height in pixels; raises MalformedAnswerError.
+Reader = Callable[[bytes, int, int], tuple[Detection, ...]]
+FIRST_SERVER_ROUTE = "/predict"
+
+
+def reader(route: str) -> Reader:
+    """Who reads the answers of a route."""
+    return parse_first_server if route == FIRST_SERVER_ROUTE else parse
+
+
+def parse(body: bytes, width: int, height: int) -> tuple[Detection, ...]:
+    """Reads and checks the answer of `/v1/detect` to a picture of the given size (pixels).
+
+    Raises:
+        MalformedAnswerError: not JSON, a field is missing or of the wrong type, or a value is impossible.
+    """
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+    except msgspec.MsgspecError as error:
+        raise MalformedAnswerError(f"{error}; body starts {body[:60]!r}") from None
+    if (answer.image.width, answer.image.height) != (width, height):
+        raise MalformedAnswerError(f"image: says {answer.image.width}x{answer.image.height}, sent was {width}x{height}")
+    for number, detection in enumerate(answer.detections):
+        _check_box(detection, f"detections[{number}]", width, height)
+    _check_scores(answer.detections)
+    return answer.detections
+
+
+def parse_first_server(body: bytes, width: int, height: int) -> tuple[Detection, ...]:
+    """Reads and checks the answer of `/predict`, whose boxes are whole pixels and may leave the picture.
+
+    Raises:
+        MalformedAnswerError: as `parse`.
+    """
+    try:
+        rows = msgspec.json.decode(body, type=tuple[dict[str, tuple[int, int, int, int, float]], ...])
+        found = [(int(name), name, corners) for row in rows for name, corners in row.items()]
+    except ValueError as error:
+        raise MalformedAnswerError(f"{error}; body starts {body[:60]!r}") from None
+    if len(found) != len(rows) or any(len(row) != 1 for row in rows):
+        raise MalformedAnswerError("a detection does not have one class")
+    detections = tuple(
+        Detection(name, number, score, (x1, y1, x2, y2)) for number, name, (x1, y1, x2, y2, score) in found
+    )
+    _check_scores(detections)
+    return detections
+
+
+def _check_scores(detections: Sequence[Detection]) -> None:
+    for number, detection in enumerate(detections):
+        if not 0.0 <= detection.score <= 1.0:
+            raise MalformedAnswerError(f"detections[{number}].score: {detection.score} is not within 0 and 1")
+    if any(first.score < second.score for first, second in pairwise(detections)):
+        raise MalformedAnswerError("detections: not in order of falling score")
+
+
+def _check_box(detection: Detection, where: str, width: int, height: int) -> None:
+    x1, y1, x2, y2 = detection.box
+    inside = -EDGE_PX <= x1 <= x2 <= width + EDGE_PX and -EDGE_PX <= y1 <= y2 <= height + EDGE_PX
+    if not inside:
+        raise MalformedAnswerError(f"{where}.box: {detection.box} does not lie within {width}x{height}")

@@ -1,0 +1,180 @@
+"""`python -m loadtest capacity`: a sweep against a service -> capacity.json, a page, ten lines on the terminal."""
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from loadtest import run_folder
+from loadtest.capacity import answer, failures, gate, page, records
+from loadtest.capacity.assemble import Findings, assemble
+from loadtest.capacity.gate import Comparison
+from loadtest.capacity.known import Known, demand_usable
+from loadtest.capacity.measure import Bench
+from loadtest.capacity.records import Capacity, Provenance
+from loadtest.capacity.revision import revision
+from loadtest.capacity.row import Row
+from loadtest.capacity.sweep import Sweep, SweepOptions
+from loadtest.errors import OptionError, RunError
+from loadtest.options import HELP, ReplayOptions, checked, checked_url
+from loadtest.provenance import right_means
+
+PASSED, WORSE = 0, 1
+STEPS = "steps"
+MAX_FRAMES = 60
+SECONDS = 6.0
+# Of a replay's options these make sense here; rate, length and schedule are the sweep's own.
+SHARED = (
+    *("video", "seed", "slo_ms", "route", "payload", "wait_s"),
+    *("quality", "width", "every", "max_frames", "box_px", "score_tolerance", "threshold"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the verb."""
+    sweep = SweepOptions()
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="the service (default %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("var/capacity"), help="folder (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="length of a step (default %(default)s)")
+    parser.add_argument("--start-fps", type=float, default=sweep.start_fps, help="first rate (default %(default)s)")
+    parser.add_argument("--most-fps", type=float, default=sweep.most_fps, help="highest rate (default %(default)s)")
+    parser.add_argument(
+        "--repetitions", type=int, default=sweep.repetitions, help="of the rate that was found (default %(default)s)"
+    )
+    parser.add_argument("--overload-s", type=float, default=sweep.overload_s, help="of overload (default %(default)s)")
+    parser.add_argument("--chaos", type=Path, help="folder of a step during which instances were killed, to show too")
+    parser.add_argument("--processes", type=int, default=1, help="that make the load (default %(default)s)")
+    parser.add_argument("--bind", default="", help="ADDRESS:PORT: wait there for so many workers of other machines")
+    parser.add_argument("--resume", action="store_true", help="keep the steps that an interrupted sweep made")
+    parser.add_argument("--baseline", type=Path, help="capacity.json to compare with; a certain loss over 5 %% fails")
+    parser.add_argument(
+        "--with", dest="others", nargs="*", type=Path, default=[], metavar="FILE", help="of fleets of other sizes"
+    )
+    defaults = ReplayOptions(max_frames=MAX_FRAMES)
+    for name in SHARED:
+        value = getattr(defaults, name)
+        parser.add_argument(
+            "--" + name.replace("_", "-"), type=type(value), default=value, help=f"{HELP[name]} (default {value})"
+        )
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Measures, writes, prints.
+
+    Raises:
+        LoadTestError: it could not be measured.
+    """
+    bench, options, known = _bench(namespace), _sweep_options(namespace), _known(namespace)
+    demand_usable(known, bench)
+    found = measure(bench, options, known, resume=namespace.resume)
+    # Before anything is compared: should the fleet have changed meanwhile, that must not cost the measurement.
+    written = write(found, namespace.out)
+    print(answer.render(found))
+    code = PASSED
+    if known.baseline:
+        comparison = gate.compare(found, known.baseline)
+        write(found, namespace.out, comparison)
+        print(f"{'baseline':<12}{'FAILED: ' if comparison.failed else ''}{comparison.text}")
+        code = WORSE if comparison.failed else PASSED
+    print(f"report: {written}")
+    return code
+
+
+def measure(bench: Bench, options: SweepOptions, known: Known, *, resume: bool) -> Capacity:
+    """Makes the sweep and puts together what it found."""
+    bench.prepare(resume)
+    sweep = Sweep(bench.measure, options)
+    sweep.run()
+    findings = Findings(
+        slo_ms=bench.base.slo_ms,
+        rows=tuple(sweep.rows),
+        verified_fps=sweep.verified_fps,
+        repetitions=options.repetitions,
+        batch=bench.batch_fit(),
+        cpu_ms=bench.cpu_ms,
+        timelines=known.timelines,
+        provenance=_provenance(bench, options.seed),
+    )
+    return assemble(findings, known.others)
+
+
+def write(found: Capacity, folder: Path, comparison: Comparison | None = None) -> Path:
+    """Writes capacity.json and the page; returns the page's path.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        run_folder.write(found, folder / records.FILE)
+        path = folder / records.PAGE
+        path.write_text(page.render(found, comparison), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{folder}: {error.strerror}; give another folder with --out") from None
+    return path
+
+
+def _bench(namespace: argparse.Namespace) -> Bench:
+    url = checked_url(namespace.url)
+    given = {name: getattr(namespace, name) for name in SHARED}
+    base = checked(ReplayOptions(**given))
+    if namespace.processes < 1 or namespace.seconds < 1:
+        raise OptionError("--processes and --seconds: must be 1 or more")
+    return Bench(
+        url=url,
+        base=base,
+        folder=namespace.out / STEPS,
+        processes=namespace.processes,
+        bind=namespace.bind,
+        seconds=namespace.seconds,
+        say=_say,
+    )
+
+
+def _known(namespace: argparse.Namespace) -> Known:
+    return Known(
+        others=tuple(records.read(path) for path in namespace.others),
+        timelines=(failures.timeline(namespace.chaos),) if namespace.chaos else (),
+        baseline=records.read(namespace.baseline) if namespace.baseline else None,
+    )
+
+
+def _sweep_options(namespace: argparse.Namespace) -> SweepOptions:
+    names = {field.name for field in fields(SweepOptions)} & set(vars(namespace))
+    options = SweepOptions(**{name: getattr(namespace, name) for name in names})
+    if options.overload_s < 1:
+        raise OptionError(f"--overload-s={options.overload_s:g}: must be 1 or more")
+    if not 0 < options.start_fps <= options.most_fps or options.repetitions < 1:
+        raise OptionError("--start-fps, --most-fps and --repetitions: must be above 0, and the first not the larger")
+    return options
+
+
+def _provenance(bench: Bench, seed: int) -> Provenance:
+    record = bench.record
+    if record is None:
+        raise RunError(f"{bench.folder}: no step was made")
+    return Provenance(
+        url=bench.url,
+        route=bench.base.path,
+        started=record.started,
+        revision=revision(),
+        video=bench.base.video,
+        frame=f"{record.frame_width}x{record.frame_height}, {bench.base.payload}, quality {bench.base.quality}",
+        request_bytes=record.frame_bytes,
+        response_bytes=bench.response_bytes,
+        seed=seed,
+        machine=record.machine,
+        versions=record.versions,
+        status=record.status,
+        right=right_means(bench.base),
+    )
+
+
+def _say(row: Row) -> None:
+    slow = f"p95 {row.times.p95_ms:.1f} ms, " if row.times else ""
+    doubt = f" (not valid: {'; '.join(row.doubts)})" if row.doubts else ""
+    print(
+        f"{row.kind:<9}{row.asked_fps:>9.1f} frames/s: {slow}{row.in_time:.1%} in time{doubt}",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,144 @@
+"""Measures the steps of a sweep against a service: [Ask] -> a run of Locust -> [Row]."""
+
+import io
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest import run_folder, sample_files, stepping
+from loadtest.capacity import batches, cpu, curve
+from loadtest.capacity.fits import BatchFit
+from loadtest.capacity.reduction import reduce
+from loadtest.capacity.row import Row
+from loadtest.capacity.sweep import Ask
+from loadtest.options import ReplayOptions
+from loadtest.pattern import Phase
+from loadtest.progress import Progress
+from loadtest.run_folder import RunRecord
+from loadtest.samples import SampleTable
+from loadtest.step import Step
+from loadtest.stepping import StepOptions
+from loadtest.target import Target
+from loadtest.verdict import Verdict
+
+WARMUP_S = 1.0
+
+
+@dataclass(slots=True)
+class Bench:
+    """A service and how its steps are made.
+
+    Attributes:
+        url: the service.
+        base: what is sent and what counts as right; rate, length and schedule are the steps' own.
+        folder: of all steps.
+        processes: that make the load.
+        bind: `address:port` on which to wait for so many workers from other machines; empty starts them here.
+        seconds: length of a step, without its warm-up.
+        say: tells a person about a step that was made.
+        record: how the last step was set up.
+        response_bytes: mean size of its right answers.
+    """
+
+    url: str
+    base: ReplayOptions
+    folder: Path
+    processes: int
+    bind: str
+    seconds: float
+    say: Callable[[Row], None]
+    record: RunRecord | None = None
+    response_bytes: float = 0.0
+    _sizes: list[NDArray[np.int64]] = field(default_factory=list)
+    _took_ms: list[NDArray[np.float64]] = field(default_factory=list)
+    _cpu_s: list[float] = field(default_factory=list)
+    _cpu_frames: int = 0
+
+    @property
+    def references(self) -> Path:
+        """File of the reference answers."""
+        return self.folder / run_folder.REFERENCES
+
+    def prepare(self, resume: bool) -> None:
+        """Takes the reference answers; without `resume`, earlier steps are forgotten.
+
+        Raises:
+            LoadTestError: the video or the service is not usable.
+        """
+        if not resume:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stepping.take_references(self.url, self.base, self.references)
+
+    def measure(self, ask: Ask) -> Row:
+        """Makes a step.
+
+        Raises:
+            LoadTestError: it could not be made.
+        """
+        name = f"{ask.seed:03d}-{ask.kind}-{ask.fps:.1f}"
+        options = self._options(ask)
+        wanted = StepOptions(name, options, self.folder / name, self.references, self.processes, self.bind)
+        step, spent_s = self._made(wanted)
+        self.record = run_folder.read(wanted.folder / run_folder.RUN, RunRecord)
+        samples = sample_files.read(wanted.folder)
+        if ask.kind in curve.CALM:
+            self._learn(samples, spent_s)
+        row = reduce(ask.kind, ask.seed, step, samples, options.warmup_s)
+        self.say(row)
+        return row
+
+    @property
+    def cpu_ms(self) -> float | None:
+        """CPU time of all instances per right answer; none if they do not tell."""
+        return sum(self._cpu_s) * 1e3 / self._cpu_frames if self._cpu_frames else None
+
+    def batch_fit(self) -> BatchFit | None:
+        """The cost of a batch, over all calm steps."""
+        if not self._sizes:
+            return None
+        return batches.fit(np.concatenate(self._sizes), np.concatenate(self._took_ms))
+
+    def _made(self, wanted: StepOptions) -> tuple[Step, float | None]:
+        """The step, and the CPU seconds it took the instances; none if they do not tell or it was made before."""
+        end = wanted.folder / run_folder.END
+        earlier = end.stat().st_mtime_ns if end.exists() else None
+        with Target(self.url, self.base.wait_s) as target:
+            before = cpu.read(target.get)
+            # The steps have their own lines; a bar for each would hide them.
+            step = stepping.run_step(self.url, wanted, Progress(io.StringIO()))
+            spent_s = cpu.used_s(before, cpu.read(target.get))
+        return step, spent_s if end.stat().st_mtime_ns != earlier else None
+
+    def _learn(self, samples: SampleTable, spent_s: float | None) -> None:
+        sizes, took_ms = batches.told(samples)
+        self._sizes.append(sizes)
+        self._took_ms.append(took_ms)
+        right = samples[samples["verdict"] == Verdict.RIGHT.value]
+        if not len(right):
+            return
+        self.response_bytes = float(np.mean(right["response_bytes"]))
+        if spent_s is not None:
+            self._cpu_s.append(spent_s)
+            self._cpu_frames += len(right)
+
+    def _options(self, ask: Ask) -> ReplayOptions:
+        return replace(
+            self.base,
+            arrivals="poisson",
+            cameras=1,
+            fps=ask.fps,
+            seconds=self.seconds + WARMUP_S,
+            warmup_s=0.0 if ask.phases else WARMUP_S,
+            phases=_text(ask.phases),
+            seed=ask.seed,
+            in_flight=stepping.unanswered(ask.fps, self.base.slo_ms),
+        )
+
+
+def _text(phases: tuple[Phase, ...]) -> str:
+    return ",".join(f"{phase.factor:g}x{phase.seconds:g}" for phase in phases)

@@ -1,0 +1,137 @@
+"""What a capacity measurement found, as capacity.json holds it: sweep -> [Capacity] -> page, plan, gate.
+
+`None` stands for what could not be measured, for JSON has no NaN.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadtest.capacity.fits import BatchFit, Interval, Scaling
+from loadtest.capacity.row import Row
+from loadtest.errors import RunError
+from loadtest.machine import Machine
+
+FORMAT = 1
+FILE = "capacity.json"
+PAGE = "index.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What happened each second of a run that was not meant to be calm.
+
+    Attributes:
+        title: what was done, in a few words.
+        text: what came of it, in a sentence.
+        offered: frames that fell due in each second.
+        in_time: of those the ones answered right within the SLO.
+        marks: second and text of what was done when.
+    """
+
+    title: str
+    text: str
+    offered: tuple[int, ...]
+    in_time: tuple[int, ...]
+    marks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the figures come from.
+
+    Attributes:
+        url: the service.
+        route: path that was asked.
+        started: UTC, ISO 8601.
+        revision: of the source tree, empty if unknown.
+        video: file whose frames were sent.
+        frame: size and kind of a body, in words.
+        request_bytes: mean size of a body.
+        response_bytes: mean size of an answer.
+        seed: of the first schedule.
+        machine: the one that made the load.
+        versions: of the software that made the load.
+        status: the service's own `/status` document, empty if it gave none.
+        right: how near to its reference an answer had to be, in words; empty if unknown.
+    """
+
+    url: str
+    route: str
+    started: str
+    revision: str
+    video: str
+    frame: str
+    request_bytes: float
+    response_bytes: float
+    seed: int
+    machine: Machine
+    versions: dict[str, str]
+    status: dict[str, Any]
+    right: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a fleet holds.
+
+    Attributes:
+        format: version of this file's layout.
+        slo_ms: limit from the scheduled moment to the whole answer.
+        in_time_wanted: part of all frames that must be right and within it.
+        instances: how many answered.
+        slo: highest rate that meets the SLO.
+        bounded: a higher rate was measured that did not meet it; else `slo` is only a lower bound.
+        verified_fps: rate that met the SLO in every repetition; none if no rate did.
+        repetitions: how often it was repeated.
+        peak_fps: most right answers per second of any step.
+        knee_fps: rate beyond which latency grows faster than throughput.
+        cpu_ms: CPU time of the instances per frame, if they tell.
+        rows: every step, in the order of their making.
+        batch: time in the engine by batch size; none if all batches had one size or the service does not tell.
+        scaling: how capacity grows with instances.
+        timelines: overload, failures.
+        provenance: where all this comes from.
+    """
+
+    format: int
+    slo_ms: float
+    in_time_wanted: float
+    instances: int
+    slo: Interval
+    bounded: bool
+    verified_fps: float | None
+    repetitions: int
+    peak_fps: float
+    knee_fps: float
+    cpu_ms: float | None
+    rows: tuple[Row, ...]
+    batch: BatchFit | None
+    scaling: Scaling
+    timelines: tuple[Timeline, ...]
+    provenance: Provenance
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Every reason to doubt a step, said once."""
+        return tuple(dict.fromkeys(doubt for row in self.rows for doubt in row.doubts))
+
+
+def read(path: Path) -> Capacity:
+    """Reads a capacity.json, or the one in a folder.
+
+    Raises:
+        RunError: it is missing, damaged or of another version.
+    """
+    path = path / FILE if path.is_dir() else path
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Capacity)
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}; make one with `make capacity`") from None
+    except msgspec.MsgspecError as error:
+        raise RunError(f"{path}: {error}; make it again with `make capacity`") from None
+    if found.format != FORMAT:
+        raise RunError(f"{path}: format {found.format}, this version reads {FORMAT}; make it again")
+    return found

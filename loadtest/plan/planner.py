@@ -1,0 +1,162 @@
+"""From a demand to hosts: [Basis] + [Demand] + [Host] -> [Plan]. Pure.
+
+A cell is a balancer with its hosts. It is filled up to what one balancer can carry: where adding instances still pays
+(the USL), and what its network takes. Further cells carry the rest; each has a spare host. Cells are filled one after
+the other rather than evenly, so that a higher rate never needs fewer hosts.
+"""
+
+import math
+from collections.abc import Iterable
+
+from loadtest.capacity.fits import Scaling
+from loadtest.errors import OptionError
+from loadtest.plan.records import Basis, Cell, Demand, Host, PerFrame, Plan, Prices, Use
+
+BITS = 8
+GIGA = 1e9
+# A balancer's cell grows while each of its instances does at least half of what one alone does.
+LEAST_EFFICIENCY = 0.5
+MOST_INSTANCES = 1_000_000
+EXTRAPOLATED_BEYOND = 2
+# Floats: 0.7 * 10 instances at 10 frames/s must hold 70 frames/s.
+HAIR = 1e-9
+
+
+def plan(known: Basis, demand: Demand, host: Host, prices: Prices) -> Plan:
+    """Sizes a fleet.
+
+    Raises:
+        OptionError: a value is out of range, or one frame alone is too much for a host.
+    """
+    check(demand, host, prices)
+    cells = tuple(_cells(known, demand, host))
+    hosts_needed = sum(cell.hosts for cell in cells)
+    hosts = sum(cell.hosts_with_spare for cell in cells)
+    cpu_ms = known.per_frame.cpu_ms
+    cost = hosts * prices.host + hosts * host.gpus * prices.gpu
+    return Plan(
+        demand=demand,
+        host=host,
+        rate_fps=demand.rate_fps,
+        cells=cells,
+        instances=sum(cell.instances for cell in cells),
+        hosts_needed=hosts_needed,
+        hosts=hosts,
+        gpus=hosts * host.gpus,
+        network_gbps=gbps(demand.rate_fps, known.per_frame.request_bytes),
+        cores=None if cpu_ms is None else demand.rate_fps * cpu_ms / 1e3,
+        uses=tuple(sorted(_uses(known, cells[0], host), key=lambda use: -use.share)),
+        cost=cost if prices.host or prices.gpu else None,
+        warnings=(*known.warnings, *_extrapolations(known.scaling, cells[0])),
+    )
+
+
+def check(demand: Demand, host: Host, prices: Prices) -> None:
+    """Makes sure that a demand, a host and its prices can be planned with.
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+    numbers = {"streams": demand.streams, "fps": demand.fps, "p95-ms": demand.p95_ms, "target": demand.target}
+    numbers |= {"instances-per-host": host.instances, "cores-per-host": host.cores, "nic-gbps": host.nic_gbps}
+    for name, value in numbers.items():
+        if value is not None and not 0 < value < math.inf:
+            raise OptionError(f"--{name}={value:g}: must be above 0 and finite")
+    if demand.target > 1:
+        raise OptionError(f"--target={demand.target:g}: must not be above 1, all of the capacity")
+    for name, value in {"gpus-per-host": host.gpus, "host-price": prices.host, "gpu-price": prices.gpu}.items():
+        if not 0 <= value < math.inf:
+            raise OptionError(f"--{name}={value:g}: must not be negative, and finite")
+
+
+def instances_for(law: Scaling, rate_fps: float, target: float) -> int:
+    """The fewest instances behind one balancer that hold a rate at that part of their capacity.
+
+    Raises:
+        OptionError: one cell cannot hold it.
+    """
+    most = cell_size(law)
+    if law.fps(most) * target < rate_fps * (1 - HAIR):
+        raise OptionError(f"{rate_fps:g} frames/s: more than the {most} instances of one balancer hold")
+    low, high = 1, most
+    while low < high:
+        middle = (low + high) // 2
+        if law.fps(middle) * target >= rate_fps * (1 - HAIR):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def cell_size(law: Scaling) -> int:
+    """The most instances behind one balancer that still pay."""
+    low, high = 1, MOST_INSTANCES
+    while low < high:
+        middle = (low + high + 1) // 2
+        if law.fps(middle) >= LEAST_EFFICIENCY * middle * law.one_fps:
+            low = middle
+        else:
+            high = middle - 1
+    # Past its peak the law falls again.
+    peak = math.sqrt(max(0.0, 1 - law.contention) / law.coherency) if law.coherency else math.inf
+    return max(1, int(min(low, peak)))
+
+
+def gbps(rate_fps: float, bytes_each: float) -> float:
+    """Network for so many bodies per second, 10^9 bits/s."""
+    return rate_fps * bytes_each * BITS / GIGA
+
+
+def _cells(known: Basis, demand: Demand, host: Host) -> Iterable[Cell]:
+    law, target = known.scaling, demand.target
+    by_network = host.nic_gbps * target / gbps(1.0, _balancer_bytes(known.per_frame))
+    full_fps = min(law.fps(cell_size(law)) * target, by_network)
+    full = int(demand.rate_fps / full_fps * (1 + HAIR))
+    rest_fps = demand.rate_fps - full * full_fps
+    if full:
+        yield from [_cell(known, full_fps, demand, host)] * full
+    if rest_fps > full_fps * HAIR:
+        yield _cell(known, rest_fps, demand, host)
+
+
+def _cell(known: Basis, rate_fps: float, demand: Demand, host: Host) -> Cell:
+    instances = instances_for(known.scaling, rate_fps, demand.target)
+    return Cell(rate_fps, instances, _hosts(known.per_frame, instances, rate_fps, demand, host))
+
+
+def _hosts(per_frame: PerFrame, instances: int, rate_fps: float, demand: Demand, host: Host) -> int:
+    cores = rate_fps * (per_frame.cpu_ms or 0.0) / 1e3
+    wanted = (
+        instances / host.instances,
+        cores / (host.cores * demand.target),
+        gbps(rate_fps, per_frame.request_bytes) / (host.nic_gbps * demand.target),
+    )
+    return max(math.ceil(amount * (1 - HAIR)) for amount in wanted)
+
+
+def _balancer_bytes(per_frame: PerFrame) -> float:
+    """What passes a balancer in each direction: requests on one side, answers on the other."""
+    return per_frame.request_bytes + per_frame.response_bytes
+
+
+def _uses(known: Basis, cell: Cell, host: Host) -> Iterable[Use]:
+    per_frame, hosts = known.per_frame, cell.hosts
+    fps = known.scaling.fps(min(hosts * host.instances, cell_size(known.scaling)))
+    yield Use("instances", cell.rate_fps / fps)
+    if per_frame.cpu_ms is not None:
+        yield Use("host CPU", cell.rate_fps * per_frame.cpu_ms / 1e3 / (hosts * host.cores))
+    yield Use("host network", gbps(cell.rate_fps, per_frame.request_bytes) / (hosts * host.nic_gbps))
+    yield Use("balancer network", gbps(cell.rate_fps, _balancer_bytes(per_frame)) / host.nic_gbps)
+
+
+def _extrapolations(law: Scaling, cell: Cell) -> Iterable[str]:
+    largest = max(point.instances for point in law.points)
+    if law.measured == 1:
+        yield f"only fleets of {largest} were measured: growth is assumed to be linear; measure another size too"
+    if cell.instances > EXTRAPOLATED_BEYOND * largest:
+        yield (
+            f"{cell.instances} instances behind one balancer are {cell.instances / largest:.1f} times the {largest} "
+            f"that were measured; beyond {EXTRAPOLATED_BEYOND} times a plan is a guess"
+        )
+    if law.faster_than_linear:
+        yield "small fleets did less per instance than larger ones: a plan for as few may be too small"

@@ -1,0 +1,1 @@
+"""Scenarios: a profile says what is sent and what counts as passed, a kind of scenario makes the steps."""

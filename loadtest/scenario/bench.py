@@ -1,0 +1,87 @@
+"""Makes a scenario's steps against one service and keeps them: changes of the load -> run -> [Step]."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from loadtest import stepping
+from loadtest.options import ReplayOptions
+from loadtest.progress import Progress
+from loadtest.scenario.figures import meets_slo
+from loadtest.scenario.profile import Plan
+from loadtest.scenario.search import highest
+from loadtest.step import Step
+from loadtest.stepping import StepOptions
+
+
+@dataclass(slots=True)
+class Bench:
+    """A service under test.
+
+    Attributes:
+        url: the service.
+        load: what is sent unless a step says otherwise.
+        plan: what the scenario does.
+        folder: of the scenario; each step has a folder in it.
+        say: tells a person about a step that was made.
+        processes: that make the load.
+        bind: `address:port` on which to wait for so many workers from other machines; empty starts them here.
+        progress: bars.
+        steps: made so far.
+    """
+
+    url: str
+    load: ReplayOptions
+    plan: Plan
+    folder: Path
+    say: Callable[[str], None]
+    processes: int = 1
+    bind: str = ""
+    progress: Progress = field(default_factory=Progress)
+    steps: list[Step] = field(default_factory=list)
+
+    def step(self, name: str, **changes: Any) -> Step:
+        """Makes one step.
+
+        Args:
+            name: of the step.
+            changes: of the load's options.
+
+        Raises:
+            LoadTestError: it could not be made.
+        """
+        options = replace(self.load, **changes)
+        references = self.folder / "references.json"
+        if not references.exists():
+            stepping.take_references(self.url, options, references)
+        wanted = StepOptions(name, options, self.folder / name, references, self.processes, self.bind)
+        made = stepping.run_step(self.url, wanted, self.progress)
+        self.steps.append(made)
+        self.say(_line(made))
+        return made
+
+    def poisson(self, name: str, fps: float, seconds: float, **changes: Any) -> Step:
+        """A step of independent clients at a rate."""
+        in_flight = max(self.load.in_flight, stepping.unanswered(fps, self.load.slo_ms))
+        common = {"arrivals": "poisson", "cameras": 1, "keep": "all", "in_flight": in_flight}
+        return self.step(name, **common | {"fps": fps, "seconds": seconds} | changes)
+
+    def highest(self) -> float:
+        """The highest rate that holds the SLO, in frames per second; 0 if none does."""
+
+        def holds(fps: float) -> bool:
+            made = self.poisson(f"search-{fps:.1f}", fps, self.plan.search_s + self.load.warmup_s)
+            return made.valid and meets_slo(made, self.plan.quantile)
+
+        return highest(self.plan.first_fps, holds)
+
+    def capacity(self) -> float:
+        """What the service holds: as it was told, or as measured now."""
+        return self.plan.capacity_fps or self.highest()
+
+
+def _line(made: Step) -> str:
+    rate = f"{made.asked_fps:.1f} frames/s asked" if made.asked_fps else f"{made.streams} clients"
+    text = f"{made.name}: {rate}, {made.ok_fps:.1f} answered right, p99 {made.latency.p99:.1f} ms"
+    return text if made.valid else f"{text}; not valid: {'; '.join(made.invalid)}"

@@ -1,0 +1,126 @@
+"""Reads a scenario's profile: TOML -> [Profile]. A profile is a file of its own or the name of one that comes along."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadtest.errors import OptionError
+from loadtest.options import ReplayOptions, checked
+from loadtest.scenario.condition import Condition, parse
+
+FOLDER = Path(__file__).parent.parent / "profiles"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a scenario does besides sending; each kind uses some of it.
+
+    Attributes:
+        capacity_fps: frames per second that the service holds within the SLO; 0 measures it first.
+        share: of that capacity that is sent, for soak, chaos and deploy.
+        quantile: share of all frames that must be right and within the SLO for a rate to count as held.
+        first_fps: rate at which the search for the capacity begins.
+        search_s: length of each step of that search.
+        runs: verifications of the rate that was found.
+        ladder: numbers of clients, for offline.
+        disturb: `kill` ends an instance of this machine by signal 9, anything else is a command; `{n}` in it becomes
+            the number of the disturbance, from 1.
+        every_s: seconds from one disturbance to the next.
+    """
+
+    capacity_fps: float = 0.0
+    share: float = 0.7
+    quantile: float = 0.99
+    first_fps: float = 4.0
+    search_s: float = 8.0
+    runs: int = 5
+    ladder: tuple[int, ...] = (1, 2, 4, 8, 16)
+    disturb: str = ""
+    every_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A scenario.
+
+    Attributes:
+        name: of the profile.
+        kind: of scenario, a key of `scenario.kinds.KINDS`.
+        about: what it shows, in a sentence or two.
+        conditions: all of them must hold to pass.
+        load: what is sent and what counts as right and in time.
+        plan: what else is done.
+    """
+
+    name: str
+    kind: str
+    about: str
+    conditions: tuple[Condition, ...]
+    load: ReplayOptions
+    plan: Plan
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The profile as it is written; `pass` is a word of Python's."""
+
+    kind: str
+    about: str
+    conditions: tuple[str, ...] = msgspec.field(name="pass")
+    load: dict[str, Any] = {}
+    plan: dict[str, Any] = {}
+
+
+def names() -> tuple[str, ...]:
+    """The profiles that come along."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def read(name: str) -> Profile:
+    """Reads a profile.
+
+    Args:
+        name: one of `names()`, or the path of a file that ends in `.toml`.
+
+    Raises:
+        OptionError: there is none, or a value in it makes no sense.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    try:
+        file = msgspec.toml.decode(path.read_bytes(), type=_File)
+    except OSError:
+        raise OptionError(f"{name}: no such profile; there are {', '.join(names())}, or give a .toml file") from None
+    except msgspec.DecodeError as error:
+        raise OptionError(f"{path}: {error}") from None
+    return Profile(
+        name=path.stem,
+        kind=file.kind,
+        about=file.about,
+        conditions=tuple(parse(text, f"{path}: pass") for text in file.conditions),
+        load=checked(_filled(ReplayOptions, file.load, f"{path}: load")),
+        plan=_filled(Plan, file.plan, f"{path}: plan"),
+    )
+
+
+def changed(profile: Profile, given: dict[str, Any]) -> Profile:
+    """The profile with some of its load's and plan's values replaced.
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+    load, plan = ({k: v for k, v in given.items() if k in _names(kind)} for kind in (ReplayOptions, Plan))
+    return replace(profile, load=checked(replace(profile.load, **load)), plan=replace(profile.plan, **plan))
+
+
+def _names(kind: type) -> set[str]:
+    return {field.name for field in fields(kind)}
+
+
+def _filled(kind: Any, given: dict[str, Any], where: str) -> Any:
+    if unknown := sorted(set(given) - _names(kind)):
+        raise OptionError(f"{where}.{unknown[0]}: no such key; there are {', '.join(sorted(_names(kind)))}")
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise OptionError(f"{where}: {error}") from None

@@ -1,0 +1,1 @@
+"""Turns HTTP bodies into boxes: the detector service of Framefleet."""

@@ -1,0 +1,50 @@
+"""`python -m service` runs one instance in the foreground; `--help` lists every setting."""
+
+import argparse
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+from service.allow import parse_allow
+from service.errors import StartError
+from service.settings import read_settings, settings_table
+
+EXIT_BAD_SETTINGS = 78  # EX_CONFIG, as gunicorn.conf.py
+CONF = Path(__file__).with_name("gunicorn.conf.py")
+
+
+def main() -> None:
+    """Becomes gunicorn with this service's settings."""
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description="Run one detector instance in the foreground, set up by environment variables:",
+        epilog=_settings_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether the settings are right")
+    if parser.parse_args().check:
+        _check()
+        return
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(CONF)])
+
+
+def _check() -> None:
+    try:
+        parse_allow(read_settings(os.environ).allow)
+    except StartError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(EXIT_BAD_SETTINGS) from None
+
+
+def _settings_help() -> str:
+    lines = []
+    for row in settings_table():
+        limits = f" ({row.limits})" if row.limits else ""
+        lines.append(f"{row.variable}={row.default}")
+        lines += textwrap.wrap(row.why + limits, 100, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The bounded queue of batches in front of the engine: places, slots, and which frames are still wanted.
+
+Request threads reserve a slot, write their frame into it and mark it ready; the batcher's thread takes the oldest
+batch. No engine here, and no waiting for answers.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import Overloaded, ServiceError
+
+Slot = npt.NDArray[np.uint8]
+
+
+def never_gone() -> bool:
+    """Says of every client that it is still there."""
+    return False
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One frame's place in a batch, and what became of it.
+
+    `deadline`, `entered`, `started`, `finished` are the clock's seconds; `gone` says whether the client has hung up;
+    `done` is set once `candidates` (float32 [k, 6]) or `error` is there.
+    """
+
+    deadline: float
+    entered: float
+    slot: Slot
+    gone: Callable[[], bool] = never_gone
+    ready: bool = False
+    abandoned: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
+    candidates: npt.NDArray[np.float32] | None = None
+    error: ServiceError | None = None
+    started: float = 0.0
+    finished: float = 0.0
+    batch_size: int = 0
+
+    def wanted(self, now: float) -> bool:
+        """Whether anybody still waits for the answer."""
+        return not self.abandoned and self.deadline > now and not self.gone()
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Frames that go into the engine together: uint8 [max_batch, h, w, 3] and their items, in slot order."""
+
+    frames: Slot
+    items: list[Item] = field(default_factory=list)
+
+    def keep(self, live: list[Item]) -> Slot:
+        """Moves live frames over dropped ones; returns uint8 [len(live), h, w, 3]."""
+        for place, item in enumerate(live):
+            if self.items[place] is not item:
+                np.copyto(self.frames[place], item.slot)
+                item.slot = self.frames[place]
+        self.items = live
+        return self.frames[: len(live)]
+
+
+class BatchQueue:
+    """The queue.
+
+    Args:
+        size: requests admitted at once, the ones being inferred included.
+        max_wait_s: how long a batch that is not full may wait for more frames.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, size: int, max_wait_s: float, clock: Callable[[], float]) -> None:
+        self.size = size
+        self.admitted = 0
+        self.shed = 0
+        self.stopping = False
+        self._max_wait_s = max_wait_s
+        self._clock = clock
+        self._max_batch = 0
+        self._changed = threading.Condition()
+        self._waiting: deque[Batch] = deque()
+        self._free: list[Batch] = []
+
+    @property
+    def depth(self) -> int:
+        """Frames that wait for the engine."""
+        return sum(len(batch.items) for batch in tuple(self._waiting))
+
+    @property
+    def full(self) -> bool:
+        """Whether a largest batch waits with every slot written: taking it keeps nobody waiting."""
+        with self._changed:
+            items = self._waiting[0].items if self._waiting else []
+            return 0 < len(items) == self._max_batch and all(item.ready for item in items)
+
+    def allocate(self, max_batch: int, input_size: tuple[int, int], in_flight: int = 1) -> None:
+        """Makes all batches there can ever be: the queue's, and the `in_flight` ones in the engine."""
+        self._max_batch = max_batch
+        batches = -(-self.size // max_batch) + in_flight
+        self._free = [Batch(np.empty((max_batch, *input_size, 3), np.uint8)) for _ in range(batches)]
+
+    @contextmanager
+    def admit(self, places: int = 1) -> Iterator[None]:
+        """Holds places while a request of so many frames is worked on.
+
+        Raises:
+            Overloaded: not that many places are free.
+        """
+        with self._changed:
+            if self.admitted + places > self.size:
+                self.shed += 1
+                raise Overloaded(f"this instance already works on {self.admitted} of at most {self.size}; try again")
+            self.admitted += places
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.admitted -= places
+
+    def reserve(self, deadline: float, gone: Callable[[], bool]) -> Item:
+        """Takes the next slot.
+
+        Raises:
+            Overloaded: the instance is stopping, or the queue is full of frames whose clients gave up.
+        """
+        with self._changed:
+            if self.stopping:
+                raise Overloaded("this instance is stopping; try again")
+            if not self._waiting or len(self._waiting[-1].items) == self._max_batch:
+                if not self._free:
+                    self.shed += 1
+                    raise Overloaded("this instance is behind with work already given up; try again")
+                self._waiting.append(self._free.pop())
+            batch = self._waiting[-1]
+            item = Item(deadline, self._clock(), batch.frames[len(batch.items)], gone)
+            batch.items.append(item)
+            return item
+
+    def mark_ready(self, item: Item) -> None:
+        """Says that the item's slot is written, or will never be (`abandoned`)."""
+        with self._changed:
+            item.ready = True
+            self._changed.notify_all()
+
+    def take(self, patience_s: float | None = None) -> Batch | None:
+        """Waits for work and closes the oldest batch.
+
+        Args:
+            patience_s: gives up after so many seconds without work; None never does.
+
+        Returns:
+            A batch whose every slot is written, or None: out of patience, or stopping with nothing left.
+        """
+        with self._changed:
+            give_up = None if patience_s is None else self._clock() + patience_s
+            while not self._due():
+                if (self.stopping and not self._waiting) or (give_up is not None and self._clock() >= give_up):
+                    return None
+                self._changed.wait(self._nap(give_up))
+            batch = self._waiting.popleft()
+            # The others are being letterboxed right now, which takes about a millisecond.
+            self._changed.wait_for(lambda: all(item.ready for item in batch.items))
+            return batch
+
+    def recycle(self, batch: Batch) -> None:
+        """Gives a batch's memory back."""
+        batch.items = []
+        with self._changed:
+            self._free.append(batch)
+
+    def finished(self) -> bool:
+        """Whether nothing will ever come again."""
+        with self._changed:
+            return self.stopping and not self._waiting
+
+    def abandon(self, item: Item) -> bool:
+        """Gives an item up, unless it is done by now; returns whether it was."""
+        with self._changed:
+            item.abandoned = not item.done.is_set()
+            return item.abandoned
+
+    def stop(self) -> None:
+        """Refuses new frames from now on."""
+        with self._changed:
+            self.stopping = True
+            self._changed.notify_all()
+
+    def _due(self) -> bool:
+        if not self._waiting or not any(item.ready for item in self._waiting[0].items):
+            return False
+        items = self._waiting[0].items
+        full = len(items) == self._max_batch
+        return full or self.stopping or self._clock() >= items[0].entered + self._max_wait_s
+
+    def _nap(self, give_up: float | None) -> float | None:
+        """Seconds until there is something to look at again; None to wait for news."""
+        times = [] if give_up is None else [give_up]
+        if self._waiting and any(item.ready for item in self._waiting[0].items):
+            times.append(self._waiting[0].items[0].entered + self._max_wait_s)
+        return max(0.0, min(times) - self._clock()) if times else None

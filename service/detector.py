@@ -1,0 +1,241 @@
+"""The pipeline of one request: bodies -> pixels -> slots -> candidates -> boxes, with the time each stage took."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from service.batch_queue import BatchQueue, Slot, never_gone
+from service.batcher import Batcher, Ticket
+from service.body import decode
+from service.boxes import Boxes, Selection, select, unletterbox
+from service.engine import Candidates, Engine, load_engine
+from service.errors import EngineFault, ServiceError
+from service.gpu import GpuCollector, gpu_collector
+from service.image import Frame, ImageLimits, Letterbox, letterbox
+from service.metrics import BatcherCollector, Metrics
+from service.observe import log_event
+from service.quarantine import Case, Quarantine
+from service.settings import Settings
+from service.stages import Stages
+from service.watchdog import Watchdog
+
+EXIT_ENGINE_FAULT = 70
+LAST_ANSWERS_S = 0.1  # answers that are ready by now are still being written
+Entry = TypeVar("Entry")
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The answer to one picture: its `boxes` in the picture's own pixels, the decoded `frame`, and the `stages`.
+
+    `batch_size` is how many frames it was inferred with.
+    """
+
+    boxes: Boxes
+    frame: Frame
+    stages: Stages
+    batch_size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """The answer to one frame that was letterboxed elsewhere.
+
+    `candidates`: float32 [k, 6], see `Engine.infer`; `stages`; `batch_size`: frames it was inferred with.
+    """
+
+    candidates: Candidates
+    stages: Stages
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a request wants its pictures answered.
+
+    `selection`: threshold and NMS rules; `timeout_ms`: from now until nobody wants the answer; `clip`: whether boxes
+    are cut at the picture's edge; `gone`: whether the client has hung up.
+    """
+
+    selection: Selection
+    timeout_ms: float
+    clip: bool = True
+    gone: Callable[[], bool] = never_gone
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    frame: Frame
+    ticket: Ticket[Letterbox]
+    decode_ms: float
+
+
+class Detector:
+    """Detects objects in pictures; made once per instance, used by every request thread.
+
+    Args:
+        settings: the instance's settings.
+        open_engine: makes the engine; the default takes what the settings name.
+        watchdog: bounds each inference.
+        on_fault: called when the engine is beyond repair; the default ends the process with exit code 70.
+        quarantine: keeps out pictures that instances die of.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        open_engine: Callable[[], Engine] | None = None,
+        watchdog: Watchdog | None = None,
+        on_fault: Callable[[EngineFault], None] | None = None,
+        quarantine: Quarantine | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._limits = ImageLimits(settings.max_pixels, settings.max_side)
+        self._quarantine = quarantine or Quarantine(None)
+        self.metrics = Metrics()
+        self.gpus: GpuCollector | None = None
+        self.batcher = Batcher(
+            open_engine or (lambda: load_engine(settings)),
+            BatchQueue(settings.queue_size, settings.max_wait_ms / 1000, clock),
+            on_fault=on_fault or end_process,
+            guard=(watchdog or Watchdog(settings.watchdog_s)).guard,
+            self_test_every_s=settings.self_test_s,
+            on_batch=self.metrics.batches.observe,
+            clock=clock,
+        )
+
+    def start(self) -> None:
+        """Opens the engine; returns when it can answer.
+
+        Raises:
+            StartError: it cannot.
+        """
+        self.batcher.start()
+        self.metrics.watch(BatcherCollector(self.batcher))
+        self.gpus = gpu_collector()
+        if self.gpus:
+            self.metrics.watch(self.gpus)
+        if self._settings.jpeg_scaling:
+            self._limits = replace(self._limits, shrink_to=self.batcher.info.input_size)
+
+    def detect(self, pictures: Sequence[bytes], wish: Wish) -> list[Detections | ServiceError]:
+        """Detects the objects in each picture; a picture that fails does so alone.
+
+        Args:
+            pictures: see `service.body.decode`; they are inferred together where the engine takes batches.
+            wish: what the request asks for.
+
+        Returns:
+            As many answers as there were pictures, in their order; an error in the place of a picture that failed.
+
+        Raises:
+            Overloaded: the instance has not that many places.
+        """
+        began = self._clock()
+        with self.batcher.queue.admit(len(pictures)), self._quarantine.watch(pictures) as case:
+            submits = [
+                partial(self._submit, case, index, picture, wish, began) for index, picture in enumerate(pictures)
+            ]
+            outcomes = _run(submits, partial(self._finish, wish=wish))
+            for index, outcome in enumerate(outcomes):
+                case.close(index, outcome)
+            return outcomes
+
+    def infer(
+        self,
+        fills: Sequence[Callable[[Slot], None]],
+        timeout_ms: float,
+        gone: Callable[[], bool] = never_gone,
+        source: bytes | memoryview = b"",
+    ) -> list[Inference]:
+        """Infers frames that need no decoding; they share batches with everybody else's.
+
+        Args:
+            fills: each writes one frame into its slot, uint8 [h, w, 3] BGR, letterboxed.
+            timeout_ms: from now until nobody wants the answer.
+            gone: whether the client has hung up.
+            source: what the frames are made of; quarantined as a whole.
+
+        Returns:
+            As many answers as there were frames, in their order.
+
+        Raises:
+            Overloaded: the instance has not that many places.
+            ServiceError: the first frame's that failed.
+        """
+        deadline = self._clock() + timeout_ms / 1000
+        with self.batcher.queue.admit(len(fills)), self._quarantine.watch([source]) as case:
+            case.check(0)
+            submits = [partial(self._submit_frame, fill, deadline, gone) for fill in fills]
+            outcomes = _run(submits, self._finish_frame)
+            failed = next((outcome for outcome in outcomes if isinstance(outcome, ServiceError)), None)
+            case.close(0, failed)
+        if failed:
+            raise failed
+        return [outcome for outcome in outcomes if isinstance(outcome, Inference)]
+
+    def _submit_frame(self, fill: Callable[[Slot], None], deadline: float, gone: Callable[[], bool]) -> Ticket[float]:
+        def timed(slot: Slot) -> float:
+            started = self._clock()
+            fill(slot)
+            return (self._clock() - started) * 1000
+
+        return self.batcher.submit(timed, deadline, gone)
+
+    def _finish_frame(self, ticket: Ticket[float]) -> Inference:
+        inferred = self.batcher.wait(ticket)
+        stages = Stages(inferred.filled, inferred.queue_ms, inferred.infer_ms, post_ms=0.0)
+        self.metrics.record(stages)
+        return Inference(inferred.candidates, stages, inferred.batch_size)
+
+    def _submit(self, case: Case, index: int, picture: bytes, wish: Wish, began: float) -> _Submitted:
+        case.check(index)
+        started = self._clock()
+        frame = decode(picture, self._limits)
+        ticket = self.batcher.submit(lambda slot: letterbox(frame, slot), began + wish.timeout_ms / 1000, wish.gone)
+        return _Submitted(frame, ticket, (self._clock() - started) * 1000)
+
+    def _finish(self, submitted: _Submitted, wish: Wish) -> Detections:
+        inferred = self.batcher.wait(submitted.ticket)
+        answered = self._clock()
+        boxes = unletterbox(select(inferred.candidates, wish.selection), inferred.filled, clip=wish.clip)
+        stages = Stages(
+            decode_ms=submitted.decode_ms,
+            queue_ms=inferred.queue_ms,
+            infer_ms=inferred.infer_ms,
+            post_ms=(self._clock() - answered) * 1000,
+        )
+        self.metrics.record(stages)
+        return Detections(boxes, submitted.frame, stages, inferred.batch_size)
+
+
+def _run(submits: Sequence[Callable[[], Entry]], finish: Callable[[Entry], Outcome]) -> list[Outcome | ServiceError]:
+    """Takes one request's frames through the queue, in which they have places; one that fails does so alone.
+
+    All are on their way before the first is waited for, so that they can share a batch; and all are waited for, so
+    that none is left behind in the queue without a place.
+    """
+    entries = [_attempt(submit) for submit in submits]
+    return [entry if isinstance(entry, ServiceError) else _attempt(partial(finish, entry)) for entry in entries]
+
+
+def _attempt(step: Callable[[], Outcome]) -> Outcome | ServiceError:
+    try:
+        return step()
+    except ServiceError as error:
+        return error
+
+
+def end_process(fault: EngineFault) -> None:
+    """Ends the process: the balancer then runs the requests in flight on another instance."""
+    log_event("engine_fault", detail=str(fault), exit_code=EXIT_ENGINE_FAULT)
+    time.sleep(LAST_ANSWERS_S)
+    os._exit(EXIT_ENGINE_FAULT)

@@ -1,0 +1,53 @@
+"""Makes sure that a model file is the one its manifest describes, before anything opens it."""
+
+from pathlib import Path
+
+from service.errors import StartError
+from service.model.errors import ModelError
+from service.model.files import sha256_of
+from service.model.manifest import Manifest, read_manifest
+
+
+def model_sha256(path: Path) -> str:
+    """A model file's hash.
+
+    Raises:
+        StartError: there is no such file.
+    """
+    found = sha256_of(path)
+    if found is None:
+        raise StartError(f"FRAMEFLEET_MODEL: {path} does not exist; `make setup` and `make model` put models there")
+    return found
+
+
+def matching_manifest(path: Path, digest: str) -> Manifest:
+    """The manifest of a model file.
+
+    Args:
+        path: of the model.
+        digest: SHA-256 of what is there, hexadecimal.
+
+    Raises:
+        StartError: there is no manifest, or it is of another file.
+    """
+    try:
+        manifest = read_manifest(path)
+    except ModelError as error:
+        raise StartError(f"FRAMEFLEET_MODEL: {error}") from error
+    if digest != manifest.sha256:
+        raise StartError(
+            f"FRAMEFLEET_MODEL: {path} has sha256 {digest}, its manifest says {manifest.sha256}: it is truncated, "
+            "damaged or was replaced; run `make setup`, `make model` or `make engine` again"
+        )
+    return manifest
+
+
+def checked_sha256(path: Path) -> str:
+    """The hash of a model that is the one its manifest describes.
+
+    Raises:
+        StartError: there is no such file, no manifest, or one of another file.
+    """
+    found = model_sha256(path)
+    matching_manifest(path, found)
+    return found

@@ -1,0 +1,176 @@
+"""gunicorn's settings for one instance: it listens exactly while it can answer.
+
+Stock gunicorn listens before any worker exists and goes on when one has died, so clients queue behind a model load and
+nobody learns of a crash. Here the worker itself opens the socket once the model has answered, closes it at the first
+moment of SIGTERM, and its death ends the master, so that supervisor starts both again.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from gunicorn import sock, util
+from gunicorn.errors import HaltServer
+
+from service.allow import keep_out_others, parse_allow
+from service.errors import StartError
+from service.heap import bound_heap
+from service.memory import EXIT_MEMORY, Ceiling, shared_flag
+from service.observe import log_event
+from service.quarantine import make_quarantine, shared_table
+from service.settings import read_settings
+from service.watchdog import EXIT_HANG, Watchdog, shared_memory
+from service.wire_problems import HeadLimits, Unquoted, problem_writer
+
+EXIT_BAD_SETTINGS = 78  # EX_CONFIG
+EXIT_WORKER_DIED = 70
+EXIT_FAILED_TO_BOOT = 3  # as wsgi.py
+PR_SET_PDEATHSIG = 1
+
+try:
+    settings = read_settings(os.environ)
+    allowed = parse_allow(settings.allow)
+except StartError as start_error:
+    print(f"cannot start: {start_error}", file=sys.stderr, flush=True)
+    raise SystemExit(EXIT_BAD_SETTINGS) from None
+
+watchdog_fd = shared_memory()  # before the fork, so that the master learns why its worker ended
+watchdog = Watchdog(settings.watchdog_s, watchdog_fd)
+in_flight_fd = shared_table()  # likewise, so that it learns what the worker was at
+quarantine = make_quarantine(settings, in_flight_fd)
+ceiling = Ceiling(settings.max_memory_mb, settings.instance, shared_flag())  # likewise
+
+wsgi_app = f"service.wsgi:application({watchdog_fd}, {in_flight_fd})"
+proc_name = f"framefleet-{settings.instance}"
+bind: list[str] = []  # the worker binds, see post_worker_init
+workers = 1  # one process owns the model, so batches stay whole; scale by instances
+worker_class = "gthread"  # decoding releases the GIL
+threads = settings.worker_threads
+limit_request_line = 8190  # as nginx's; a list of classes can be long
+limit_request_fields = 100
+limit_request_field_size = 8190
+worker_connections = settings.worker_threads + 1000  # surplus connections are shed by a thread, not left waiting
+preload_app = False  # CUDA does not survive a fork
+max_requests = 0  # a restart is supervisor's decision
+timeout = 300  # under gthread only the main thread's heartbeat: it ends a model load that never finishes
+graceful_timeout = settings.graceful_timeout_s
+keepalive = 30
+control_socket_disable = True  # all instances would share one path
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a disk's stall must not look like a hang
+accesslog = None  # nginx writes it
+errorlog = "-"
+loglevel = "warning"
+
+
+def on_starting(server: Any) -> None:
+    """Remembers when the master is asked to stop: a worker's exit is expected then."""
+    stop = server.stop
+
+    def stop_expecting_exits(graceful: bool = True) -> None:
+        server.stop_asked = True
+        stop(graceful)
+
+    server.stop_asked = False
+    server.stop = stop_expecting_exits
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Ties the worker's life to the master's: an orphan in C code would hold the port. Bounds its heap and its log."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    bound_heap()
+    limits = HeadLimits(limit_request_line, limit_request_fields, limit_request_field_size)
+    util.write_error = problem_writer(settings.instance, limits)
+    worker.log.error_log.addFilter(Unquoted())
+    if os.getppid() != worker.ppid:  # the master died before the line above
+        os._exit(EXIT_WORKER_DIED)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Starts to listen: the model is loaded and has answered."""
+    if not worker.alive:  # SIGTERM came during the model load
+        return
+    if ceiling.is_over():
+        print(
+            f"cannot start: FRAMEFLEET_MAX_MEMORY_MB: over {ceiling.limit_mb} MiB without a single request; raise it",
+            file=sys.stderr,
+            flush=True,
+        )
+        raise SystemExit(EXIT_FAILED_TO_BOOT)
+    worker.cfg.set("bind", [_address()])
+    try:
+        worker.sockets = sock.create_sockets(worker.cfg, worker.log)
+    except SystemExit:
+        print(f"cannot start: {_address()} is taken; free it or set FRAMEFLEET_PORT", file=sys.stderr, flush=True)
+        raise
+    for listener in worker.sockets:
+        keep_out_others(listener, allowed)
+    signal.signal(signal.SIGTERM, _drain(worker))
+    ceiling.watch(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    model = worker.wsgi.extensions["detector"].batcher.info
+    log_event("listening", instance=settings.instance, address=_address(), model=model.model, engine=model.kind)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Ends the master with its worker.
+
+    Raises:
+        HaltServer: the worker was not asked to stop.
+    """
+    hung = watchdog.hung()
+    if ceiling.was_reached() and not hung:  # it was drained, and no picture is to blame
+        log_event("memory_ceiling", instance=settings.instance, limit_mb=ceiling.limit_mb, exit_code=EXIT_MEMORY)
+        raise HaltServer(f"{settings.instance} held over {ceiling.limit_mb} MiB", EXIT_MEMORY)
+    if hung or not server.stop_asked:
+        _blame_pictures()
+    if hung:
+        log_event("engine_hang", instance=settings.instance, limit_s=settings.watchdog_s, exit_code=EXIT_HANG)
+        raise HaltServer(f"an inference of {settings.instance} took over {settings.watchdog_s} s", EXIT_HANG)
+    if not server.stop_asked:
+        raise HaltServer(f"worker {worker.pid} of {settings.instance} died", EXIT_WORKER_DIED)
+
+
+def _blame_pictures() -> None:
+    try:
+        if count := quarantine.blame():
+            log_event("pictures_blamed", instance=settings.instance, pictures=count, folder=settings.quarantine)
+    except OSError as error:  # a full disk must not keep the instance from starting again
+        log_event("pictures_not_blamed", instance=settings.instance, reason=str(error))
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Closes the engine in the thread that owns it."""
+    if getattr(worker, "wsgi", None) is not None and worker.pid == os.getpid():  # else it never booted
+        worker.wsgi.extensions["detector"].batcher.stop()
+
+
+def _drain(worker: Any) -> Any:
+    """Makes the SIGTERM handler: no new connections from now on, those in flight are answered."""
+
+    def close_listeners() -> None:
+        for listener in worker.sockets:
+            if listener.sock is None:
+                continue
+            _accept_waiting(worker, listener)
+            listener.close()
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        # On the worker's own loop: a handler may interrupt it in the middle of its bookkeeping.
+        worker.method_queue.defer(close_listeners)
+        worker.handle_exit(signum, frame)
+
+    return handle
+
+
+def _accept_waiting(worker: Any, listener: Any) -> None:
+    """Takes the connections the kernel has already completed; closing the socket would reset them."""
+    accepted = -1
+    while accepted != worker.nr_conns:
+        accepted = worker.nr_conns
+        worker.accept(listener)
+
+
+def _address() -> str:
+    return f"{settings.host}:{settings.port}"

@@ -1,0 +1,54 @@
+"""How deep JSON is nested, told before it is read: what reads it goes one call deeper per level."""
+
+import numpy as np
+
+from service.errors import MalformedBody
+
+MAX_JSON_DEPTH = 64  # the deepest body of any protocol here has 7 levels
+CHUNK_BYTES = 2**20
+
+# By byte: one level more, one less, or neither.
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")] = 1
+_STEPS[list(b"]}")] = -1
+
+
+def check_depth(text: bytes, where: str) -> None:
+    """Refuses JSON that is nested too deeply; whether it is JSON at all is for others to say.
+
+    Args:
+        text: JSON.
+        where: what it is called in the message.
+
+    Raises:
+        MalformedBody: it has more than `MAX_JSON_DEPTH` levels.
+    """
+    # Almost every body passes here: it cannot be deeper than it has brackets.
+    most = MAX_JSON_DEPTH // 2
+    if (_more_than(most, b"[", text) or _more_than(most, b"{", text)) and _depth(text) > MAX_JSON_DEPTH:
+        raise MalformedBody(f"{where}: nested deeper than {MAX_JSON_DEPTH} levels; send it flat")
+
+
+def _more_than(most: int, bracket: bytes, text: bytes) -> bool:
+    at = -1
+    for _ in range(most + 1):  # far quicker than to count them in megabytes that have none
+        at = text.find(bracket, at + 1)
+        if at < 0:
+            return False
+    return True
+
+
+def _depth(text: bytes) -> int:
+    """Levels at the deepest place; stops counting where they are too many anyway."""
+    # Without escapes a quote begins or ends a text, and brackets inside of texts are no levels.
+    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    quotes = level = deepest = 0
+    for start in range(0, len(plain), CHUNK_BYTES):
+        part = np.frombuffer(plain, np.uint8, min(CHUNK_BYTES, len(plain) - start), start)
+        counted = quotes + np.cumsum(part == ord('"'), dtype=np.int64)
+        levels = level + np.cumsum(np.where(counted % 2, 0, _STEPS[part]), dtype=np.int64)
+        quotes, level = int(counted[-1]), int(levels[-1])
+        deepest = max(deepest, int(levels.max()))
+        if deepest > MAX_JSON_DEPTH:
+            break
+    return deepest

@@ -1,0 +1,1 @@
+"""Model files: fetching the default one and rewriting exports into serving graphs."""

@@ -1,0 +1,64 @@
+"""The headers of requests and answers, as OpenAPI says them."""
+
+from typing import Any
+
+from service.observe import SANE_ID
+from service.stages import Stages
+
+Json = dict[str, Any]
+
+REQUEST_ID = "X-Request-ID"
+STAGE_NAMES = tuple(name for name, _ in Stages(0, 0, 0, 0).named())
+
+
+def answer_headers() -> Json:
+    """Every header that an answer may carry, by the name it is referred to with."""
+    timing = ", ".join(rf'{name};dur=[0-9]+\.[0-9]+(;desc="[a-z0-9 ]+")?' for name in STAGE_NAMES)
+    return {
+        REQUEST_ID: {
+            "description": "The request's id, as it stands in the log: the one sent if it was sane, else a new one.",
+            "required": True,
+            "schema": {"type": "string", "pattern": f"^{SANE_ID.pattern}$"},
+            "example": "camera-7-000123",
+        },
+        "X-Instance": {
+            "description": "The instance that answered.",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1},
+            "example": "gpu0",
+        },
+        "Server-Timing": {
+            "description": f"Milliseconds of each stage ({', '.join(STAGE_NAMES)}), and how many frames the engine "
+            "took together; where one picture was sent.",
+            "schema": {"type": "string", "pattern": f"^{timing}$"},
+            "example": 'decode;dur=0.512, queue;dur=0.094, infer;dur=30.120;desc="batch of 1", post;dur=0.210',
+        },
+        "Retry-After": {
+            "description": "Seconds to wait before the request is worth sending again.",
+            "required": True,
+            "schema": {"type": "integer", "minimum": 1},
+            "example": 1,
+        },
+        "Allow": {
+            "description": "The methods that the path takes.",
+            "required": True,
+            "schema": {"type": "string"},
+            "example": "POST, OPTIONS",
+        },
+    }
+
+
+def headers(*names: str) -> Json:
+    """Refers to the headers that every answer carries, and to those named."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (REQUEST_ID, "X-Instance", *names)}
+
+
+def request_id_parameter() -> Json:
+    """The request's own id; any text is taken, so nothing is asked of it here."""
+    return {
+        "name": REQUEST_ID,
+        "in": "header",
+        "description": f"An id for this request, kept where it matches `{SANE_ID.pattern}`, else replaced.",
+        "schema": {"type": "string"},
+        "example": "camera-7-000123",
+    }

@@ -1,0 +1,1 @@
+"""HTTP routes: each module is one protocol over the same detector."""

@@ -1,0 +1,144 @@
+"""The native API and the first server's protocol, over one detector."""
+
+from collections.abc import Sequence
+
+import cv2
+import msgspec
+import numpy as np
+from flask import Blueprint, Response, request
+
+from service.body import Upload, uploads
+from service.boxes import Boxes, Selection
+from service.client_gone import client_gone
+from service.detector import Detections, Detector, Wish
+from service.draw import LabelledBox, draw
+from service.errors import InvalidValue, RequestError, ServiceError
+from service.observe import request_id
+from service.problems import problem_document
+from service.query import read_selection
+from service.routes.exchange import json_answer, read_body, read_deadline_ms
+from service.settings import Settings
+
+# What the first server computed, for ever: its clients depend on these figures.
+FIRST_SERVER = Selection(conf=0.35, iou=0.4, agnostic=True)
+SCORE_DIGITS = 4
+PIXEL_DIGITS = 2
+MS_DIGITS = 3
+JPEG_QUALITY = 90
+
+
+def detect_routes(detector: Detector, settings: Settings) -> Blueprint:
+    """Makes `/predict` and `/v1/detect`."""
+    routes = Blueprint("detect", __name__)
+    defaults = default_selection(settings)
+
+    @routes.post("/predict")
+    def predict() -> Response:
+        found = _single(detector, uploads(read_body(), 1), _wish(FIRST_SERVER, clip=False))
+        return _answer(msgspec.json.encode(first_server_answer(found.boxes)), "application/json", found)
+
+    @routes.post("/v1/detect")
+    def detect() -> Response:
+        info = detector.batcher.info
+        wish = _wish(read_selection(request.args, defaults, info.classes), clip=True)
+        pictures = uploads(read_body(), max_files(settings))
+        if len(pictures) > 1:
+            return _several(detector, pictures, wish)
+        found = _single(detector, pictures, wish)
+        if request.accept_mimetypes.best_match(["application/json", "image/jpeg"]) == "image/jpeg":
+            return _answer(annotated(found, info.classes), "image/jpeg", found)
+        return _answer(msgspec.json.encode(_document(detector, found)), "application/json", found)
+
+    def _wish(selection: Selection, *, clip: bool) -> Wish:
+        return Wish(selection, read_deadline_ms(settings), clip, client_gone(request.environ))
+
+    return routes
+
+
+def default_selection(settings: Settings) -> Selection:
+    """What holds where a request does not say."""
+    return Selection(conf=settings.conf, iou=settings.iou, max_det=settings.max_det)
+
+
+def max_files(settings: Settings) -> int:
+    """Pictures of one form at most: more than there are places could never be admitted."""
+    return min(settings.max_files, settings.queue_size)
+
+
+def first_server_answer(boxes: Boxes) -> list[dict[str, list[float]]]:
+    """Writes boxes as the first server did: whole pixels (Python's `round`), score to 2 digits, class id as key."""
+    return [{str(box.class_id): [*(round(side) for side in box.corners), round(box.score, 2)]} for box in boxes]
+
+
+def native_answer(found: Detections, classes: tuple[str, ...]) -> dict[str, object]:
+    """Writes detections, the picture's size and the stage timings as `/v1/detect` answers them."""
+    return {
+        "detections": [
+            {
+                "label": classes[box.class_id],
+                "class_id": box.class_id,
+                "score": round(box.score, SCORE_DIGITS),
+                "box": [round(side, PIXEL_DIGITS) for side in box.corners],
+            }
+            for box in found.boxes
+        ],
+        "image": {"width": found.frame.width, "height": found.frame.height},
+        "timings_ms": {name: round(ms, MS_DIGITS) for name, ms in found.stages.named()},
+    }
+
+
+def annotated(found: Detections, classes: tuple[str, ...]) -> bytes:
+    """Draws the detections into the picture; a JPEG file."""
+    pixels = np.array(found.frame.pixels)
+    shrunk = np.array([pixels.shape[1] / found.frame.width, pixels.shape[0] / found.frame.height] * 2)
+    boxes = [
+        LabelledBox(classes[box.class_id], box.class_id, box.score, tuple((np.array(box.corners) * shrunk).tolist()))
+        for box in found.boxes
+    ]
+    draw(pixels, boxes)
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def _single(detector: Detector, pictures: Sequence[Upload], wish: Wish) -> Detections:
+    (found,) = detector.detect([picture.data for picture in pictures], wish)
+    if isinstance(found, ServiceError):
+        raise found
+    return found
+
+
+def _several(detector: Detector, pictures: Sequence[Upload], wish: Wish) -> Response:
+    """Answers each file of a form; one that fails has its problem in its place."""
+    answers = detector.detect([picture.data for picture in pictures], wish)
+    failures = [found for found in answers if isinstance(found, ServiceError)]
+    if len(failures) == len(answers):
+        raise _in_one(pictures, failures)
+    results = [
+        {
+            "name": picture.name,
+            **(problem_document(found) if isinstance(found, ServiceError) else _document(detector, found)),
+        }
+        for picture, found in zip(pictures, answers, strict=True)
+    ]
+    answer = {"results": results, "request_id": request_id()}
+    return json_answer(answer)
+
+
+def _in_one(pictures: Sequence[Upload], failures: Sequence[ServiceError]) -> ServiceError:
+    """The one error of a form of which nothing can be answered: ours if any is, as then it may be sent again."""
+    for failure in failures:
+        if not isinstance(failure, RequestError):
+            return failure
+    reasons = "; ".join(f"{picture.name}: {failure}" for picture, failure in zip(pictures, failures, strict=True))
+    return InvalidValue(f"form: none of its {len(failures)} files can be answered: {reasons}")
+
+
+def _document(detector: Detector, found: Detections) -> dict[str, object]:
+    info = detector.batcher.info
+    model = {"name": info.model, "input": info.input_size}
+    return {**native_answer(found, info.classes), "model": model, "request_id": request_id()}
+
+
+def _answer(body: bytes, content_type: str, found: Detections) -> Response:
+    response = Response(body, content_type=content_type)
+    response.headers["Server-Timing"] = found.stages.server_timing(found.batch_size)
+    return response

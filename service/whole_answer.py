@@ -1,0 +1,60 @@
+"""Sends an answer's headers and body in one write, so that a killed process leaves a whole answer or none.
+
+gunicorn writes headers first and the body second. A process killed in between has answered half, and a balancer that
+has passed the headers on cannot ask another instance any more.
+
+A refusal that has not read the body says that the connection ends with it; gunicorn ends it then, but without a word.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Environ = dict[str, Any]
+REFUSED_UNREAD = ("401", "403", "413")
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+class WholeAnswer:
+    """WSGI middleware for answers whose body is one piece of known length; others pass as they are.
+
+    Args:
+        application: what answers.
+    """
+
+    def __init__(self, application: Wsgi) -> None:
+        self._application = application
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answers one request."""
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            written = start_response(status, headers, *rest)
+            # gunicorn's start_response belongs to the response, which holds the connection it writes to.
+            response: Any = getattr(start_response, "__self__", None)
+            if status[:3] in REFUSED_UNREAD and hasattr(response, "force_close"):
+                response.force_close()
+            length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+            if length > 0 and environ["REQUEST_METHOD"] != "HEAD" and hasattr(response, "sock"):
+                response.sock = _HeldBack(response.sock)
+            return written
+
+        return self._application(environ, start)
+
+
+class _HeldBack:
+    """A socket that keeps the first write, the headers, until the second one comes."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._headers: bytes | None = None
+        self._begun = False
+
+    def sendall(self, data: bytes) -> None:
+        if not self._begun:
+            self._headers, self._begun = data, True
+            return
+        held, self._headers = self._headers or b"", None
+        self._connection.sendall(held + data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)

@@ -1,0 +1,55 @@
+"""The matrix end to end, on faults that take seconds: a real fleet, a real load, a real copy of the code."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from chaos.matrix import MATRIX
+from chaos.rehearsal import rehearsal
+from chaos.run import Wish, campaign
+
+pytestmark = pytest.mark.e2e
+
+MODEL = "simulated:a_ms=10,b_ms=10"
+QUICK = ("kill -9 of a gunicorn worker", "out of memory once", "a rendered configuration that is broken")
+
+
+def frames(video: Path) -> tuple[bytes, ...]:
+    capture = cv2.VideoCapture(str(video))
+    return tuple(cv2.imencode(".jpg", capture.read()[1])[1].tobytes() for _ in range(5))
+
+
+def poison() -> bytes:
+    return bytes(cv2.imencode(".png", np.full((64, 64, 3), (255, 0, 255), np.uint8))[1])
+
+
+def test_single_faults_cost_no_good_request_and_nothing_is_left(tmp_path: Path, sample_video: Path) -> None:
+    said: list[str] = []
+    faults = [fault for fault in MATRIX if fault.name in QUICK]
+    wish = Wish(tmp_path, MODEL, 2, faults, share=0.2, minutes=0, seed=1, frames=frames(sample_video), poison=poison())
+    done = campaign(wish, said.append)
+    assert [(row.fault, row.lost, row.broken) for row in done.rows] == [(fault.name, 0, "") for fault in faults]
+    assert "gunicorn master" in done.rows[0].noticed and "supervisord" in done.rows[0].noticed
+    assert done.rows[1].noticed == ()
+    assert (done.left, len(said)) == ((), 1 + len(QUICK))
+
+
+def test_a_poison_picture_kills_three_instances_at_most_and_is_refused(tmp_path: Path) -> None:
+    (fault,) = [fault for fault in MATRIX if fault.name == "a poison picture"]
+    wish = Wish(tmp_path, MODEL, 2, [fault], share=0.2, minutes=0, seed=1, frames=[poison_neighbour()], poison=poison())
+    (row,) = campaign(wish, lambda line: None).rows
+    assert (row.broken, row.wrong) == ("", 0)
+    assert "quarantine" in row.noticed
+
+
+def poison_neighbour() -> bytes:
+    return bytes(cv2.imencode(".png", np.full((64, 64, 3), (255, 0, 200), np.uint8))[1])
+
+
+def test_what_a_rehearsal_leaves_when_it_is_broken_off_is_cleared_away(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), rehearsal(tmp_path, MODEL, 1) as fleet:
+        assert fleet.ready()
+        raise ZeroDivisionError
+    assert fleet.down() == ()

@@ -1,0 +1,33 @@
+"""Fleets for tests, the same on every machine."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.fleet import Code, Fleet, Machine
+from deploy.local import FleetOptions, local_fleet
+
+MACHINE = Machine(
+    nginx=Path("/usr/sbin/nginx"),
+    cores=8,
+    open_files=1_048_576,
+    root=False,
+    cwd=Path("/home/operator"),
+)
+CODE = Code(repo=Path("/opt/framefleet"), python=Path("/opt/framefleet/.venv/bin/python"))
+VAR = Path("/srv/framefleet/var")
+
+
+def fleet_of(
+    instances: int = 2,
+    *,
+    var: Path = VAR,
+    port: int = 8080,
+    instance_port: int = 8101,
+    model: str | None = None,
+    release: str = "dev",
+    machine: Machine = MACHINE,
+    code: Code = CODE,
+    environ: Mapping[str, str] | None = None,
+) -> Fleet:
+    options = FleetOptions(var, instances, port, instance_port, model, release)
+    return local_fleet(options, machine, code, environ or {})

@@ -1,0 +1,150 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.errors import SettingsError
+from tests.deploy.fleets import MACHINE, VAR, fleet_of
+
+
+def test_instances_are_named_and_get_ports_in_a_row() -> None:
+    fleet = fleet_of(3, instance_port=9000)
+    assert [(i.name, i.host, i.port, i.url) for i in fleet.instances] == [
+        ("cpu0", "127.0.0.1", 9000, "http://127.0.0.1:9000"),
+        ("cpu1", "127.0.0.1", 9001, "http://127.0.0.1:9001"),
+        ("cpu2", "127.0.0.1", 9002, "http://127.0.0.1:9002"),
+    ]
+    assert fleet.programs == ("cpu0", "cpu1", "cpu2", "balancer")
+
+
+@pytest.mark.parametrize(("instances", "threads"), [(1, "8"), (2, "4"), (3, "2"), (8, "1"), (20, "1")])
+def test_instances_share_the_cores(instances: int, threads: str) -> None:
+    assert {i.environment["FRAMEFLEET_THREADS"] for i in fleet_of(instances).instances} == {threads}
+
+
+def test_every_instance_gets_its_own_name_port_and_release() -> None:
+    own = [i.environment for i in fleet_of(2, release="r7").instances]
+    names = ("FRAMEFLEET_INSTANCE", "FRAMEFLEET_HOST", "FRAMEFLEET_PORT", "FRAMEFLEET_RELEASE")
+    assert [[environment[name] for name in names] for environment in own] == [
+        ["cpu0", "127.0.0.1", "8101", "r7"],
+        ["cpu1", "127.0.0.1", "8102", "r7"],
+    ]
+
+
+def test_the_callers_settings_pass_through_except_those_the_fleet_owns() -> None:
+    environ = {
+        "FRAMEFLEET_CONF": "0.5",
+        "FRAMEFLEET_THREADS": "3",
+        "FRAMEFLEET_HOST": "0.0.0.0",
+        "FRAMEFLEET_PORT": "1",
+        "FRAMEFLEET_INSTANCE": "mine",
+        "FRAMEFLEET_RELEASE": "mine",
+        "GUNICORN_CMD_ARGS": "--workers 9",
+    }
+    environment = fleet_of(1, environ=environ).instances[0].environment
+    assert environment["FRAMEFLEET_CONF"] == "0.5"
+    assert environment["FRAMEFLEET_THREADS"] == "3"
+    assert environment["FRAMEFLEET_PORT"] == "8101"
+    assert environment["FRAMEFLEET_INSTANCE"] == "cpu0"
+    assert environment["FRAMEFLEET_HOST"] == "127.0.0.1"
+    assert environment["FRAMEFLEET_RELEASE"] == "dev"
+    assert "GUNICORN_CMD_ARGS" not in environment
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "model"),
+    [
+        pytest.param(None, None, "/srv/framefleet/var/models/centerface-320.onnx", id="default"),
+        pytest.param(None, "/m/own.onnx", "/m/own.onnx", id="variable"),
+        pytest.param("/m/other.onnx", "/m/own.onnx", "/m/other.onnx", id="option wins"),
+        pytest.param("own.onnx", None, "/home/operator/own.onnx", id="relative to the caller's folder"),
+        pytest.param("simulated:a_ms=2", None, "simulated:a_ms=2", id="simulated"),
+    ],
+)
+def test_the_model_comes_from_option_then_variable_then_default(
+    option: str | None, variable: str | None, model: str
+) -> None:
+    fleet = fleet_of(1, model=option, environ={"FRAMEFLEET_MODEL": variable} if variable else {})
+    assert fleet.model == model
+    assert fleet.instances[0].environment["FRAMEFLEET_MODEL"] == model
+
+
+def test_nginx_and_supervisor_follow_the_services_limits() -> None:
+    default = fleet_of()
+    assert (default.balancer.max_body_bytes, default.balancer.read_timeout_s, default.stop_wait_s) == (2**26, 30, 45)
+    limits = {
+        "FRAMEFLEET_MAX_BODY_BYTES": "1000",
+        "FRAMEFLEET_DEADLINE_MS": "60000.5",
+        "FRAMEFLEET_GRACEFUL_TIMEOUT_S": "100",
+    }
+    raised = fleet_of(environ=limits)
+    assert (raised.balancer.max_body_bytes, raised.balancer.read_timeout_s, raised.stop_wait_s) == (1000, 66, 115)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (64, 4)])
+def test_nginx_gets_few_workers(cores: int, workers: int) -> None:
+    assert fleet_of(machine=replace(MACHINE, cores=cores)).balancer.workers == workers
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"instances": 0}, "--instances: 0 is outside 1-64; choose a number in that range", id="none"),
+        pytest.param({"instances": 65}, "--instances: 65 is outside 1-64; choose a number in that range", id="many"),
+        pytest.param({"port": 0}, "--port: 0 is outside 1-65535; choose a port such as 8080", id="port 0"),
+        pytest.param(
+            {"instance_port": 65535},
+            "--instance-port: instance ports 65535-65536 are not within 1-65535; choose a port such as 8101",
+            id="last port",
+        ),
+        pytest.param(
+            {"port": 8102},
+            "--port: 8102 lies within the instance ports 8101-8102; move --port or --instance-port",
+            id="ports overlap",
+        ),
+        pytest.param(
+            {"release": "a b"},
+            "--release: 'a b' is no plain name; use letters, digits and . _ - (64 at most)",
+            id="release",
+        ),
+        pytest.param(
+            {"model": "a;b.onnx"},
+            "--model: '/home/operator/a;b.onnx' contains ';'; use a path without quotes and without \\ $ ; # * ? [ ]",
+            id="model path",
+        ),
+        pytest.param(
+            {"var": Path("/srv/100%")},
+            "--var: /srv/100% contains '%'; choose another folder: supervisor expands % in log paths",
+            id="percent",
+        ),
+        pytest.param(
+            {"environ": {"FRAMEFLEET_CONF": '0"5'}},
+            "FRAMEFLEET_CONF: '0\"5' contains '\"'; no setting needs that character: correct it",
+            id="quote in a setting",
+        ),
+        pytest.param(
+            {"environ": {"FRAMEFLEET_DEADLINE_MS": "soon"}},
+            "FRAMEFLEET_DEADLINE_MS: 'soon' is not a number above 0; unset or correct it",
+            id="no number",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_fix(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        fleet_of(**changes)  # type: ignore[arg-type]
+    assert str(caught.value) == message
+    assert caught.value.exit_code == 2
+
+
+def test_the_socket_path_must_fit_with_the_suffix_that_supervisord_binds_first() -> None:
+    suffix = len("/run/supervisor.sock")
+    longest = "/" + "v" * (107 - len(".4194304") - suffix - 1)
+    fleet_of(var=Path(longest))
+    with pytest.raises(SettingsError, match="has 100 bytes, a unix socket's path may have 99"):
+        fleet_of(var=Path(longest + "v"))
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        fleet_of(0, port=70000, release="", var=VAR)
+    assert [problem.where for problem in caught.value.problems] == ["--instances", "--port", "--release"]

@@ -1,0 +1,93 @@
+"""A silent instance is killed while its requests can still be run elsewhere; a slow one is left alone."""
+
+import socket
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from deploy.fleet import Instance
+from deploy.prober import Answer, Patience, Prober, Sighting, ask
+
+PATIENCE = Patience(idle_s=2, busy_s=20, alone_s=30, late_s=4)
+
+
+class Rounds:
+    """A prober that is shown one round a second."""
+
+    def __init__(self) -> None:
+        self.prober = Prober(PATIENCE)
+        self.now = 0.0
+
+    def show(self, other: Answer = "answers", ticks: int = 5, cpu0: Answer = "silent") -> list[str]:
+        began, self.now = self.now, self.now + 1
+        sightings = {"cpu0": Sighting(cpu0, ticks), "cpu1": Sighting(other)}
+        return [act.program for act in self.prober.decide(sightings, began, self.now)]
+
+
+def test_an_instance_that_uses_no_cpu_is_killed_after_two_seconds_and_judged_anew() -> None:
+    rounds = Rounds()
+    assert [rounds.show() for _ in range(4)] == [[], ["cpu0"], [], ["cpu0"]]
+
+
+def test_an_answer_or_a_refused_connection_ends_a_silence() -> None:
+    for answer in ("answers", "refuses"):
+        rounds = Rounds()
+        assert [rounds.show(cpu0=state) for state in ("silent", answer, "silent", answer)] == [[], [], [], []]
+
+
+def test_a_busy_instance_gets_more_time() -> None:
+    rounds = Rounds()
+    shown = [rounds.show(ticks=ticks) for ticks in range(20)]
+    assert (shown[:19], shown[19]) == ([[]] * 19, ["cpu0"])
+
+
+@pytest.mark.parametrize("other", ["silent", "refuses"])
+def test_where_no_other_answers_there_is_no_hurry(other: Answer) -> None:
+    rounds = Rounds()
+    shown = [rounds.show(other) for _ in range(30)]
+    assert shown[:29] == [[]] * 29
+    assert "cpu0" in shown[29]
+
+
+def test_a_prober_that_was_stopped_itself_judges_nobody() -> None:
+    rounds = Rounds()
+    rounds.show()
+    rounds.now += 100
+    assert [rounds.show(), rounds.show()] == [[], ["cpu0"]]
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def instance_at(port: int) -> Instance:
+    return Instance("cpu0", "127.0.0.1", port, {})
+
+
+def test_a_port_that_accepts_and_says_nothing_is_silent(listener: socket.socket) -> None:
+    assert ask(instance_at(listener.getsockname()[1]), timeout_s=0.2) == "silent"
+
+
+def test_a_port_nobody_listens_on_refuses(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    listener.close()
+    assert ask(instance_at(port)) == "refuses"
+
+
+def test_any_http_answer_is_an_answer() -> None:
+    class Sick(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(500)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Sick) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        assert ask(instance_at(server.server_port)) == "answers"
+        thread.join(30)

@@ -1,0 +1,88 @@
+"""Processes are recognised by marks of this fleet alone; the processes here are real, but for nginx's names."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy.paths import Paths, local_paths
+from deploy.processes import Process, fleet_processes, orphaned_workers, port_owner, serving_workers
+
+SLEEP = "import sys, time; print(flush=True); time.sleep(600)"
+
+
+@contextmanager
+def sleeping(*arguments: str, environ: dict[str, str] | None = None) -> Iterator[int]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEP, *arguments], env={**os.environ, **(environ or {})}, stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdout
+        process.stdout.readline()
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return local_paths(tmp_path / "var")
+
+
+def test_supervisord_and_instances_are_found_and_others_are_not(paths: Paths, tmp_path: Path) -> None:
+    socket = f"unix://{paths.supervisor_socket}"
+    with ExitStack() as stack:
+        supervisord = stack.enter_context(sleeping("-c", str(paths.supervisor_conf)))
+        instance = stack.enter_context(sleeping(environ={"SUPERVISOR_SERVER_URL": socket}))
+        stack.enter_context(sleeping(environ={"SUPERVISOR_SERVER_URL": socket + "2"}))
+        stack.enter_context(sleeping("-c", str(local_paths(tmp_path / "var2").supervisor_conf)))
+        stack.enter_context(sleeping(str(paths.state)))
+        found = fleet_processes(paths)
+    me = os.getpid()
+    assert set(found) == {Process(supervisord, me, "supervisord"), Process(instance, me, "instance")}
+    assert fleet_processes(paths) == ()
+
+
+def fake_process(proc: Path, pid: int, parent: int, cmdline: str, opened: Path) -> None:
+    folder = proc / str(pid)
+    (folder / "fd").mkdir(parents=True)
+    (folder / "fd" / "4").symlink_to(opened)
+    (folder / "comm").write_text(cmdline.split(maxsplit=1)[0].rstrip(":") + "\n")
+    (folder / "cmdline").write_text(cmdline.replace(" ", "\0"))
+    (folder / "environ").write_text("")
+    (folder / "stat").write_text(f"{pid} (a) name) S {parent} 1 1 0")
+
+
+def test_workers_of_a_dead_nginx_master_are_orphans_and_others_are_not(paths: Paths, tmp_path: Path) -> None:
+    proc, log = tmp_path / "proc", paths.log / "balancer-access.log"
+    fake_process(proc, 10, 1, f"nginx: master process nginx -c {paths.nginx_conf}", log)
+    fake_process(proc, 11, 10, "nginx: worker process", log)
+    fake_process(proc, 20, 1, "nginx: worker process", log)
+    fake_process(proc, 30, 1, "nginx: worker process", tmp_path / "another.log")
+    fake_process(proc, 40, 1, f"tail -f {log}", log)
+    (proc / "self").mkdir()
+    assert [process.pid for process in fleet_processes(paths, proc)] == [10, 11, 20]
+    assert orphaned_workers(paths, proc) == (Process(20, 1, "balancer"),)
+
+
+def test_workers_that_were_told_to_finish_serve_no_more(paths: Paths, tmp_path: Path) -> None:
+    proc, log = tmp_path / "proc", paths.log / "balancer-access.log"
+    fake_process(proc, 10, 1, f"nginx: master process nginx -c {paths.nginx_conf}", log)
+    fake_process(proc, 11, 10, "nginx: worker process", log)
+    fake_process(proc, 12, 10, "nginx: worker process", log)
+    (proc / "12" / "cmdline").write_text("nginx: worker process is shutting down")
+    assert serving_workers(paths, proc) == {11}
+
+
+def test_a_process_that_ends_meanwhile_is_left_out(paths: Paths, tmp_path: Path) -> None:
+    (tmp_path / "proc" / "7").mkdir(parents=True)
+    assert fleet_processes(paths, tmp_path / "proc") == ()
+
+
+def test_nobody_owns_a_free_port() -> None:
+    assert port_owner(0) == ""

@@ -1,0 +1,50 @@
+import pytest
+
+from deploy.control import ProgramState
+from deploy.health import Readiness
+from deploy.status import duration, rows, table
+from tests.deploy.fleets import fleet_of
+
+
+def answer(name: str, ready: bool = True, reason: str = "") -> Readiness:
+    return Readiness(name, "", ready, "r7" if ready else "", reason)
+
+
+def test_the_table_shows_what_runs_and_what_answers() -> None:
+    states = {
+        "cpu0": ProgramState("cpu0", "STARTING", 4711, 7, ""),
+        "cpu1": ProgramState("cpu1", "BACKOFF", 0, 0, "Exited too quickly"),
+    }
+    answers = [answer("cpu0"), answer("cpu1", False, "refuses connections"), answer("balancer", False, "answers 502")]
+    found = rows(fleet_of(2), states, answers)
+    assert table(found).splitlines() == [
+        "PROGRAM   STATE     PID   UPTIME  PORT  READY                                        RELEASE",
+        "cpu0      STARTING  4711  7s      8101  yes                                          r7",
+        "cpu1      BACKOFF   -     -       8102  no: Exited too quickly; refuses connections  -",
+        "balancer  MISSING   -     -       8080  no: answers 502                              -",
+    ]
+    assert [row.well for row in found] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("state", "ready", "well"),
+    [
+        ("RUNNING", True, True),
+        ("STARTING", True, True),
+        ("RUNNING", False, False),
+        ("STARTING", False, False),
+        ("STOPPING", True, False),
+        ("FATAL", False, False),
+    ],
+)
+def test_a_program_is_well_if_it_runs_or_starts_and_is_ready(state: str, ready: bool, well: bool) -> None:
+    fleet = fleet_of(1)
+    states = {"cpu0": ProgramState("cpu0", state, 1, 1, "")}
+    assert rows(fleet, states, [answer("cpu0", ready)])[0].well is well
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59, "59s"), (60, "1m00s"), (3600, "1h00m"), (93_784, "1d02h")]
+)
+def test_durations_are_short(seconds: int, text: str) -> None:
+    assert duration(seconds) == text

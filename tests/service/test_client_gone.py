@@ -1,0 +1,38 @@
+"""A client that hangs up is noticed on its own connection, by a real instance, before its frame is inferred."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from service.client_gone import client_gone
+from tests.service.held import LIMIT_S, held_instance, picture
+
+
+def test_a_frame_of_a_client_that_hung_up_is_dropped(free_port: Callable[[], int], tmp_path: Path) -> None:
+    port, body = free_port(), picture(0)
+    with held_instance(port, tmp_path) as held:
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", port)) as impatient:
+            impatient.sendall(head + body)
+            held.wait_for_places(2)
+        held.let_go()
+        held.wait_for_places(0)
+        assert held.first.result(LIMIT_S).status_code == 200
+        counts = held.status()["counts"]
+    assert (counts["frames"], counts["expired"]) == (1, 1)
+
+
+def test_a_client_that_is_there_is_not_gone_even_when_it_has_sent_more() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        gone = client_gone({"gunicorn.socket": here})
+        assert not gone()
+        there.sendall(b"GET /next")
+        assert not gone()
+        assert here.recv(9) == b"GET /next", "looking must not read"
+        there.close()
+        assert gone()
+
+
+def test_without_a_socket_nobody_is_gone() -> None:
+    assert not client_gone({})()

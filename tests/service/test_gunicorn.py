@@ -1,0 +1,144 @@
+"""An instance listens exactly while it can answer, and its processes live and die together."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from service.keys import add_key
+from tests.instance import RunningInstance, listens, running_instance, start_instance, stop_instance, wait_until
+from tests.service.held import held_instance, picture
+from tests.service.model.manifests import save_model
+
+LIMIT_S = 60
+
+
+@pytest.fixture
+def port(free_port: Callable[[], int]) -> int:
+    return free_port()
+
+
+@pytest.fixture
+def instance(port: int, tmp_path: Path) -> Iterator[RunningInstance]:
+    with running_instance(port, "simulated:a_ms=1", tmp_path / "log") as running:
+        yield running
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def workers_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_the_port_stays_closed_while_the_model_loads(port: int, tmp_path: Path) -> None:
+    instance = start_instance(port, "simulated:load_ms=3000", tmp_path / "log")
+    try:
+        wait_until("a worker", lambda: bool(workers_of(instance.process.pid)))
+        assert not listens(port)
+        instance.wait_until_ready()
+    finally:
+        stop_instance(instance)
+
+
+def test_sigterm_closes_the_port_at_once_and_answers_what_is_in_flight(port: int, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool, held_instance(port, tmp_path) as held:
+        process, url = held.instance.process, f"{held.instance.url}/predict"
+        answers = [held.first, *(pool.submit(requests.post, url, picture(0), timeout=LIMIT_S) for _ in range(2))]
+        held.wait_for_places(3)
+        process.send_signal(signal.SIGTERM)
+        wait_until("a closed port", lambda: not listens(port))
+        assert not any(answer.done() for answer in answers)
+        held.let_go()
+        assert [answer.result(LIMIT_S).status_code for answer in answers] == [200] * 3
+        assert process.wait(LIMIT_S) == 0
+
+
+def test_a_killed_worker_ends_the_master_so_that_supervisor_learns_of_it(instance: RunningInstance, port: int) -> None:
+    os.kill(instance.worker_pid(), signal.SIGKILL)
+    assert instance.process.wait(LIMIT_S) == 70
+    assert not listens(port)
+
+
+def test_a_killed_master_takes_its_worker_along_and_frees_the_port(instance: RunningInstance, port: int) -> None:
+    worker = instance.worker_pid()
+    instance.process.kill()
+    instance.process.wait(LIMIT_S)
+    wait_until("the worker's end", lambda: not alive(worker))
+    wait_until("a free port", lambda: not listens(port))
+
+
+def test_a_taken_port_is_one_clear_line(port: int, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        broken = start_instance(port, "simulated:", tmp_path / "log")
+        try:
+            assert broken.process.wait(LIMIT_S) != 0
+        finally:
+            stop_instance(broken)
+    assert f"cannot start: 127.0.0.1:{port} is taken" in broken.log.read_text()
+
+
+def corrupt_model(folder: Path) -> Path:
+    return save_model(folder / "garbage.onnx", b"\x00garbage" * 1000)
+
+
+def replaced_model(folder: Path) -> Path:
+    path = save_model(folder / "garbage.onnx", b"model" * 1000)
+    path.write_bytes(b"another model")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "words"),
+    [
+        (lambda folder: folder / "missing.onnx", {}, "does not exist; `make setup`"),
+        (corrupt_model, {}, "is no model ONNX Runtime can load"),
+        (replaced_model, {}, "its manifest says"),
+        (lambda folder: "model.pt", {}, "is no model file"),
+        (lambda folder: "simulated:speed=9", {}, "'speed=9' is not a_ms"),
+        (lambda folder: "simulated:", {"conf": 7, "prot": 1}, "did you mean FRAMEFLEET_PORT?"),
+    ],
+    ids=["missing model", "corrupt model", "replaced model", "unknown suffix", "bad simulation", "bad settings"],
+)
+def test_what_cannot_start_says_so_in_one_line(
+    model: Callable[[Path], object], settings: dict[str, object], words: str, port: int, tmp_path: Path
+) -> None:
+    broken = start_instance(port, str(model(tmp_path)), tmp_path / "log", **settings)
+    try:
+        assert broken.process.wait(LIMIT_S) != 0
+    finally:
+        stop_instance(broken)
+    log = broken.log.read_text()
+    (line,) = [line for line in log.splitlines() if line.startswith("cannot start: ")]
+    assert words in line
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("refused", ["key", "size"])
+def test_a_refusal_that_left_the_body_unread_says_that_the_connection_ends(
+    port: int, tmp_path: Path, refused: str
+) -> None:
+    secret = add_key(tmp_path / "keys", "camera", ["detect"])
+    limits = {"keys": tmp_path / "keys", "max_body_bytes": 10**6}
+    with (
+        running_instance(port, "simulated:a_ms=1", tmp_path / "log", **limits) as instance,
+        requests.Session() as session,
+    ):
+        session.headers["X-API-Key"] = secret
+        headers = {"X-API-Key": "another"} if refused == "key" else {}
+        for _ in range(10):
+            answer = session.post(f"{instance.url}/v1/detect", bytes(1_200_000), headers=headers, timeout=LIMIT_S)
+            assert answer.status_code == {"key": 401, "size": 413}[refused]
+            assert answer.headers["Connection"] == "close"
+            # Whoever goes on at once finds no connection that is about to end.
+            assert session.post(f"{instance.url}/v1/detect", picture(0), timeout=LIMIT_S).status_code == 200

@@ -1,0 +1,261 @@
+"""Bodies become pixels, or are refused by name before anything is allocated."""
+
+import base64
+import io
+import json
+import re
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+
+from service.body import decode, uploads
+from service.errors import ImageTooLarge, InvalidValue, MalformedBody, RequestError, UnsupportedBody
+from service.image import Frame, ImageLimits, letterbox
+from service.png import plain_png
+
+LIMITS = ImageLimits(max_pixels=40_000_000, max_side=16_384)
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    ramp = np.linspace(0, 255, 60 * 40 * 3, dtype=np.uint8).reshape(40, 60, 3)
+    return np.ascontiguousarray(ramp)
+
+
+def frame(pixels: np.ndarray) -> Frame:
+    return Frame(pixels, pixels.shape[1], pixels.shape[0])
+
+
+def encoded(picture: np.ndarray, suffix: str) -> bytes:
+    return bytes(cv2.imencode(suffix, picture)[1])
+
+
+def raw_json(height: object, width: object, image: object) -> bytes:
+    return json.dumps({"height": height, "width": width, "image": image}).encode()
+
+
+def announced_png(width: int, height: int) -> bytes:
+    """A PNG whose header lies about its size."""
+    header = struct.pack(">4sIIBBBBB", b"IHDR", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def announced_jpeg(picture: np.ndarray, width: int, height: int) -> bytes:
+    body = bytearray(encoded(picture, ".jpg"))
+    start = body.index(b"\xff\xc0")
+    body[start + 5 : start + 9] = struct.pack(">HH", height, width)
+    return bytes(body)
+
+
+def test_png_is_decoded_exactly(picture: np.ndarray) -> None:
+    assert np.array_equal(decode(encoded(picture, ".png"), LIMITS).pixels, picture)
+
+
+def test_jpeg_decodes_to_what_opencv_sees(picture: np.ndarray) -> None:
+    body = encoded(picture, ".jpg")
+    assert np.array_equal(decode(body, LIMITS).pixels, cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR))
+
+
+def test_raw_bgr_is_taken_as_it_is(picture: np.ndarray) -> None:
+    body = raw_json(40, 60, base64.b64encode(picture.tobytes()).decode())
+    assert np.array_equal(decode(body, LIMITS).pixels, picture)
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [lambda text: text.replace("/", "\\/"), lambda text: "\\n".join(text[i : i + 76] for i in range(0, len(text), 76))],
+    ids=["escaped slashes", "wrapped lines"],
+)
+def test_raw_bgr_survives_other_encoders_habits(rewrite: object) -> None:
+    picture = np.full((40, 60, 3), 255, np.uint8)  # its base64 is all slashes
+    text = rewrite(base64.b64encode(picture.tobytes()).decode())  # type: ignore[operator]
+    body = f'  {{"image": "{text}", "width": 60, "height": 40, "camera": 3}}'.encode()
+    assert np.array_equal(decode(body, LIMITS).pixels, picture)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_grey_and_alpha_pictures_become_three_channels(suffix: str) -> None:
+    grey = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    assert decode(encoded(grey, suffix), LIMITS).pixels.shape == (10, 20, 3)
+    assert decode(encoded(np.zeros((10, 20, 4), np.uint8), ".png"), LIMITS).pixels.shape == (10, 20, 3)
+
+
+def bad_bodies(picture: np.ndarray) -> dict[str, tuple[bytes, type[RequestError], str]]:
+    jpeg, png = encoded(picture, ".jpg"), encoded(picture, ".png")
+    good = base64.b64encode(picture.tobytes()).decode()
+    return {
+        "empty": (b"", MalformedBody, "empty"),
+        "text": (b"hello there", UnsupportedBody, "neither JPEG, PNG nor JSON"),
+        "gif": (b"GIF89a" + b"\0" * 40, UnsupportedBody, "GIF89a"),
+        "jpeg cut in its data": (jpeg[: len(jpeg) // 2], MalformedBody, "JPEG"),
+        "jpeg cut in its header": (jpeg[:20], MalformedBody, "JPEG"),
+        "jpeg magic then noise": (b"\xff\xd8\xff" + b"\x00" * 64, MalformedBody, "JPEG"),
+        "png cut in its data": (png[: len(png) // 2], MalformedBody, "PNG"),
+        "png cut in its header": (png[:20], MalformedBody, "PNG"),
+        "png without data": (announced_png(60, 40), MalformedBody, "PNG"),
+        "png of zero width": (announced_png(0, 40), MalformedBody, "0x40"),
+        "png too many pixels": (announced_png(8000, 8000), ImageTooLarge, "8000x8000"),
+        "png too wide": (announced_png(20000, 1), ImageTooLarge, "20000x1"),
+        "jpeg too many pixels": (announced_jpeg(picture, 8000, 8000), ImageTooLarge, "8000x8000"),
+        "json not closed": (b'{"height": 4', MalformedBody, "JSON body"),
+        "json nested deep": (b'{"height":1,"width":1,"image":' + b"[" * 1100, MalformedBody, "JSON body"),
+        "json list": (b"[1, 2]", InvalidValue, "JSON body"),
+        "json without image": (b'{"height": 4, "width": 4}', InvalidValue, "image"),
+        "json height is text": (raw_json("40", 60, good), InvalidValue, "height"),
+        "json height is a fraction": (raw_json(40.5, 60, good), InvalidValue, "height"),
+        "json negative": (raw_json(-40, -60, good), InvalidValue, "at least 1"),
+        "json zero": (raw_json(0, 60, ""), InvalidValue, "at least 1"),
+        "json image is a number": (raw_json(40, 60, 7), InvalidValue, "not a string"),
+        "json not base64": (raw_json(40, 60, "***"), MalformedBody, "base64"),
+        "json too few bytes": (raw_json(40, 60, good[:400]), InvalidValue, "7200"),
+        "json too large": (raw_json(10**6, 10**6, good), ImageTooLarge, "1000000x1000000"),
+        "json not utf-8": (b'{"height": 1, \xff "width": 1}', MalformedBody, "JSON body"),
+    }
+
+
+@pytest.mark.parametrize("name", list(bad_bodies(np.zeros((40, 60, 3), np.uint8))))
+def test_a_bad_body_is_refused_by_name(name: str, picture: np.ndarray) -> None:
+    body, kind, words = bad_bodies(picture)[name]
+    with pytest.raises(RequestError) as caught:
+        decode(body, LIMITS)
+    assert (type(caught.value), words in str(caught.value)) == (kind, True), str(caught.value)
+
+
+def test_letterbox_follows_the_first_servers_rules() -> None:
+    slot = np.zeros((32, 32, 3), np.uint8)
+    how = letterbox(frame(np.full((7, 20, 3), 9, np.uint8)), slot)
+    # scale 1.6: 32 x int(11.2) = 11 rows, 21 left over: 10 above, 11 below; the padding undone is (32 - 11.2) / 2.
+    assert (slot[:10] == 128).all() and (slot[10:21] == 9).all() and (slot[21:] == 128).all()
+    assert (how.scale, how.pad_x, how.pad_y) == pytest.approx((1.6, 0, 10.4))
+
+
+def test_letterbox_survives_the_thinnest_pictures() -> None:
+    slot = np.zeros((32, 32, 3), np.uint8)
+    letterbox(frame(np.full((1, 5000, 3), 200, np.uint8)), slot)
+    assert set(np.unique(slot)) == {128, 200}
+
+
+def test_letterbox_overwrites_whatever_the_slot_held() -> None:
+    fresh, used = np.zeros((32, 48, 3), np.uint8), np.full((32, 48, 3), 77, np.uint8)
+    picture = np.random.default_rng(1).integers(0, 256, (50, 31, 3), np.uint8)
+    letterbox(frame(picture), fresh)
+    letterbox(frame(picture), used)
+    assert np.array_equal(fresh, used)
+
+
+def test_sixteen_bit_and_palette_pngs_are_scaled_to_eight_bits() -> None:
+    deep = np.full((4, 4, 3), 0xABCD, np.uint16)
+    assert (decode(encoded(deep, ".png"), LIMITS).pixels == 0xAB).all()
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tiff", ".webp", ".ppm", ".pfm", ".jp2", ".hdr", ".ras"])
+def test_no_other_format_reaches_a_decoder(picture: np.ndarray, suffix: str) -> None:
+    body = encoded(picture.astype(np.float32) if suffix in (".pfm", ".hdr") else picture, suffix)
+    assert cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_UNCHANGED) is not None  # OpenCV would read it
+    with pytest.raises(UnsupportedBody, match="neither JPEG, PNG nor JSON"):
+        decode(body, LIMITS)
+
+
+def animation(*pictures: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    first, *rest = [PIL.Image.fromarray(picture[..., ::-1]) for picture in pictures]
+    first.save(file, "PNG", save_all=True, append_images=rest)
+    return file.getvalue()
+
+
+def test_an_animation_is_its_first_picture(picture: np.ndarray) -> None:
+    assert np.array_equal(decode(animation(picture, picture[::-1]), LIMITS).pixels, picture)
+
+
+def test_what_is_no_pixels_is_kept_from_the_decoder(picture: np.ndarray) -> None:
+    body = animation(picture, picture[::-1])
+    assert {b"acTL", b"fcTL", b"fdAT"} <= set(re.findall(b"[a-z]{2}[A-Z][A-Z]", body))
+    plain = plain_png(body)
+    assert re.findall(b"acTL|fcTL|fdAT", plain) == []
+    assert plain == plain_png(plain) and plain.endswith(b"IEND\xaeB`\x82")
+
+
+def test_bytes_behind_a_png_change_nothing(picture: np.ndarray) -> None:
+    assert np.array_equal(decode(encoded(picture, ".png") + bytes(1000), LIMITS).pixels, picture)
+
+
+def test_a_cmyk_jpeg_becomes_bgr() -> None:
+    file = io.BytesIO()
+    PIL.Image.new("CMYK", (20, 10), (0, 255, 255, 0)).save(file, "JPEG")
+    pixels = decode(file.getvalue(), LIMITS).pixels
+    blue, green, red = pixels[5, 10].astype(int)
+    assert pixels.shape == (10, 20, 3) and red > 200 and max(blue, green) < 60
+
+
+@pytest.mark.parametrize("suffix", ["JPEG", "PNG"])
+def test_exif_orientation_is_not_applied(suffix: str) -> None:
+    file = io.BytesIO()
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90 degrees to view"
+    PIL.Image.new("RGB", (20, 10)).save(file, suffix, exif=exif)
+    assert decode(file.getvalue(), LIMITS).pixels.shape == (10, 20, 3)
+
+
+def test_scaled_decoding_keeps_the_pictures_own_size_for_boxes() -> None:
+    large = cv2.GaussianBlur(np.random.default_rng(2).integers(0, 256, (1080, 1920, 3), np.uint8), (0, 0), 9)
+    body = encoded(large, ".jpg")
+    shrunk = decode(body, ImageLimits(40_000_000, 16_384, shrink_to=(320, 320)))
+    assert (shrunk.width, shrunk.height) == (1920, 1080)
+    assert 320 <= shrunk.pixels.shape[1] < 1920
+    whole_slot, shrunk_slot = np.zeros((320, 320, 3), np.uint8), np.zeros((320, 320, 3), np.uint8)
+    assert letterbox(decode(body, LIMITS), whole_slot) == letterbox(shrunk, shrunk_slot)
+    assert np.abs(whole_slot.astype(int) - shrunk_slot).mean() < 4
+
+
+def form(*parts: tuple[str, bytes], boundary: bytes = b"xyz") -> bytes:
+    pieces = [
+        b"--" + boundary + b"\r\nContent-Disposition: form-data; " + head.encode() + b"\r\n\r\n" + data
+        for head, data in parts
+    ]
+    return b"\r\n".join([*pieces, b"--" + boundary + b"--\r\n"])
+
+
+def test_a_form_gives_its_files_in_order_and_skips_its_fields() -> None:
+    body = form(
+        ('name="image"; filename="a.jpg"', b"one"), ('name="min"', b"0.4"), ('name="x"; filename="b.png"', b"\r\n--two")
+    )
+    assert [(upload.name, upload.data) for upload in uploads(body, 4)] == [("a.jpg", b"one"), ("b.png", b"\r\n--two")]
+
+
+def test_a_picture_in_a_form_needs_no_file_name() -> None:
+    body = form(('name="image"', b"\xff\xd8\xffrest"), ('name="min"', b"0.4"))
+    assert [(upload.name, upload.data) for upload in uploads(body, 4)] == [("image", b"\xff\xd8\xffrest")]
+
+
+@pytest.mark.parametrize("length", [1, 70, 71, 200])
+def test_boundaries_may_be_longer_than_the_standard_allows(length: int) -> None:
+    body = form(('name="image"; filename="a.jpg"', b"one"), boundary=b"b" * length)
+    assert [upload.data for upload in uploads(body, 1)] == [b"one"]
+
+
+def test_a_body_that_is_no_form_is_one_upload() -> None:
+    assert [upload.data for upload in uploads(b"\xff\xd8\xff", 1)] == [b"\xff\xd8\xff"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (form(('name="a"; filename="a"', b"1"), ('name="b"; filename="b"', b"2")), InvalidValue, "2 files, at most 1"),
+        (form(*[('name="a"', b"1")] * 65), InvalidValue, "more than 64 parts"),
+        (form(('name="a"', b"1")), MalformedBody, "no file"),
+        (form(('name="a"; filename="a"', b"1"))[:-20], MalformedBody, "breaks off"),
+        (b"--", MalformedBody, "no boundary"),
+        (b"--" + b"x" * 300 + b"\r\n", MalformedBody, "no boundary"),
+        (b"--xyz\r\nno header", MalformedBody, "form"),
+    ],
+    ids=["too many files", "too many parts", "fields only", "cut", "dashes", "long boundary", "no header"],
+)
+def test_a_bad_form_is_refused_by_name(body: bytes, kind: type[RequestError], words: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        uploads(body, 1)
+    assert (type(caught.value), words in str(caught.value)) == (kind, True), str(caught.value)

@@ -1,0 +1,195 @@
+"""A picture that instances die of is refused after three, whoever asks; its neighbours are not."""
+
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+
+import cv2
+import numpy as np
+import pytest
+import requests
+
+from service.errors import DeadlineExceeded, MalformedBody, Overloaded, Quarantined
+from service.quarantine import ROWS, Quarantine, shared_table
+from tests.instance import running_instance, stop_instance
+from tests.service import faulty_engine
+from tests.service.faulty_engine import SIZE
+
+CONF = "tests/service/faulty.conf.py"
+POISON, GOOD = b"poison", b"good"
+
+
+class Host:
+    """Instances that share a folder, and a clock that a test sets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now = 0.0
+        self.meanwhile: list[Callable[[], None]] = []
+
+    def instance(self, table_fd: int | None = None) -> Quarantine:
+        return Quarantine(
+            self.folder, expiry_s=100, linger_s=1000, table_fd=table_fd, clock=lambda: self.now, sleep=self.sleep
+        )
+
+    def sleep(self, seconds: float) -> None:
+        """What other masters note meanwhile is what `meanwhile` does."""
+        if self.meanwhile:
+            self.meanwhile.pop()()
+
+    def die_of(self, *pictures: bytes) -> None:
+        """A worker ends in the middle of a request; its master, another process, looks at what it left."""
+        table = shared_table()
+        master = self.instance(table)
+        with self.instance(table).watch(pictures):
+            master.blame()
+        os.close(table)
+        for file in self.folder.iterdir():
+            os.utime(file, (self.now, self.now))
+
+    def refused(self, picture: bytes) -> bool:
+        with self.instance().watch([picture]) as case:
+            try:
+                case.check(0)
+            except Quarantined:
+                return True
+        return False
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path / "quarantine")
+
+
+def test_a_picture_is_let_in_at_two_deaths_and_refused_at_three(host: Host) -> None:
+    refused = []
+    for _ in range(4):
+        refused.append(host.refused(POISON))
+        host.die_of(POISON)
+    assert refused == [False, False, False, True]
+    assert not host.refused(GOOD)
+
+
+def test_a_suspect_waits_until_a_death_of_this_moment_is_noted(host: Host) -> None:
+    host.die_of(POISON)
+    host.die_of(POISON)
+    host.meanwhile = [lambda: host.die_of(POISON)]
+    assert host.refused(POISON)
+
+
+def test_suspects_are_worked_on_one_after_the_other_and_nobody_else_waits(host: Host) -> None:
+    host.die_of(POISON, GOOD)
+    instance = host.instance()
+    order: list[bytes] = []
+
+    def work(picture: bytes) -> None:
+        with instance.watch([picture]) as case:
+            order.append(picture)
+            case.close(0, "an answer")
+
+    with instance.watch([POISON]):
+        second = Thread(target=work, args=(GOOD,))
+        second.start()
+        work(b"no suspect")
+        assert order == [b"no suspect"]
+    second.join(30)
+    assert order == [b"no suspect", GOOD]
+
+
+def test_nobody_waits_for_a_picture_without_a_death(host: Host) -> None:
+    host.meanwhile = [lambda: pytest.fail("waited")]
+    assert not host.refused(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "acquitted"),
+    [
+        ("an answer", True),
+        (MalformedBody("broken"), True),
+        (Overloaded("full"), False),
+        (DeadlineExceeded("late"), False),
+        (Quarantined("refused"), False),
+    ],
+    ids=["answered", "refused as broken", "shed", "late", "quarantined"],
+)
+def test_only_a_picture_that_was_dealt_with_is_acquitted(host: Host, outcome: object, acquitted: bool) -> None:
+    host.die_of(POISON, GOOD)
+    with host.instance().watch([GOOD]) as case:
+        case.close(0, outcome)
+    digest = hashlib.sha256(GOOD).digest()
+    assert host.instance().deaths(digest) == (0 if acquitted else 1)
+    assert host.instance().deaths(hashlib.sha256(POISON).digest()) == 1
+
+
+def test_a_picture_given_up_at_its_deadline_still_counts_as_in_work(host: Host) -> None:
+    table = shared_table()
+    worker, master = host.instance(table), host.instance(table)
+    with worker.watch([GOOD]):
+        pass
+    with worker.watch([POISON]) as case:
+        case.close(0, DeadlineExceeded("the engine hangs on it"))
+    assert master.blame() == 1
+    assert [file.name for file in host.folder.iterdir()] == [hashlib.sha256(POISON).hexdigest()]
+    os.close(table)
+
+
+def test_given_up_pictures_never_fill_the_table(host: Host) -> None:
+    worker = host.instance()
+    for number in range(ROWS + 10):
+        with worker.watch([str(number).encode()]) as case:
+            case.close(0, DeadlineExceeded("late"))
+    assert worker.blame() == ROWS
+
+
+def test_deaths_are_forgotten_after_a_while(host: Host) -> None:
+    for _ in range(3):
+        host.die_of(POISON)
+    host.now = 99.0
+    assert host.refused(POISON)
+    host.now = 100.0
+    assert not host.refused(POISON)
+    host.die_of(GOOD)
+    assert [file.name for file in host.folder.iterdir()] == [hashlib.sha256(GOOD).hexdigest()]
+
+
+def test_without_a_folder_nothing_is_noted_and_nothing_refused(tmp_path: Path) -> None:
+    quarantine = Quarantine(None)
+    with quarantine.watch([POISON]) as case:
+        case.check(0)
+        assert quarantine.blame() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "fault", [faulty_engine.CRASH, faulty_engine.HANG, faulty_engine.FAULT], ids=["crash", "hang", "sticky fault"]
+)
+def test_real_instances_die_of_a_picture_three_times_and_then_refuse_it(
+    fault: int, free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    picture = bytes(cv2.imencode(".png", np.full((SIZE, SIZE, 3), fault, np.uint8))[1])
+    settings = {"watchdog_s": 0.5, "self_test_s": 0, "quarantine": tmp_path / "shared"}
+    for _ in range(3):
+        with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
+            with pytest.raises(requests.ConnectionError):
+                requests.post(f"{instance.url}/v1/detect", picture, timeout=30)
+            assert instance.process.wait(30) in (70, 71)
+    with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
+        answer = requests.post(f"{instance.url}/v1/detect", picture, timeout=30)
+        assert (answer.status_code, answer.json()["code"]) == (422, "quarantined")
+        assert picture.hex() not in instance.log.read_text()
+
+
+def test_a_stop_or_a_killed_idle_worker_blames_nobody(free_port: Callable[[], int], tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    with running_instance(free_port(), "-", tmp_path / "log", CONF, quarantine=shared) as instance:
+        stop_instance(instance)
+    with running_instance(free_port(), "-", tmp_path / "log", CONF, quarantine=shared) as instance:
+        os.kill(instance.worker_pid(), signal.SIGKILL)
+        assert instance.process.wait(30) == 70
+    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
+    assert "pictures_blamed" not in {event["event"] for event in events}
+    assert not shared.exists()
