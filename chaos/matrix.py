@@ -58,12 +58,7 @@ MATRIX = (
     Fault("nginx reloads", people.reload),
     Fault("a rendered configuration that is broken", people.broken_config),
     Fault("kill -9 of an nginx worker", kills.kill_nginx_worker, lost_s=1.0, bound="what it had in hand"),
-    Fault(
-        "kill -9 of the nginx master",
-        kills.kill_nginx_master,
-        lost_s=0.5,
-        bound="its workers go on; a connection not yet accepted when they retire is reset",
-    ),
+    Fault("kill -9 of the nginx master", kills.kill_nginx_master, at_random=True),
     Fault(
         "kill -9 of supervisord",
         kills.kill_supervisord,

@@ -7,7 +7,10 @@
 """
 
 import os
-from collections.abc import Iterator
+import socket
+import struct
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +36,19 @@ class Process:
     pid: int
     parent: int
     kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where sockets listen.
+
+    Attributes:
+        host: an address of this machine; 0.0.0.0 or :: for every one.
+        port: TCP.
+    """
+
+    host: str
+    port: int
 
 
 def fleet_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
@@ -82,7 +98,7 @@ def cpu_ticks(pid: int, proc: Path = PROC) -> int:
 
 def port_owner(port: int, proc: Path = PROC) -> str:
     """Says which process listens on a TCP port of 127.0.0.1 or of every address; empty if that cannot be seen."""
-    inodes = {inode for listens, inode in _listening(proc) if listens == port}
+    inodes = {inode for where, inode in _listening(proc) if where.port == port}
     for entry in proc.iterdir():
         if entry.name.isdigit() and inodes & set(_targets(entry)):
             return f"{_comm(entry)}, pid {entry.name}"
@@ -97,7 +113,13 @@ def ports_of_session(session: int, proc: Path = PROC) -> frozenset[int]:
             with suppress(OSError):
                 if _session(entry) == session:
                     targets |= set(_targets(entry))
-    return frozenset(port for port, inode in _listening(proc) if inode in targets)
+    return frozenset(where.port for where, inode in _listening(proc) if inode in targets)
+
+
+def listening_sockets(pids: Collection[int], proc: Path = PROC) -> Mapping[Listening, int]:
+    """Where some processes listen, and how many sockets they have there; one that several of them hold counts once."""
+    targets = {target for pid in pids for target in _targets(proc / str(pid))}
+    return Counter(where for where, inode in _listening(proc) if inode in targets)
 
 
 def _kind(process: Path, paths: Paths) -> Kind | None:
@@ -156,8 +178,8 @@ def _targets(process: Path) -> Iterator[str]:
         return
 
 
-def _listening(proc: Path) -> Iterator[tuple[int, str]]:
-    """Every TCP port somebody listens on, with the socket as file descriptors refer to it."""
+def _listening(proc: Path) -> Iterator[tuple[Listening, str]]:
+    """Where somebody listens, with the socket as file descriptors refer to it."""
     # IPv6 sockets of every address take IPv4 connections too.
     for table in ("tcp", "tcp6"):
         try:
@@ -167,4 +189,12 @@ def _listening(proc: Path) -> Iterator[tuple[int, str]]:
         for row in rows:
             fields = row.split()
             if fields[3] == LISTEN:
-                yield int(fields[1].rpartition(":")[2], 16), f"socket:[{fields[9]}]"
+                host, _, port = fields[1].rpartition(":")
+                yield Listening(_address(host), int(port, 16)), f"socket:[{fields[9]}]"
+
+
+def _address(text: str) -> str:
+    """An address as /proc/net prints it: words of 32 bits, each in the machine's own byte order."""
+    words = [int(text[start : start + 8], 16) for start in range(0, len(text), 8)]
+    packed = struct.pack(f"={len(words)}I", *words)
+    return socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, packed)

@@ -1,6 +1,7 @@
 """Processes are recognised by marks of this fleet alone; the processes here are real, but for nginx's names."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from deploy.paths import Paths, local_paths
-from deploy.processes import Process, fleet_processes, orphaned_workers, port_owner, serving_workers
+from deploy.processes import (
+    Listening,
+    Process,
+    fleet_processes,
+    listening_sockets,
+    orphaned_workers,
+    port_owner,
+    serving_workers,
+)
 
 SLEEP = "import sys, time; print(flush=True); time.sleep(600)"
 
@@ -86,3 +95,18 @@ def test_a_process_that_ends_meanwhile_is_left_out(paths: Paths, tmp_path: Path)
 
 def test_nobody_owns_a_free_port() -> None:
     assert port_owner(0) == ""
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.2"), (socket.AF_INET6, "::1")])
+def test_sockets_are_counted_by_where_they_listen(family: int, host: str) -> None:
+    with socket.socket(family) as one, socket.socket(family) as other, socket.socket(family) as silent:
+        for member in (one, other, silent):
+            member.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind((host, 0))
+        port = one.getsockname()[1]
+        other.bind((host, port))
+        silent.bind((host, port))
+        one.listen()
+        other.listen()
+        assert listening_sockets([os.getpid()])[Listening(host, port)] == 2
+    assert listening_sockets([os.getpid()])[Listening(host, port)] == 0
