@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 import service.detector
+from chaos.jumping_clock import install
 from service.engine import Engine, EngineInfo
 from service.errors import EngineFault, InferenceFailed, OutOfMemory
 from service.settings import Settings
 
-CUE = Path("cues") / os.environ["FRAMEFLEET_INSTANCE"]
+CUES = Path("cues").resolve()
+CUE = CUES / os.environ["FRAMEFLEET_INSTANCE"]
 POISON = (255, 0, 255)
 FOREVER_S = 1000
 
@@ -88,6 +90,7 @@ def _cued(make_real: Any) -> Any:
     return load_engine
 
 
+install(CUES / "clock")
 service.detector.load_engine = _cued(service.detector.load_engine)
 _original = Path("service/gunicorn.original.conf.py")
 exec(compile(_original.read_text(), str(_original), "exec"))

@@ -51,6 +51,7 @@ MATRIX = (
     Fault("a crash loop from the start", engine.short_crash_loop),
     Fault("FATAL to supervisor", engine.fatal),
     Fault("a full disk under logs and temporary files", surroundings.full_disk),
+    Fault("a clock that jumps", surroundings.clock_jumps),
     Fault("no file descriptors left in an instance", surroundings.no_descriptors, at_random=True),
     Fault("200 clients with slow headers", people.slow_headers, p99_times=1.5, at_random=True),
     Fault("200 clients with slow bodies", people.slow_bodies, p99_times=1.5, at_random=True),

@@ -1,8 +1,8 @@
 """A fleet of its own for a rehearsal: a copy of the code whose engines take cues, run by `python -m deploy`.
 
-The copy differs from the code it is made of in three places, so that production has no switch for faults:
-gunicorn's settings are `faulty.conf.py`, a program is FATAL after 3 retries instead of 20, and the reviver starts it
-again after 5 s instead of 60.
+The copy differs from the code it is made of in four places, so that production has no switch for faults:
+gunicorn's settings are `faulty.conf.py`, supervisord's clock is `jumping_clock.py` (and the instances'), a program is
+FATAL after 3 retries instead of 20, and the reviver starts it again after 5 s instead of 60.
 """
 
 import json
@@ -25,6 +25,11 @@ COMMAND_LIMIT_S = 300.0
 DISK_BYTES = 64 * 2**20
 LOWEST_PORT = 21000
 EDITS = {
+    "deploy/supervisor/supervisord.conf.j2": (
+        "; For people:",
+        "[rpcinterface:clock]\nsupervisor.rpcinterface_factory=chaos.jumping_clock:make\n"
+        "file={{ (fleet.code.repo / 'cues' / 'clock') | supervisor }}\n\n; For people:",
+    ),
     "deploy/supervisor/instance.conf.j2": ("startretries=20", "startretries=3"),
     "deploy/supervisor/reviver.conf.j2": (
         "{{ paths.log | argument }}\ndirectory",
@@ -130,6 +135,10 @@ class Rehearsal:
         """Takes a cue back."""
         (self.code / "cues" / instance.name).unlink(missing_ok=True)
 
+    def set_clock(self, offset_s: int) -> None:
+        """Lets the clock of supervisord and the instances jump, to so far from the real one."""
+        (self.code / "cues" / "clock").write_text(str(offset_s))
+
     def worker(self, instance: Instance) -> int:
         """Process id of an instance's gunicorn worker; 0 if it does not answer."""
         return int(get_json(f"{instance.url}/status").get("pid", 0))
@@ -151,7 +160,7 @@ class Rehearsal:
 def rehearsal(folder: Path, model: str, count: int) -> Iterator[Rehearsal]:
     """Makes the copy and starts the fleet; nothing of it runs afterwards."""
     place = Rehearsal(folder.resolve(), _free_ports(count + 2), model, count)
-    _copy_code(place.code)
+    _copy_code(place)
     with small_disk(place.log, DISK_BYTES), small_disk(place.var / "tmp", DISK_BYTES):
         try:
             place.up()
@@ -165,13 +174,19 @@ def rehearsal(folder: Path, model: str, count: int) -> Iterator[Rehearsal]:
                         os.kill(process.pid, signal.SIGKILL)
 
 
-def _copy_code(code: Path) -> None:
+def _copy_code(place: Rehearsal) -> None:
+    code = place.code
     for package in ("service", "deploy"):
         shutil.copytree(REPO / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
     (code / "cues").mkdir()
     settings = code / "service" / "gunicorn.conf.py"
     settings.rename(settings.with_name("gunicorn.original.conf.py"))
     shutil.copy(REPO / "chaos" / "faulty.conf.py", settings)
+    # Programs are started in the code's folder, supervisord in the fleet's.
+    for folder in (code, place.var):
+        (folder / "chaos").mkdir(parents=True)
+        for module in ("__init__.py", "jumping_clock.py"):
+            shutil.copy(REPO / "chaos" / module, folder / "chaos")
     for name, (old, new) in EDITS.items():
         file = code / name
         text = file.read_text()

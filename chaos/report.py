@@ -19,13 +19,14 @@ ones were right but took over a second; **p99** is that of the calm before, and 
 cue to the engine or a full disk) until every instance and the balancer answer. Memory and file descriptors are those
 of all processes of the fleet, before and after.
 
-The fleet that is rehearsed is a copy of this code that differs in three places: its engines fail on cue, a program is
-FATAL to supervisor after 3 retries instead of 20, and the reviver starts it again after 5 s instead of 60.
+The fleet that is rehearsed is a copy of this code that differs in four places: its engines fail on cue, the clocks of
+supervisord and the instances jump on cue, a program is FATAL to supervisor after 3 retries instead of 20, and the
+reviver starts it again after 5 s instead of 60.
 
-What is not shown here: a jump of the machine's clock. Deadlines, the watchdog, the reviver and the prober count on the
-monotonic clock, which does not jump; the age of a quarantined picture alone is wall time, so a jump forgets it early
-or late. A stranger who takes an instance's port and speaks HTTP there would be believed; one who does not costs
-nothing. A picture that kills instances is known by its bytes: encoded anew it is another picture.
+What is not shown here: nginx never sees the clock jump, since the machine's own does not. The age of a quarantined
+picture is wall time, so a jump forgets it early or late; deadlines, the watchdog, the reviver and the prober count on
+the monotonic clock. A stranger who takes an instance's port and speaks HTTP there would be believed; one who does not
+costs nothing. A picture that kills instances is known by its bytes: encoded anew it is another picture.
 """
 
 

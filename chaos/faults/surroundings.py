@@ -1,16 +1,19 @@
-"""What an instance needs of its machine: its port, its model file, disk and file descriptors."""
+"""What an instance needs of its machine: its port, its model file, disk, file descriptors, and its clock."""
 
 import shutil
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from chaos.faults.stage import LIMIT_S, Stage, kill, kill_master_of, wait, wait_gone
 from chaos.machine import starve_of_descriptors
 from chaos.rehearsal import ChaosError
 
+HOUR_S, MINUTE_S = 3600, 60
 MODEL_GARBAGE = b"garbage"
 
 
@@ -66,6 +69,25 @@ def no_descriptors(stage: Stage) -> Iterator[None]:
     yield
     # The next connection it cannot accept ends it, and its successor has the old limit.
     wait_gone(worker)
+
+
+def clock_jumps(stage: Stage) -> Iterator[None]:
+    """The clock jumps an hour ahead, then two back, then to the right time; an instance is killed after each jump."""
+    for offset_s in (HOUR_S, -HOUR_S, 0):
+        stage.fleet.set_clock(offset_s)
+        # supervisord and gunicorn look at their clocks every second.
+        time.sleep(3)
+        kill(stage.fleet.worker(stage.chosen))
+        wait("supervisord's log has the new time", partial(_is_logged, stage, offset_s))
+        if offset_s:
+            wait("the killed instance answers again", stage.fleet.ready)
+    yield
+
+
+def _is_logged(stage: Stage, offset_s: int) -> bool:
+    last = (stage.fleet.log / "supervisord.log").read_text().splitlines()[-1]
+    ahead_s = (datetime.strptime(last[:19], "%Y-%m-%d %H:%M:%S") - datetime.now()).total_seconds()
+    return abs(ahead_s - offset_s) < MINUTE_S
 
 
 @contextmanager
