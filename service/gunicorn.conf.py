@@ -9,7 +9,6 @@ import ctypes
 import os
 import signal
 import sys
-from types import FrameType
 from typing import Any
 
 from gunicorn import sock, util
@@ -107,7 +106,8 @@ def post_worker_init(worker: Any) -> None:
         raise
     for listener in worker.sockets:
         keep_out_others(listener, allowed)
-    signal.signal(signal.SIGTERM, _drain(worker))
+    worker.set_accept_enabled = _draining(worker)
+    worker.accept = _accepting(worker)
     ceiling.watch(lambda: os.kill(os.getpid(), signal.SIGTERM))
     model = worker.wsgi.extensions["detector"].batcher.info
     log_event("listening", instance=settings.instance, address=_address(), model=model.model, engine=model.kind)
@@ -146,22 +146,41 @@ def worker_exit(server: Any, worker: Any) -> None:
         worker.wsgi.extensions["detector"].batcher.stop()
 
 
-def _drain(worker: Any) -> Any:
-    """Makes the SIGTERM handler: no new connections from now on, those in flight are answered."""
+def _draining(worker: Any) -> Any:
+    """Makes what switches the worker's accepting on and off: off for good closes the port, and loses nobody who waits.
 
-    def close_listeners() -> None:
+    A stopping worker's loop switches it off once, before it looks whether a connection is left to wait for.
+    """
+    switch = worker.set_accept_enabled
+
+    def set_accept_enabled(enabled: bool) -> None:
+        switch(enabled)
+        if enabled or worker.alive:
+            return
         for listener in worker.sockets:
-            if listener.sock is None:
-                continue
-            _accept_waiting(worker, listener)
-            listener.close()
+            if listener.sock is not None:
+                _accept_waiting(worker, listener)
+                listener.close()
 
-    def handle(signum: int, frame: FrameType | None) -> None:
-        # On the worker's own loop: a handler may interrupt it in the middle of its bookkeeping.
-        worker.method_queue.defer(close_listeners)
-        worker.handle_exit(signum, frame)
+    return set_accept_enabled
 
-    return handle
+
+def _accepting(worker: Any) -> Any:
+    """Makes what takes one connection: where that fails, as without file descriptors, the worker drains and ends.
+
+    An exception would end it in the middle of its requests.
+    """
+    take = worker.accept
+
+    def accept(listener: Any) -> None:
+        try:
+            take(listener)
+        except OSError as error:
+            if worker.alive:
+                log_event("cannot_accept", instance=settings.instance, reason=str(error), exit_code=EXIT_WORKER_DIED)
+            worker.alive = False
+
+    return accept
 
 
 def _accept_waiting(worker: Any, listener: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from chaos.machine import starve_of_descriptors
 from service.keys import add_key
 from tests.instance import RunningInstance, listens, running_instance, start_instance, stop_instance, wait_until
 from tests.service.held import held_instance, picture
@@ -62,6 +63,26 @@ def test_sigterm_closes_the_port_at_once_and_answers_what_is_in_flight(port: int
         held.let_go()
         assert [answer.result(LIMIT_S).status_code for answer in answers] == [200] * 3
         assert process.wait(LIMIT_S) == 0
+
+
+def test_a_worker_that_can_accept_no_more_answers_what_it_has_and_ends(instance: RunningInstance, port: int) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(picture(0))
+    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as slow:
+        slow.sendall(head + picture(0)[:100])
+        wait_until("it is accepted", lambda: is_accepted(slow))
+        starve_of_descriptors(instance.worker_pid(), spare=0)
+        wait_until("a closed port", lambda: not listens(port))
+        slow.sendall(picture(0)[100:])
+        assert slow.recv(12) == b"HTTP/1.1 200"
+    assert instance.process.wait(LIMIT_S) == 70
+    assert '"event": "cannot_accept"' in instance.log.read_text()
+
+
+def is_accepted(client: socket.socket) -> bool:
+    """Whether the process at the other end has taken a connection from its queue: until then it has no inode."""
+    ends = [f":{client.getpeername()[1]:04X}", f":{client.getsockname()[1]:04X}"]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any([row[1][-5:], row[2][-5:]] == ends and row[9] != "0" for row in rows)
 
 
 def test_a_killed_worker_ends_the_master_so_that_supervisor_learns_of_it(instance: RunningInstance, port: int) -> None:
