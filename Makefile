@@ -37,7 +37,7 @@ LOCK = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.10
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up status logs smoke down key certificate model engine torch bundle deploy rollback undeploy deploy-fleet rollback-fleet \
 	drain undrain render config-check diff replay detect scenario load-ui \
-	capacity plan simulate scaling chaos test test-hosts check-trt test-gpu bench bench-gpu lint format \
+	capacity plan simulate scaling chaos test test-slow test-hosts check-trt test-gpu bench bench-gpu lint format \
 	lock audit clean
 
 ##@ Start here
@@ -146,8 +146,11 @@ simulate: ## The same plan, tried in a simulation with a host that fails
 	@$(PY) -m loadtest simulate $(PLAN)
 
 ##@ Work on it
-test: ## Run every test: unit, integration and end to end
-	@$(PY) -m pytest
+test: ## Run the tests: unit, integration and end to end (10 minutes)
+	@$(PY) -m pytest -m "not slow"
+
+test-slow: ## Run those that take longest: the pages in Chromium, fuzzing, scenarios, chaos (another 15)
+	@$(PY) -m pytest -m slow
 
 test-hosts: ## Boot Debian machines with systemd and deploy on them (root, debootstrap, systemd-container; 20 minutes)
 	@$(PY) -m pytest $(HOSTS) -m hosts

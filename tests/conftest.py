@@ -7,6 +7,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# What takes longest: `make test`, which is to end within ten minutes, leaves it to `make test-slow`.
+SLOW = (
+    "tests/chaos",
+    "tests/e2e/test_host_deploy.py",
+    "tests/e2e/test_scenarios.py",
+    "tests/fuzz",
+    "tests/service/pages",
+    "tests/service/test_hostile_bodies.py",
+    "tests/service/test_schemathesis.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.path.is_relative_to(ROOT / name) for name in SLOW):
+            item.add_marker("slow")
 
 
 def _made_by_setup(path: Path) -> Path:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SLOW
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("service", "deploy", "loadtest", "chaos")
 # Runs inside an instance of a rehearsal, as part of the service there.
@@ -65,6 +67,10 @@ def test_nothing_that_waits_reads_a_clock_that_can_jump() -> None:
 def test_every_folder_of_tests_is_a_package() -> None:
     folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
     assert [name(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_what_is_called_slow_is_there() -> None:
+    assert [name for name in SLOW if not (ROOT / name).exists()] == []
 
 
 def test_there_is_no_drawer_for_odds_and_ends() -> None:

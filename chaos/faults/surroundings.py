@@ -72,15 +72,16 @@ def no_descriptors(stage: Stage) -> Iterator[None]:
 
 
 def clock_jumps(stage: Stage) -> Iterator[None]:
-    """The clock jumps an hour ahead, then two back, then to the right time; an instance is killed after each jump."""
-    for offset_s in (HOUR_S, -HOUR_S, 0):
+    """The clock jumps an hour ahead, then two back, and an instance is killed each time; then it is right again."""
+    for offset_s in (HOUR_S, -HOUR_S):
         stage.fleet.set_clock(offset_s)
         # supervisord and gunicorn look at their clocks every second.
         time.sleep(3)
+        # The reviver may have held back one that died too often in this matrix.
+        wait("every instance answers", stage.fleet.ready)
         kill(stage.fleet.worker(stage.chosen))
         wait("supervisord's log has the new time", partial(_is_logged, stage, offset_s))
-        if offset_s:
-            wait("the killed instance answers again", stage.fleet.ready)
+    stage.fleet.set_clock(0)
     yield
 
 
