@@ -35,7 +35,9 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    machine = f"{len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.release()}"
+    # Without what a distribution or a host adds to the kernel's version.
+    kernel = f"{platform.system()} {platform.release().partition('-')[0]}"
+    machine = f"{len(os.sched_getaffinity(0))} cores, {kernel}"
     circumstances = Circumstances(machine, time.strftime("%Y-%m-%d"), options.seed)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(to_markdown(campaigns, circumstances))
