@@ -4,7 +4,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,6 @@ from chaos.machine import starve_of_descriptors
 from chaos.rehearsal import ChaosError
 
 HOUR_S, MINUTE_S = 3600, 60
-# More than an instance has requests in work.
-IDLE_CONNECTIONS = 50
 MODEL_GARBAGE = b"garbage"
 
 
@@ -67,16 +65,10 @@ def full_disk(stage: Stage) -> Iterator[None]:
 def no_descriptors(stage: Stage) -> Iterator[None]:
     """An instance may open no file more than it has."""
     worker = stage.fleet.worker(stage.chosen)
-    starve_of_descriptors(worker, spare=0)
-    # What it had open for requests is free again after them, so idle connections take that.
-    address = ("127.0.0.1", int(stage.chosen.url.rpartition(":")[2]))
-    with ExitStack() as stack:
-        with suppress(ConnectionError):  # it has closed its port
-            for _ in range(IDLE_CONNECTIONS):
-                stack.enter_context(socket.create_connection(address))
-        yield
-        # The next connection it cannot accept ends it, and its successor has the old limit.
-        wait_gone(worker)
+    starve_of_descriptors(worker)
+    yield
+    # The next connection it cannot accept ends it, and its successor has the old limit.
+    wait_gone(worker)
 
 
 def clock_jumps(stage: Stage) -> Iterator[None]:

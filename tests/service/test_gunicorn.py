@@ -70,7 +70,7 @@ def test_a_worker_that_can_accept_no_more_answers_what_it_has_and_ends(instance:
     with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as slow:
         slow.sendall(head + picture(0)[:100])
         wait_until("it is accepted", lambda: is_accepted(slow))
-        starve_of_descriptors(instance.worker_pid(), spare=0)
+        starve_of_descriptors(instance.worker_pid())
         wait_until("a closed port", lambda: not listens(port))
         slow.sendall(picture(0)[100:])
         assert slow.recv(12) == b"HTTP/1.1 200"
