@@ -24,7 +24,7 @@ MINUTES ?= 10
 
 COMMA := ,
 PY := .venv/bin/python
-ON_HOST = $(INSTALL)/current/framefleet
+ON_HOST = $(INSTALL)/current/bin/framefleet
 UP_OPTIONS = --var $(VAR) --instances $(INSTANCES) --port $(PORT) --instance-port $(INSTANCE_PORT) $(if $(MODEL),--model $(MODEL)) \
 	$(if $(RATE),--rate $(RATE)) $(if $(BURST),--burst $(BURST)) $(if $(CONCURRENCY),--concurrency $(CONCURRENCY))
 REPLAY = $(PY) -m loadtest replay --url $(URL) --video $(VIDEO) --cameras $(CAMERAS) --fps $(FPS) --seconds $(SECONDS) --out $(VAR)/report

@@ -176,7 +176,7 @@ def rehearsal(folder: Path, model: str, count: int) -> Iterator[Rehearsal]:
 
 def _copy_code(place: Rehearsal) -> None:
     code = place.code
-    for package in ("service", "deploy"):
+    for package in ("framefleet", "service", "deploy"):
         shutil.copytree(REPO / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
     (code / "cues").mkdir()
     settings = code / "service" / "gunicorn.conf.py"

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from deploy.bundle import sha256
+from deploy.bundle import CODE, sha256
 from deploy.errors import CheckError, DeployError, PreflightError, Problem, raise_if
 from deploy.release import BUILT, RECORD, SUMS, Release, from_json
 from deploy.run_lock import deploy_lock, this_holder
@@ -131,7 +131,7 @@ def _make_venv(bundle: Path, folder: Path, imports: str) -> None:
     for packages in venv.glob("lib/python*/site-packages"):
         (packages / "framefleet.pth").write_text(f"{folder}\n")
     # Who runs it may not write here.
-    _run((python, "-I", "-m", "compileall", "-q", str(folder / "service"), str(folder / "deploy")), "correct the code")
+    _run((python, "-I", "-m", "compileall", "-q", *(str(folder / name) for name in CODE)), "correct the code")
     _run((python, "-I", "-c", imports), "if a library is missing: apt-get install libgl1 libglib2.0-0")
 
 
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str]) -> int:
     except (DeployError, PermissionError) as error:
         print(error, file=sys.stderr)
         return 1
-    program = str(folder / "framefleet")
+    program = str(folder / "bin" / "framefleet")
     os.execv(program, [program, "deploy", "--bundle", str(bundle), *arguments])
 
 

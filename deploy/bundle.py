@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from deploy.release import GOLDEN, RECORD, SUMS, Release, to_json
 
-CODE = ("service", "deploy")
+CODE = ("framefleet", "service", "deploy")
 PROGRAM_MODE, FILE_MODE = 0o755, 0o644
 # Beside the code: where each file goes in the bundle, and where it is in a checkout.
 FILES = {
@@ -19,9 +19,9 @@ FILES = {
     "LICENSE": "LICENSE",
     "Makefile": "tools/host.mk",
     "deploy.sh": "tools/deploy.sh",
-    "framefleet": "tools/framefleet",
+    "bin/framefleet": "tools/framefleet",
 }
-PROGRAMS = frozenset({"deploy.sh", "framefleet"})
+PROGRAMS = frozenset({"deploy.sh", "bin/framefleet"})
 JOIN = """\
 #!/bin/sh
 # Puts the slices of {name} together again, beside this file.

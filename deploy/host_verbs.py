@@ -23,7 +23,10 @@ from deploy.stopping import ANSWER_TIMEOUT_S, answers
 from deploy.world import World
 
 AddVerb = Callable[..., argparse.ArgumentParser]
-FIX = "/opt/framefleet/current/framefleet is the command line of a host; make a bundle, then tools/deploy.sh BUNDLE.tar"
+FIX = (
+    "/opt/framefleet/current/bin/framefleet is the command line of a host; "
+    "make a bundle, then tools/deploy.sh BUNDLE.tar"
+)
 
 
 def add_host_verbs(verb: AddVerb) -> None:
@@ -89,7 +92,7 @@ def _current_fleet(site: Site) -> Fleet:
     try:
         return known.fleet
     except ValueError as error:
-        fix = f"use {site.install}/current/framefleet"
+        fix = f"use {site.install}/current/bin/framefleet"
         raise ControlError(Problem(str(site.history), str(error), fix)) from None
 
 

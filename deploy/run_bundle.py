@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from deploy import run
-from deploy.bundle import Entry, entries, join_recipe, sha256, slice_names, sum_lines, sums
+from deploy.bundle import CODE, Entry, entries, join_recipe, sha256, slice_names, sum_lines, sums
 from deploy.errors import PreflightError, Problem, SettingsError
 from deploy.fleet_file import read_inventory
 from deploy.inventory import Model
@@ -106,7 +106,7 @@ def _revision(root: Path) -> str:
     """Of the checkout, marked if it has changes of its own; `unversioned` where git knows nothing."""
     try:
         head = run.run_command(("git", "-C", str(root), "rev-parse", "--short=12", "HEAD"))
-        changes = run.run_command(("git", "-C", str(root), "status", "--porcelain", "--", "service", "deploy", "lock"))
+        changes = run.run_command(("git", "-C", str(root), "status", "--porcelain", "--", *CODE, "lock"))
     except FileNotFoundError:
         return "unversioned"
     if head.code != 0:

@@ -4,7 +4,7 @@ FLEET ?=
 HOST ?=
 export INSTALL
 
-FRAMEFLEET = $(INSTALL)/current/framefleet
+FRAMEFLEET = $(INSTALL)/current/bin/framefleet
 
 .DEFAULT_GOAL := help
 .PHONY: help deploy status logs smoke rollback undeploy drain undrain

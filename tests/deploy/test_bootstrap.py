@@ -38,7 +38,7 @@ def write_sums(bundle: Path) -> None:
 
 
 def make_bundle(bundle: Path, release_id: str = ID) -> Path:
-    for package in ("service", "deploy"):
+    for package in ("framefleet", "service", "deploy"):
         (bundle / package).mkdir(parents=True)
         (bundle / package / "__init__.py").write_text(f'"""{package}"""\n')
     (bundle / "wheels").mkdir()
@@ -50,8 +50,9 @@ def make_bundle(bundle: Path, release_id: str = ID) -> Path:
     (bundle / "lock" / "service.txt").write_text(f"small==1.0 \\\n    --hash=sha256:{digest(wheel)}\n")
     (bundle / "model").mkdir()
     (bundle / "model" / "m.onnx").write_text("weights")
-    (bundle / "framefleet").write_text("#!/bin/sh\n")
-    (bundle / "framefleet").chmod(0o755)
+    (bundle / "bin").mkdir()
+    (bundle / "bin/framefleet").write_text("#!/bin/sh\n")
+    (bundle / "bin/framefleet").chmod(0o755)
     record = {"id": release_id, "created": "now", "machine": platform.machine()}
     record["python"] = f"{sys.version_info[0]}.{sys.version_info[1]}"
     (bundle / "release.json").write_text(json.dumps(record))
@@ -89,10 +90,10 @@ def test_a_release_is_whole_and_imports_from_anywhere(built: tuple[Path, Path], 
     )
     assert done.stdout.split() == ["small", str(release / "service/__init__.py")], done.stderr
     assert {path.name for path in release.iterdir()} == {
-        *("service", "deploy", "lock", "venv", "framefleet", "release.json", "SHA256SUMS", "built")
+        *("framefleet", "service", "deploy", "bin", "lock", "venv", "release.json", "SHA256SUMS", "built")
     }
     assert not (release / "service/old.py").exists()
-    assert os.access(release / "framefleet", os.X_OK)
+    assert os.access(release / "bin/framefleet", os.X_OK)
 
 
 def test_a_release_that_is_in_place_is_left_alone(built: tuple[Path, Path]) -> None:
@@ -178,7 +179,7 @@ def run_script(repo_root: Path, *arguments: str, **environment: str) -> "subproc
 
 def test_the_script_hands_a_bundle_to_the_release_it_makes(repo_root: Path, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / f"framefleet-{ID}")
-    (bundle / "framefleet").write_text('#!/bin/sh\necho "$0 $*"; exit 7\n')
+    (bundle / "bin/framefleet").write_text('#!/bin/sh\necho "$0 $*"; exit 7\n')
     for name in ("__init__", "bootstrap", "bundle", "errors", "release", "run_lock"):
         shutil.copyfile(repo_root / "deploy" / f"{name}.py", bundle / "deploy" / f"{name}.py")
     text = (bundle / "deploy/bootstrap.py").read_text()
@@ -192,7 +193,7 @@ def test_the_script_hands_a_bundle_to_the_release_it_makes(repo_root: Path, tmp_
     done = run_script(repo_root, str(tar), "--host", "gpu1", INSTALL=str(install))
     assert done.returncode == 7, done.stderr
     last = done.stdout.splitlines()[-1]
-    assert last.startswith(f"{install}/releases/{ID}/framefleet deploy --bundle {install}/incoming.")
+    assert last.startswith(f"{install}/releases/{ID}/bin/framefleet deploy --bundle {install}/incoming.")
     assert last.endswith(" --host gpu1")
     assert sorted(path.name for path in install.iterdir()) == ["deploy.lock", "releases"]
 

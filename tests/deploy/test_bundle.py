@@ -26,16 +26,16 @@ def listed(root: Path, parts: Path, model: Path | None) -> dict[str, Entry]:
 
 def test_a_bundle_has_all_that_a_host_needs_and_nothing_else(repo_root: Path, parts: Path) -> None:
     found = listed(repo_root, parts, parts / "model/m.onnx")
-    outside = {path for path in found if not path.startswith(("service/", "deploy/"))}
+    outside = {path for path in found if not path.startswith(("framefleet/", "service/", "deploy/"))}
     wheels = {"wheels/a.whl", "more-wheels/b.whl"}
     alone = {"release.json", "golden.jpg", "fleet.toml", "lock/service.txt", "LICENSE"}
-    alone |= {"deploy.sh", "framefleet", "Makefile"}
+    alone |= {"deploy.sh", "bin/framefleet", "Makefile"}
     assert outside == alone | wheels | {"model/m.onnx", "model/m.json"}
     assert {"service/gunicorn.conf.py", "service/static/", "deploy/nginx/nginx.conf.j2"} <= found.keys() | {
         "service/static/" for path in found if path.startswith("service/static/")
     }
     assert [path for path in found if "__pycache__" in path or path.endswith(".pyc")] == []
-    assert {path for path, entry in found.items() if entry.mode == 0o755} == {"deploy.sh", "framefleet"}
+    assert {path for path, entry in found.items() if entry.mode == 0o755} == {"deploy.sh", "bin/framefleet"}
 
 
 def test_a_stand_in_brings_no_model(repo_root: Path, parts: Path) -> None:
@@ -48,8 +48,8 @@ def on_host(repo_root: Path, *arguments: str) -> list[str]:
 
 
 def test_the_hosts_menu_calls_the_release_that_runs(repo_root: Path) -> None:
-    assert on_host(repo_root, "-n", "status") == ["/opt/framefleet/current/framefleet status"]
-    assert on_host(repo_root, "-n", "drain", "HOST=gpu1") == ["/opt/framefleet/current/framefleet drain gpu1"]
+    assert on_host(repo_root, "-n", "status") == ["/opt/framefleet/current/bin/framefleet status"]
+    assert on_host(repo_root, "-n", "drain", "HOST=gpu1") == ["/opt/framefleet/current/bin/framefleet drain gpu1"]
     assert on_host(repo_root, "-n", "deploy", "FLEET=f.toml") == ["./deploy.sh --fleet f.toml "]
     menu = [line.split()[1] for line in on_host(repo_root)]
     assert menu == ["help", "deploy", "status", "logs", "smoke", "rollback", "undeploy", "drain", "undrain"]

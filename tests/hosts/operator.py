@@ -11,7 +11,7 @@ from tests.hosts.bundles import ROOT, release_of
 from tests.hosts.machines import Machine
 
 KIT = "/root/kit"
-PROGRAM = "/opt/framefleet/current/framefleet"
+PROGRAM = "/opt/framefleet/current/bin/framefleet"
 READY_LIMIT_S = 120
 DEPLOY_LIMIT_S = 300
 
