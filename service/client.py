@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+import cv2
 from tqdm import tqdm
 
 from framefleet.address import KEY_VARIABLE, AddressError, service_address
@@ -137,6 +138,7 @@ def run(
 
     Raises:
         SendError, MediaError: the run cannot go on, the source lacks frames, or an output could not be written.
+        OSError: standard output is full or closed.
     """
     with ExitStack() as stack:
         for sink in sinks:
@@ -188,7 +190,21 @@ def json_line(result: Result) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; the exit codes are those of `--help`."""
-    options = _parse(arguments)
+    try:
+        code = _detect(_parse(arguments))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _fail("interrupted", EXIT_INTERRUPTED)
+    except OSError as error:
+        # What is still to be printed would fail once more, at Python's own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever closed the pipe has seen enough, as `| head` does.
+        is_closed = isinstance(error, BrokenPipeError)
+        return EXIT_FAILED if is_closed else _fail(f"standard output: {error.strerror}", EXIT_FAILED)
+    return code
+
+
+def _detect(options: Options) -> int:
     silence_libraries()
     stopped, tally = threading.Event(), Tally()
     began, code = time.perf_counter(), 0
@@ -206,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _fail("interrupted", EXIT_INTERRUPTED)
     except Incomplete as error:
         code = _fail(error, EXIT_INCOMPLETE)
-    except (SendError, MediaError, OSError) as error:
+    except (SendError, MediaError, cv2.error) as error:
         code = _fail(error, EXIT_FAILED)
     if tally.frames or not code:
         print(summary(tally, time.perf_counter() - began))

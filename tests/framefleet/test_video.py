@@ -116,7 +116,7 @@ def test_a_damaged_first_frame_is_passed_over(tmp_path: Path) -> None:
     assert (video.read, video.lost) == (COUNT - 1, 1)
 
 
-@pytest.mark.parametrize("name", ["trimmed.mp4", "sound-longer-than-picture.mkv"])
+@pytest.mark.parametrize("name", ["trimmed.mp4", "sound-longer-than-picture.mkv", "variable-rate.ts"])
 def test_a_promise_that_was_never_meant_is_no_loss(name: str) -> None:
     video = read(CASES / name)
     assert video.count and 0 < video.read < video.count
