@@ -244,3 +244,6 @@ def test_a_certificate_that_nobody_trusts_is_named_at_once(certificate: Path, mo
     with running_tls_stub(certificate) as stub, pytest.raises(SendError, match=r"self-signed certificate.*--cacert"):
         sender(stub.url, stopped=waits).send(FRAME)
     assert waits.asked_s == []
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "no.pem")
+    with running_tls_stub(certificate) as stub, pytest.raises(SendError, match=r"no\.pem"):
+        sender(stub.url).send(FRAME)
