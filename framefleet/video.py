@@ -1,5 +1,6 @@
 """Reads a video frame by frame, and reads on behind damage: file or stream -> [Shot] -> who sends or encodes them."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +22,10 @@ FALLBACK_FPS = 25.0
 # OpenCV says "no frame" at a damaged packet, and in the same words at the end, again and again.
 _FAILURES_AT_LEAST = 64
 _FAILURES_AT_MOST = 10_000
-_RARE = 0.05  # places with gaps, of all frames, up to which a clip has a steady rate and is damaged
+# Each thread of the decoder holds frames of its own: of 4K, 16 of them take 400 MB.
+_MOST_THREADS = 4
 _MOST_FRAMES = 10**9  # what a container without a count says is far beyond it, or negative
+_RARE = 0.05  # places with gaps, of all frames, up to which a clip has a steady rate and is damaged
 
 
 class UnreadableVideo(Exception):
@@ -76,6 +79,7 @@ class Video:
         self.count = int(count) if 0 < count <= _MOST_FRAMES else None
         self.read = 0
         self._failures = 0  # reads without a frame that frames followed
+        self._ended = False
         self._last_s = 0.0
         self._jumps = 0  # places where a frame or more would fit in between
         self._gaps = 0  # frames that would fit there
@@ -104,11 +108,12 @@ class Video:
             self.read += 1
             if wanted:
                 yield Shot(self.read - 1, np.asarray(picture, dtype=np.uint8), self._last_s)
+        self._ended = True
 
     @property
     def lost(self) -> int:
         """Frames that are known to be missing: so far, and of the whole video once `shots` has ended."""
-        return max(self._failures, self._short) if self._failures else 0
+        return max(self._failures, self._short) if self._failures and self._ended else self._failures
 
     def _note_time(self) -> None:
         """A time that is not known is 0; behind damage a decoder may give frames of before."""
@@ -146,7 +151,8 @@ class VideoFile(Video):
 
         if not path.is_file():
             raise UnreadableVideo(f"{path}: no such file; give the path of a video")
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        threads = [cv2.CAP_PROP_N_THREADS, min(_MOST_THREADS, os.cpu_count() or 1)]
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, threads)
         if not capture.isOpened():
             capture.release()
             raise UnreadableVideo(f"{path}: no video that OpenCV can read; convert it to .mp4")
@@ -163,7 +169,7 @@ class VideoFile(Video):
         A promise that is not kept is no proof: MKV's and WebM's is but the length of the longest track at the usual
         rate, an MP4 that was trimmed counts what it does not show, and an AVI's is what its recorder last wrote.
         """
-        if self._failures or not self._short:
+        if self._failures or not self._short or not self._ended:
             return super().lost
         container = look_at(self.path)
         if not container.whole:
