@@ -61,10 +61,16 @@ def this_devices() -> Devices:
     return find_devices(run_command, os.sched_getaffinity(0), load_nvml())
 
 
-def run_command(command: Sequence[str]) -> Outcome:
-    """Runs a command to its end, both output streams together."""
+def run_command(command: Sequence[str], environ: Mapping[str, str] | None = None) -> Outcome:
+    """Runs a command to its end, both output streams together; in this process's environment if none is given."""
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, check=False
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+        env=environ,
     )
     return Outcome(done.returncode, done.stdout)
 
