@@ -19,7 +19,7 @@ q = $(if $($1),'$(subst ','\'',$($1))')
 # --name='value', where one was given.
 option = $(if $($2),$1=$(call q,$2))
 # Several values with blanks between them, and quotes around one that has blanks itself; or one file with any name.
-words = $(if $($1),$(shell $(PY) -I tools/words.py $1 $(call q,$1))$(if $(filter 0,$(.SHELLSTATUS)),,$(error $1= cannot be read)))
+several = $(if $($1),$(shell $(PY) -I tools/words.py $1 $(call q,$1))$(if $(filter 0,$(.SHELLSTATUS)),,$(error $1= cannot be read)))
 
 # Defaults that the tools behind the targets do not have themselves.
 VAR ?= var
@@ -44,8 +44,8 @@ UP_OPTIONS = --var=$(call q,VAR) $(call option,--instances,INSTANCES) $(call opt
 AT = $(or $(call option,--url,URL),$(if $(PORT),--url=http://127.0.0.1:$(call q,PORT))) $(call option,--cacert,CACERT)
 REPLAY = $(PY) -m loadtest replay $(AT) --video=$(call q,VIDEO) --cameras=$(call q,CAMERAS) --fps=$(call q,FPS) \
 	--seconds=$(call q,SECONDS) --out=$(call q,VAR)/report
-PLAN = --streams=$(call q,STREAMS) --fps=$(call q,FPS) $(call option,--p95-ms,P95_MS) $(call words,ARGS) \
-	-- $(or $(call words,CAPACITY),$(call q,VAR)/capacity/capacity.json)
+PLAN = --streams=$(call q,STREAMS) --fps=$(call q,FPS) $(call option,--p95-ms,P95_MS) $(call several,ARGS) \
+	-- $(or $(call several,CAPACITY),$(call q,VAR)/capacity/capacity.json)
 INVENTORY = --fleet=$(or $(call q,FLEET),fleet.toml)
 REACH = $(INVENTORY) --ssh-user=$(or $(call q,SSH_USER),root) $(call option,--only,ONLY)
 NEWEST = $(or $(lastword $(sort $(wildcard build/framefleet-*.tar))),$(error no bundle in ./build; run `make bundle` first))
@@ -163,7 +163,7 @@ replay: ## Replay VIDEO as CAMERAS=4 at FPS=5 for SECONDS=30 against URL; report
 	@$(REPLAY)
 
 scenario: ## Make one scenario against URL: SCENARIO=cameras (server offline single soak overload chaos deploy), ARGS=...
-	@$(PY) -m loadtest scenario $(call q,SCENARIO) $(AT) --video=$(call q,VIDEO) --out=$(call q,VAR)/scenario $(call words,ARGS)
+	@$(PY) -m loadtest scenario $(call q,SCENARIO) $(AT) --video=$(call q,VIDEO) --out=$(call q,VAR)/scenario $(call several,ARGS)
 
 load-ui: ## Open Locust's web page for URL on http://127.0.0.1:8089
 	@$(PY) -m locust -f loadtest/locustfile.py --host=$(or $(call q,URL),http://127.0.0.1:$(or $(call q,PORT),8080)) \
@@ -171,7 +171,7 @@ load-ui: ## Open Locust's web page for URL on http://127.0.0.1:8089
 
 capacity: ## Find what URL holds within SLO_MS=100: capacity.json and a page in ./var/capacity (BASELINE=file, ARGS=...)
 	@$(PY) -m loadtest capacity $(AT) --video=$(call q,VIDEO) --slo-ms=$(call q,SLO_MS) --out=$(call q,VAR)/capacity \
-		$(call option,--baseline,BASELINE) $(call words,ARGS)
+		$(call option,--baseline,BASELINE) $(call several,ARGS)
 
 plan: ## Hosts and GPUs for STREAMS=100 cameras at FPS=5 (P95_MS=, CAPACITY="files", ARGS="--gpu-price 2 ...")
 	@$(PY) -m loadtest plan $(PLAN)
@@ -181,13 +181,13 @@ simulate: ## The same plan, tried in a simulation with a host that fails
 
 ##@ Work on it
 test: ## Run the tests: unit, integration and end to end (10 minutes); TESTS="paths" runs those alone, slow ones too
-	@$(PY) -m pytest $(or $(call words,TESTS),-m "not slow")
+	@$(PY) -m pytest $(or $(call several,TESTS),-m "not slow")
 
 test-slow: ## Run those that take longest: the pages in Chromium, fuzzing, scenarios, chaos (another 15)
 	@$(PY) -m pytest -m slow
 
 test-hosts: ## Boot Debian machines with systemd and deploy on them (root, debootstrap, systemd-container; 20 minutes)
-	@$(PY) -m pytest $(call words,HOSTS) -m hosts
+	@$(PY) -m pytest $(call several,HOSTS) -m hosts
 
 check-trt: ## Parse and build serving graphs with TensorRT-RTX, which needs no GPU (after `make torch`)
 	@$(PY) -m bench.check_trt
@@ -205,7 +205,7 @@ scaling: ## Predict 4 simulated instances from 1 and 2, and measure them (25 min
 	@$(PY) -m bench.scaling --out=$(call q,VAR)/scaling
 
 chaos: ## Provoke every fault under load, then MINUTES=10 of random ones, on two models; docs/reliability.md (1 hour; needs root)
-	@$(PY) -m chaos $(call option,--minutes,MINUTES) $(call words,ARGS)
+	@$(PY) -m chaos $(call option,--minutes,MINUTES) $(call several,ARGS)
 
 lint: ## Check style and types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
