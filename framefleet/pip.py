@@ -23,6 +23,7 @@ KEPT = frozenset(
 NO_INDEX = "no-index"
 # What of the environment matters to reading the settings, beside settings.
 SOURCE = "PIP_CONFIG_FILE"
+LONGEST_REASON = 400
 
 
 class PipError(Exception):
@@ -69,8 +70,8 @@ def _config_list(plain: Mapping[str, str], environ: Mapping[str, str]) -> Sequen
     command = (sys.executable, "-I", "-m", "pip", "config", "list")
     done = subprocess.run(command, env={**plain, **own}, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise PipError(f"pip's settings cannot be read: {last}; `pip config debug` lists its files")
+        reason = " ".join(done.stderr.split())[-LONGEST_REASON:] or "no reason given"
+        raise PipError(f"pip's settings cannot be read: {reason}; `pip config debug` lists its files")
     return [line for line in done.stdout.splitlines() if "=" in line]
 
 
