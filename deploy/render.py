@@ -98,6 +98,8 @@ def _templates() -> Environment:
     )
     templates.filters |= {
         "supervisor": double_percent,
+        # Names of programs' log files are expanded twice.
+        "logfile": lambda value: double_percent(double_percent(value)),
         "argument": lambda value: double_percent(shlex.quote(str(value))),
         "environment": supervisor_environment,
         "nginx": lambda value: f'"{value}"',

@@ -183,7 +183,8 @@ def start_supervisord(code: Code, paths: Paths, environ: Mapping[str, str]) -> N
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        env=kept,
+        # Configuration is written as UTF-8, paths in it too, whatever the locale.
+        env=kept | {"PYTHONUTF8": "1"},
         # Neither the caller's folder nor modules in it must matter to a process that stays.
         cwd=paths.state,
     )

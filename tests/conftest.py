@@ -1,5 +1,6 @@
 """Fixtures that every part of the suite shares."""
 
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# Every server of a test is on this machine, which a proxy cannot reach.
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "localhost,127.0.0.1,127.0.0.0/8")))
 # What takes longest: `make test`, which is to end within ten minutes, leaves it to `make test-slow`.
 SLOW = (
     "tests/chaos",
