@@ -23,6 +23,7 @@ SLOW = (
     "tests/service/pages",
     "tests/service/test_hostile_bodies.py",
     "tests/service/test_schemathesis.py",
+    "tests/tools/test_environments.py",
     "tests/tools/test_setup.py",
 )
 
