@@ -1,7 +1,6 @@
 """Starts one instance for a measurement and stops it afterwards."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 
 import requests
 
+from framefleet.ports import reserved_ports
 from framefleet.session import open_session
 
 START_LIMIT_S = 60
@@ -25,19 +25,17 @@ def instance(**settings: object) -> Iterator[str]:
     Yields:
         Its URL, once it answers.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    names = {"port": port, "instance": "bench", **settings}
-    environment = {**os.environ, **{f"FRAMEFLEET_{name.upper()}": str(value) for name, value in names.items()}}
-    process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stderr=subprocess.DEVNULL)
-    try:
-        with open_session() as session:
-            _wait(f"http://127.0.0.1:{port}/readyz", process, session)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+    with reserved_ports() as port:
+        names = {"port": port, "instance": "bench", **settings}
+        environment = {**os.environ, **{f"FRAMEFLEET_{name.upper()}": str(value) for name, value in names.items()}}
+        process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stderr=subprocess.DEVNULL)
+        try:
+            with open_session() as session:
+                _wait(f"http://127.0.0.1:{port}/readyz", process, session)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", session: requests.Session) -> None:
