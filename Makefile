@@ -40,8 +40,8 @@ ON_HOST = $(call q,INSTALL)/current/bin/framefleet
 UP_OPTIONS = --var=$(call q,VAR) $(call option,--instances,INSTANCES) $(call option,--port,PORT) \
 	$(call option,--instance-port,INSTANCE_PORT) $(call option,--model,MODEL) \
 	$(call option,--rate,RATE) $(call option,--burst,BURST) $(call option,--concurrency,CONCURRENCY)
-# Whom the tools ask: URL=, or what listens on PORT= of this machine, or what they take by default.
-AT = $(or $(call option,--url,URL),$(if $(PORT),--url=http://127.0.0.1:$(call q,PORT))) $(call option,--cacert,CACERT)
+# Whom the tools ask: URL=, or what listens on PORT= of this machine, or the fleet that runs in VAR.
+AT = $(or $(call option,--url,URL),$(if $(PORT),--url=http://127.0.0.1:$(call q,PORT)),--var=$(call q,VAR)) $(call option,--cacert,CACERT)
 REPLAY = $(PY) -m loadtest replay $(AT) --video=$(call q,VIDEO) --cameras=$(call q,CAMERAS) --fps=$(call q,FPS) \
 	--seconds=$(call q,SECONDS) --out=$(call q,VAR)/report
 PLAN = --streams=$(call q,STREAMS) --fps=$(call q,FPS) $(call option,--p95-ms,P95_MS) $(call several,ARGS) \
@@ -166,8 +166,7 @@ scenario: ## Make one scenario against URL: SCENARIO=cameras (server offline sin
 	@$(PY) -m loadtest scenario $(call q,SCENARIO) $(AT) --video=$(call q,VIDEO) --out=$(call q,VAR)/scenario $(call several,ARGS)
 
 load-ui: ## Open Locust's web page for URL on http://127.0.0.1:8089
-	@$(PY) -m locust -f loadtest/locustfile.py --host=$(or $(call q,URL),http://127.0.0.1:$(or $(call q,PORT),8080)) \
-		$(call option,--cacert,CACERT) --video=$(call q,VIDEO) --web-host=127.0.0.1
+	@$(PY) -m loadtest ui $(AT) --video=$(call q,VIDEO) --out=$(call q,VAR)/locust
 
 capacity: ## Find what URL holds within SLO_MS=100: capacity.json and a page in ./var/capacity (BASELINE=file, ARGS=...)
 	@$(PY) -m loadtest capacity $(AT) --video=$(call q,VIDEO) --slo-ms=$(call q,SLO_MS) --out=$(call q,VAR)/capacity \

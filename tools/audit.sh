@@ -13,7 +13,7 @@ locks=(lock/*.txt)
 # --disable-pip: every version is in the locks already, so nothing has to be resolved or downloaded.
 if said=$("$@" --disable-pip --require-hashes --progress-spinner off "${locks[@]/#/--requirement=}" 2>&1); then
     printf 'audit: no known vulnerabilities in %s\n' "${locks[*]}"
-elif grep -q '^Found [0-9]* known vulnerabilit' <<<"$said"; then
+elif [[ $said =~ (^|$'\n')Found\ [0-9]+\ known\ vulnerabilit ]]; then
     printf '%s\n' "$said"
     printf 'audit: raise the versions in pyproject.toml, then: make lock\n'
     exit 1

@@ -66,7 +66,7 @@ GIVEN: list[tuple[str, str, Expected]] = [
     ("replay", "SECONDS", named("--seconds")),
     ("scenario", "VIDEO", named("--video")),
     ("scenario", "SCENARIO", lambda value: ("scenario", value)),
-    ("load-ui", "URL", named("--host")),
+    ("load-ui", "URL", named("--url")),
     ("load-ui", "VIDEO", named("--video")),
     ("capacity", "BASELINE", named("--baseline")),
     ("capacity", "SLO_MS", named("--slo-ms")),
@@ -183,8 +183,9 @@ def test_keys_go_into_the_file_that_the_service_reads(here: Checkout) -> None:
 
 
 def test_tools_find_the_fleet_themselves_unless_they_are_told(here: Checkout) -> None:
-    for target in ("detect", "replay", "scenario", "capacity"):
-        assert [word for word in here.called(target) if word.startswith("--url")] == []
+    for target in ("detect", "replay", "scenario", "capacity", "load-ui", "demo"):
+        assert [word for word in here.called(target, "VAR=my var") if word.startswith("--url")] == []
+        assert "--var=my var" in here.called(target, "VAR=my var")
         assert "--url=http://127.0.0.1:9000" in here.called(target, "PORT=9000")
         assert "--url=http://cam:1" in here.called(target, "PORT=9000", "URL=http://cam:1")
 
@@ -309,5 +310,5 @@ def test_the_menu_lists_every_target_and_needs_nothing(here: Checkout) -> None:
 
 def test_a_dry_run_shows_the_command_alone(here: Checkout) -> None:
     done = here.make("-n", "detect", "VIDEO=it's mine")
-    assert done.stdout == ".venv/bin/python -m service.client   --save='var'/detect.mp4 -- 'it'\\''s mine'\n"
+    assert done.stdout == ".venv/bin/python -m service.client --var='var'  --save='var'/detect.mp4 -- 'it'\\''s mine'\n"
     assert not here.calls.exists()
