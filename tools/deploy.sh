@@ -5,7 +5,23 @@ set -eu
 # These would send `cd` elsewhere and `tar` something else.
 unset CDPATH TAR_OPTIONS
 
-PYTHON=${PYTHON:-python3}
+# The system's own python3 before that of a conda environment or venv that happens to be active: a service cannot run
+# from somebody's home, and tomorrow that may be gone.
+own_python() (
+    IFS=:
+    set -f
+    outside=
+    for folder in $PATH; do
+        case $folder in
+        "${CONDA_PREFIX:-/none}"/* | "${VIRTUAL_ENV:-/none}"/*) ;;
+        *) outside=$outside${outside:+:}$folder ;;
+        esac
+    done
+    PATH=$outside
+    command -v python3 || echo python3
+)
+
+PYTHON=${PYTHON:-$(own_python)}
 INSTALL=${INSTALL:-/opt/framefleet}
 export INSTALL
 
