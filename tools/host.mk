@@ -6,9 +6,11 @@ define NEWLINE
 
 
 endef
-taken = $(if $(and $(filter command,$(firstword $(origin $1))),$(value $1)),override $1 := $$(value $1),override undefine $1)
-$(foreach name,$(GIVEN),$(eval $(call taken,$(name))))
-$(foreach name,$(GIVEN),$(if $(findstring $(NEWLINE),$($(name))),$(error $(name)= has a line break; leave it out)))
+typed = $(and $(filter command,$(firstword $(origin $1))),$(value $1))
+# Some shells leave a ~/ at the front to others. No value has a line break, so that one can stand for the front.
+home = $(subst $(NEWLINE),,$(subst $(NEWLINE)~/,$(or $(value HOME),~)/,$(NEWLINE)$(value $1)))
+$(foreach name,$(GIVEN),$(if $(findstring $(NEWLINE),$(call typed,$(name))),$(error $(name)= has a line break; leave it out)))
+$(foreach name,$(GIVEN),$(eval override $(if $(call typed,$(name)),$(name) := $$(call home,$(name)),undefine $(name))))
 
 # A value for the shell, which neither splits it nor runs anything in it; nothing where none was given.
 q = $(if $($1),'$(subst ','\'',$($1))')

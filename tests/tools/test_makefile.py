@@ -123,7 +123,7 @@ def test_no_value_is_left_to_the_shell_as_it_is(text: str) -> None:
     assert bare & given(text) == set()
 
 
-COMMON = {name: f"/from/the/environment/{name}" for name in given(MAKEFILE)}
+COMMON = {name: f"/from/the\nenvironment/{name}" for name in given(MAKEFILE)}
 
 
 @pytest.mark.parametrize("target", sorted({target for target, _, _ in GIVEN} | {"certificate"}))
@@ -228,6 +228,14 @@ def test_words_that_cannot_be_told_apart_are_named(here: Checkout) -> None:
     assert done.returncode != 0
     assert "CAPACITY=it's missing: No closing quotation; put a quote" in done.stderr
     assert not here.calls.exists()
+
+
+def test_a_folder_below_ones_home_may_be_named_as_in_a_shell(here: Checkout) -> None:
+    assert (
+        here.called("detect", "VIDEO=~/it's $x/~/clip.mp4", HOME="/home/o'neil $y")[-1]
+        == "/home/o'neil $y/it's $x/~/clip.mp4"
+    )
+    assert here.called("detect", "VIDEO=~other/clip.mp4")[-1] == "~other/clip.mp4"
 
 
 def test_a_line_break_is_refused(here: Checkout) -> None:
