@@ -157,7 +157,7 @@ config-check: ## Let nginx, supervisor, systemd and the service read them
 diff: ## Show what would change in the files this host runs with
 	@$(PY) -m deploy diff $(INVENTORY)
 
-##@ Use and measure it
+##@ Use and measure it: the fleet that runs here, unless URL= or PORT= names another (CACERT=file for https)
 detect: ## Send VIDEO=path to URL and save the annotated clip as ./var/detect.mp4
 	@$(PY) -m service.client $(AT) --save=$(call q,VAR)/detect.mp4 -- $(call q,VIDEO)
 

@@ -17,6 +17,7 @@ for _name in ("no_proxy", "NO_PROXY"):
 SLOW = (
     "tests/chaos",
     "tests/e2e/test_host_deploy.py",
+    "tests/e2e/test_paths.py",
     "tests/e2e/test_scenarios.py",
     "tests/fuzz",
     "tests/loadtest/capacity/test_command.py",
