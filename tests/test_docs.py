@@ -10,6 +10,7 @@ import pytest
 
 from deploy.fleet_file import parse_inventory
 from deploy.listener import ACCESS_LOG_BYTES
+from deploy.local import FleetOptions
 from service import errors, problems
 from service.settings import PREFIX, settings_table
 from service.settings_page import settings_page
@@ -144,10 +145,14 @@ def test_files_that_readme_sends_are_there_after_set_up() -> None:
     assert [path for path in inputs if not (ROOT / path).exists()] == [], "run `make setup`"
 
 
-def test_readme_gives_the_defaults_of_make_up() -> None:
-    defaults = dict(re.findall(r"^([A-Z_]+) \?= (\S+)$", text_of("Makefile"), re.MULTILINE))
-    given = dict(re.findall(r"([A-Z_]+)=(\S+)", re.findall(r"^make up (INSTANCES=.*)$", README, re.MULTILINE)[0]))
-    assert given == {name: defaults[name] for name in given}
+def test_readme_and_the_menu_give_the_defaults_of_make_up() -> None:
+    default = FleetOptions(var=Path())
+    defaults = {"INSTANCES": default.instances, "PORT": default.port, "INSTANCE_PORT": default.instance_port}
+    told = re.findall(r"^make up (INSTANCES=.*)$", README, re.MULTILINE)
+    told += re.findall(r"^up: ## (.*)$", text_of("Makefile"), re.MULTILINE)
+    assert [dict(re.findall(r"\b([A-Z_]+)=(\d+)", line)) for line in told] == 2 * [
+        {name: str(value) for name, value in defaults.items()}
+    ]
 
 
 def test_figures_of_the_demo_are_those_of_the_benchmarks() -> None:

@@ -202,3 +202,14 @@ def test_the_script_says_what_it_needs(repo_root: Path, tmp_path: Path) -> None:
     assert "no such bundle" in run_script(repo_root, str(tmp_path / "gone.tar"), INSTALL=str(tmp_path)).stderr
     assert "make bundle" in run_script(repo_root, INSTALL=str(tmp_path)).stderr
     assert "not found" in run_script(repo_root, PYTHON="/no/python", INSTALL=str(tmp_path)).stderr
+
+
+def test_the_script_takes_no_python_of_an_active_environment(repo_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "conda/bin").mkdir(parents=True)
+    (tmp_path / "conda/bin/python3").write_text("#!/bin/sh\necho active >&2; exit 1\n")
+    (tmp_path / "conda/bin/python3").chmod(0o755)
+    path = f"{tmp_path}/conda/bin:{os.environ['PATH']}"
+    hostile = {"PATH": path, "CONDA_PREFIX": f"{tmp_path}/conda", "PYTHON": "", "PYTHONPATH": "/no", "CDPATH": "/usr"}
+    done = run_script(repo_root, "--host", "gpu1", **hostile)
+    assert (done.returncode, "active" in done.stderr) == (1, False)
+    assert "deploy: name a bundle" in done.stderr
