@@ -3,6 +3,12 @@
 video [Frame] -> sender, several at once [Answer] -> in order [Result] -> drawn, saved, shown, counted [Tally].
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.client")
+
+
 import argparse
 import json
 import math
@@ -17,10 +23,12 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from framefleet.command import carry_out
+from framefleet.failure import explain_os_error
 from service.draw import Pixels, draw, draw_caption
 from service.sender import Answer, Sender, SendError, Wire, jpeg_wire, raw_wire
 from service.tally import Tally, summary
@@ -193,6 +201,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def command() -> NoReturn:
+    """What is installed as `framefleet-detect`."""
+    carry_out("service.client")
+
+
 def _in_background(send: Callable[[Pixels], Answer], pixels: Pixels) -> Future[Answer]:
     """Runs in a daemon thread: Ctrl-C must not wait for a service that is stuck, as a thread pool would."""
     future: Future[Answer] = Future()
@@ -296,9 +309,5 @@ def _number(kind: Callable[[str], float], low: float, high: float | None) -> Cal
 
 
 def _fail(reason: object, code: int) -> int:
-    print(f"client: {reason}", file=sys.stderr)
+    print(f"client: {explain_os_error(reason) if isinstance(reason, OSError) else reason}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,6 +3,12 @@
 A line of the file is `name:SHA-256 of the key:scopes`. The key itself is shown once, when it is made, and kept nowhere.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.keys")
+
+
 import argparse
 import hashlib
 import hmac
@@ -192,11 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--scopes: there are {' and '.join(SCOPES)}")
     try:
         print(add_key(options.file, options.name, options.scopes))
-    except (BadKeyFile, OSError) as error:
+    except BadKeyFile as error:
         print(f"keys: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

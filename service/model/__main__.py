@@ -1,5 +1,11 @@
 """`python -m service.model MODEL` inspects a model and makes it servable; `make model` calls it."""
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.model.__main__")
+
+
 import argparse
 import re
 import sys
@@ -18,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         path = place(_request(options), _print)
-    except (FetchError, ModelError, OSError) as error:
+    except (FetchError, ModelError) as error:
         print(f"model: {error}", file=sys.stderr)
         return 1
     _print(f"serve it: make up MODEL={path}")
@@ -96,7 +102,3 @@ def _name(text: str) -> str:
 
 def _print(line: str) -> None:
     print(line, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
