@@ -32,6 +32,7 @@ from deploy.inventory_verbs import (
     write_and_list,
 )
 from deploy.local import FleetOptions, local_fleet
+from deploy.ownership import note_of_root
 from deploy.paths import Folders, Paths, local_paths
 from deploy.preflight import nginx_problems
 from deploy.recipes import down, run_while_up, up
@@ -137,6 +138,8 @@ def _host_options(options: argparse.Namespace, here: bool = False) -> HostOption
 def _fleet(options: argparse.Namespace, world: World) -> Fleet:
     for variable in sorted(OWNED & world.environ.keys()):
         world.say(f"note: {variable} is set, but a fleet gives every instance its own; ignored")
+    if note := note_of_root(_paths(options)):
+        world.say(note)
     wanted = FleetOptions(
         var=_paths(options).state,
         instances=options.instances,

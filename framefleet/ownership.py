@@ -16,14 +16,21 @@ def user_name(uid: int) -> str:
         return f"user {uid}"
 
 
-def chown_command(folder: Path) -> str:
-    """The command, ready to be pasted, that gives a file or folder with all in it to who runs this."""
-    uid = os.geteuid()
+def chown_command(folder: Path, uid: int) -> str:
+    """The command, ready to be pasted by root, that gives a file or folder with all in it to a user."""
+    return f"chown -R {_account(uid) or uid}: {shlex.quote(str(folder))}"
+
+
+def run_as(uid: int) -> str:
+    """What stands before a command that a user is to run."""
+    return "sudo" if uid == 0 else f"sudo -u {_account(uid) or shlex.quote(f'#{uid}')}"
+
+
+def _account(uid: int) -> str:
     try:
-        who = pwd.getpwuid(uid).pw_name
+        return shlex.quote(pwd.getpwuid(uid).pw_name)
     except KeyError:
-        who = str(uid)
-    return f"sudo chown -R {shlex.quote(who)}: {shlex.quote(str(folder))}"
+        return ""
 
 
 def why_denied(path: Path) -> str:
@@ -42,8 +49,8 @@ def why_denied(path: Path) -> str:
     whose = f"{culprit} belongs to {user_name(owner)}, and you are {user_name(me)}"
     given = _to_give(culprit)
     if given is None:
-        return f"{whose}: run this as {user_name(owner)} (sudo), or choose a file or folder of your own"
-    return f"{whose}: {chown_command(given)}, or choose a folder of your own"
+        return f"{whose}: run this as {user_name(owner)} ({run_as(owner)} ...), or choose a file or folder of your own"
+    return f"{whose}: sudo {chown_command(given, me)}, or choose a folder of your own"
 
 
 def _culprit(path: Path) -> Path:

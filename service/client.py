@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from framefleet.command import carry_out
 from framefleet.failure import explain_os_error
+from framefleet.text_file import NotText, read_text
 from service.draw import Pixels, draw, draw_caption
 from service.sender import Answer, Sender, SendError, Wire, jpeg_wire, raw_wire
 from service.tally import Tally, summary
@@ -186,6 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.save:
             check_target(options.save, source)
         wire = _wire(options)
+    except NotText as error:
+        return _fail(f"--names {options.names}: {error}; {error.fix}", EXIT_USAGE)
     except (MediaError, OSError) as error:
         return _fail(error, EXIT_USAGE)
     try:
@@ -258,7 +261,7 @@ def _progress_bar(source: Source, limit: int | None) -> "tqdm[Any]":
 def _wire(options: Options) -> Wire:
     if not options.raw:
         return jpeg_wire(options.quality, options.conf)
-    names = options.names.read_text(encoding="utf-8").split("\n") if options.names else []
+    names = read_text(options.names).split("\n") if options.names else []
     return raw_wire([name.strip() for name in names if name.strip()])
 
 

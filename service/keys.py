@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from framefleet.text_file import NotText, read_text
 from service.errors import StartError
 from service.observe import log_event
 
@@ -64,9 +65,11 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         BadKeyFile: says which line is wrong, without repeating it: it may hold a key by mistake.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
+        lines = read_text(path).splitlines()
+    except NotText as error:
+        raise BadKeyFile(f"{path}: {error}; {error.fix}") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise BadKeyFile(f"{path}: {reason}; `make key NAME=...` makes one") from None
     keys = [
         _parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line and not line.startswith("#")
@@ -165,7 +168,7 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     added = Key(name, hashlib.sha256(secret.encode()).hexdigest(), frozenset(scopes))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    before = read_text(path) if path.exists() else ""
     temporary.write_text(before + added.line(), encoding="utf-8")
     _as_before(path, temporary)
     temporary.replace(path)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from framefleet.text_file import NotText, read_text
 from service.model.errors import FetchError, ModelError
 from service.model.place import Request, place
 
@@ -74,7 +75,10 @@ def read_names(text: str) -> tuple[str, ...]:
     """
     path = Path(text)
     is_file = "," not in text and path.is_file()
-    lines = path.read_text(encoding="utf-8").splitlines() if is_file else text.split(",")
+    try:
+        lines = read_text(path).splitlines() if is_file else text.split(",")
+    except NotText as error:
+        raise ModelError(f"names {path}: {error}; {error.fix}") from None
     names = tuple(line.strip() for line in lines if line.strip())
     if not names or len(set(names)) != len(names):
         raise ModelError(f"names {text!r}: expected different names, a,b,c or a text file with one a line")
