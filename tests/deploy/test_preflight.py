@@ -45,6 +45,13 @@ def test_a_taken_port_is_told_with_its_owner(fleet: Fleet, taken_port: int) -> N
     ]
 
 
+def test_an_address_of_another_machine_is_not_called_taken(fleet: Fleet) -> None:
+    foreign = replace(fleet, balancer=replace(fleet.balancer, host="192.0.2.1"))
+    assert words(foreign) == [
+        "address 192.0.2.1: 192.0.2.1 is no address of this machine; choose one that `ip address` lists, or 127.0.0.1"
+    ]
+
+
 def test_a_port_of_the_running_fleet_is_as_good_as_free(fleet: Fleet, taken_port: int) -> None:
     taken = replace(fleet, balancer=replace(fleet.balancer, port=taken_port))
     assert words(taken, frozenset({taken_port})) == []
