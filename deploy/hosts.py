@@ -120,7 +120,7 @@ def _read_devices(file: Path) -> Devices:
         return devices_from_json(read_text(file))
     except (OSError, ValueError) as error:
         fix = "write it with `python -m deploy devices` on the host"
-        raise SettingsError(Problem(f"--devices {file}", str(error), fix)) from None
+        raise SettingsError(Problem(f"--devices {file}", getattr(error, "strerror", None) or str(error), fix)) from None
 
 
 def _running(inventory: Inventory) -> Fleet | None:

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from deploy.errors import ControlError, Problem
-from deploy.paths import Paths
+from deploy.paths import Paths, local_paths
 from deploy.processes import PROC, fleet_processes
 from framefleet.ownership import chown_command, run_as, user_name
 
@@ -37,6 +37,8 @@ def running_stranger(paths: Paths, proc: Path = PROC) -> Problem | None:
         if process.kind == "supervisord" and owner != me:
             who = user_name(owner)
             what = f"a fleet of {who} runs here (supervisord, pid {process.pid}), and you are {user_name(me)}"
+            if paths != local_paths(paths.state):  # a host's, which is no matter of whose folders
+                return Problem("supervisord", what, "ask as root: put `sudo` in front")
             as_owner = f"{run_as(owner)} make"
             take_over = f"`{as_owner} down`, then `{_give(paths, me)}`"
             return Problem(str(paths.state), what, f"ask as {who} (`{as_owner} status`); to take it over: {take_over}")

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from framefleet.ownership import why_denied
 from framefleet.text_file import NotText, read_text
 from service.errors import StartError
 from service.observe import log_event
@@ -68,6 +69,8 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         lines = read_text(path).splitlines()
     except NotText as error:
         raise BadKeyFile(f"{path}: {error}; {error.fix}") from None
+    except PermissionError:
+        raise BadKeyFile(f"{path}: permission denied; {why_denied(path)}") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadKeyFile(f"{path}: {reason}; `make key NAME=...` makes one") from None
@@ -169,9 +172,12 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     before = read_text(path) if path.exists() else ""
-    temporary.write_text(before + added.line(), encoding="utf-8")
-    _as_before(path, temporary)
-    temporary.replace(path)
+    try:
+        temporary.write_text(before + added.line(), encoding="utf-8")
+        _as_before(path, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return secret
 
 
@@ -181,7 +187,10 @@ def _as_before(path: Path, temporary: Path) -> None:
         temporary.chmod(NEW_FILE_MODE)
         return
     found = path.stat()
-    os.chown(temporary, found.st_uid, found.st_gid)
+    try:
+        os.chown(temporary, found.st_uid, found.st_gid)
+    except PermissionError as error:  # it is the old file that is in the way
+        raise PermissionError(error.errno, error.strerror, str(path)) from None
     temporary.chmod(found.st_mode & 0o777)
 
 

@@ -129,6 +129,8 @@ def read(path: Path) -> Capacity:
     path = path / FILE if path.is_dir() else path
     try:
         found = msgspec.json.decode(read_text(path), type=Capacity)
+    except PermissionError:  # whose it is, is said where every command ends
+        raise
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}; make one with `make capacity`") from None
     except (NotText, msgspec.MsgspecError) as error:
