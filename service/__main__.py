@@ -36,7 +36,9 @@ def main(arguments: Sequence[str]) -> None:
         return
     if not find_spec("gunicorn"):
         raise ModuleNotFoundError(name="gunicorn")
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(CONF)])
+    # It would go over what the settings say.
+    environment = {name: text for name, text in os.environ.items() if name != "GUNICORN_CMD_ARGS"}
+    os.execve(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(CONF)], environment)
 
 
 def _check() -> None:

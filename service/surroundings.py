@@ -42,8 +42,9 @@ def _address(settings: Settings) -> str:
 
 def _keys(settings: Settings) -> str:
     try:
-        if settings.keys:
-            read_keys(Path(settings.keys))
+        if settings.keys and not read_keys(Path(settings.keys)):
+            what = f"FRAMEFLEET_KEYS: {settings.keys} holds no key: nobody is let in until `make key` adds one"
+            log_event("no_keys", instance=settings.instance, reason=what)
     except BadKeyFile as error:
         return f"FRAMEFLEET_KEYS: {error}"
     return ""

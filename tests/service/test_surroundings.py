@@ -51,6 +51,15 @@ def test_every_setting_that_points_to_nothing_is_told_at_once(settings: Settings
     )
 
 
+def test_a_file_without_keys_is_only_said(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "keys").write_text("# none yet\n")
+    check_surroundings(replace(settings, keys=str(tmp_path / "keys")))
+    said = capsys.readouterr()
+    assert "holds no key: nobody is let in until `make key` adds one" in said.out + said.err
+
+
 def test_a_name_that_leads_nowhere_is_told(settings: Settings) -> None:
     assert "FRAMEFLEET_HOST: this machine finds no address for 'nowhere.invalid'" in refusal(
         replace(settings, host="nowhere.invalid")
