@@ -42,6 +42,7 @@ def read_only(): raise OSError(errno.EROFS, "Read-only file system", "var")
 def package(): import no_such_package
 def reset(): raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 def a_socket(): raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+def a_name(): "caf\\udce9".encode()
 def seven(): return 7
 def text(): sys.exit("in words")
 def in_a_thread():
@@ -113,6 +114,12 @@ def run(tmp_path: Path, what: str, **more: str) -> "subprocess.CompletedProcess[
             "read_only",
             1,
             "var: read-only file system; choose another folder: nothing can be written in this one",
+        ),
+        (
+            "a_name",
+            1,
+            "a file's name is not in the encoding of this environment (utf-8); "
+            "set LC_ALL=C.UTF-8, or choose another name",
         ),
         ("reset", 1, "connection reset by peer"),
         ("a_socket", 1, "broken pipe"),
