@@ -20,11 +20,16 @@ def check_surroundings(settings: Settings) -> None:
     Raises:
         StartError: names every setting that points to what is not there, or cannot be used.
     """
-    found = (_address(settings), _keys(settings), _plugin(settings), _quarantine(settings))
-    if problems := [problem for problem in found if problem]:
+    if problems := surrounding_problems(settings):
         raise StartError("; ".join(problems))
     if reason := _unwritable(Path(settings.cache)):  # it is only slower without
         log_event("cache_not_used", instance=settings.instance, reason=f"FRAMEFLEET_CACHE: {reason}")
+
+
+def surrounding_problems(settings: Settings) -> tuple[str, ...]:
+    """Lists every setting that points to what is not there, or cannot be used, by its variable."""
+    found = (_address(settings), _keys(settings), _plugin(settings), _quarantine(settings))
+    return tuple(problem for problem in found if problem)
 
 
 def why_not_listening(settings: Settings) -> str:

@@ -157,6 +157,23 @@ def test_a_supervised_program_has_its_traceback_in_its_log(tmp_path: Path) -> No
     assert lines[-1] == "failing: a fault of this program, IndexError: list index out of range; please report it"
 
 
+def test_a_terminal_that_a_supervised_program_opened_sees_no_traceback(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "wb") as terminal:
+        done = subprocess.run(
+            command(tmp_path, "bug"),
+            cwd=tmp_path,
+            env=environment(TMPDIR=str(tmp_path), SUPERVISOR_ENABLED="1"),
+            stderr=terminal,
+            check=False,
+            timeout=60,
+        )
+    with os.fdopen(ours, "rb") as reader:
+        shown = reader.read1()
+    assert done.returncode == 70
+    assert shown.startswith(b"failing: a fault of this program") and b"Traceback (most" not in shown
+
+
 @pytest.mark.parametrize(
     ("what", "code", "shown"), [("seven", 7, ""), ("text", 1, "in words\n"), ("prints_a_little", 0, "")]
 )
