@@ -288,7 +288,7 @@ def called(
 # What needs no package at all.
 @pytest.mark.parametrize("module", sorted(set(PROGRAMS.values()) - {"deploy.bootstrap"}))
 def test_without_its_packages_a_program_says_how_to_get_them(module: str, tmp_path: Path) -> None:
-    done = called(module, python=("-S",), env={"TMPDIR": str(tmp_path)})
+    done = called(module, python=("-S",), cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)})
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     name = [word for word in module.split(".") if word != "__main__"][-1]
