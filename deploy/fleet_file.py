@@ -18,6 +18,7 @@ from deploy.inventory_rules import contradictions
 from deploy.local import DEFAULT_MODEL
 from deploy.paths import Folders
 from deploy.tables import Table
+from framefleet.text_file import NotText, read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -41,10 +42,12 @@ def read_inventory(file: Path) -> Inventory:
         SettingsError: lists every problem at once, each with its path in the file.
     """
     try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        what = getattr(error, "strerror", None) or str(error)
-        raise SettingsError(Problem(str(file), what, "deploy/fleet.example.toml is a file to start from")) from None
+        text = read_text(file)
+    except NotText as error:
+        raise SettingsError(Problem(str(file), str(error), error.fix)) from None
+    except OSError as error:
+        fix = "deploy/fleet.example.toml is a file to start from"
+        raise SettingsError(Problem(str(file), error.strerror or str(error), fix)) from None
     try:
         return parse_inventory(text)
     except SettingsError as error:

