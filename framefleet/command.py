@@ -49,7 +49,7 @@ def carry_out(module: str, arguments: Sequence[str] | None = None) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
     code = _run(module, name, sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left that a second Ctrl-C could hurry
-    sys.exit(code if _flush(name) else code or 1)
+    sys.exit(code if _flush(name, has_failed=bool(code)) else code or 1)
 
 
 def tell(name: str, error: BaseException, *, lead: str = "") -> int:
@@ -128,7 +128,7 @@ def _reader_is_gone() -> bool:
         return True
 
 
-def _flush(name: str) -> bool:
+def _flush(name: str, *, has_failed: bool) -> bool:
     """Writes out what is still held back; False if it is lost. Python itself would end with a traceback and 120."""
     try:
         if sys.stdout:
@@ -137,7 +137,8 @@ def _flush(name: str) -> bool:
         _drop_output()
     except OSError as error:
         _drop_output()
-        tell(name, OSError(error.errno, error.strerror, "standard output"))
+        if not has_failed:  # else a line has been said, most likely about this
+            tell(name, OSError(error.errno, error.strerror, "standard output"))
         return False
     return True
 

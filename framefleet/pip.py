@@ -4,6 +4,12 @@
 word. Only the standard library and pip are needed, so that it works before anything is installed.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("framefleet.pip")
+
+
 import ast
 import os
 import subprocess
@@ -86,7 +92,3 @@ def main(arguments: Sequence[str]) -> None:
     except PipError as error:
         sys.exit(f"pip: {error}")
     os.execve(sys.executable, [sys.executable, "-I", "-m", "pip", *arguments], environment)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

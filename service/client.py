@@ -10,6 +10,7 @@ if __name__ == "__main__":
 
 
 import argparse
+import errno
 import json
 import math
 import os
@@ -134,7 +135,12 @@ def json_line(result: Result) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; the exit codes are those of `--help`."""
-    return _detect(_parse(arguments))
+    try:
+        return _detect(_parse(arguments))
+    except OSError as error:
+        if error.errno in (None, errno.EPIPE) or error.filename:
+            raise
+        raise OSError(error.errno, error.strerror, "standard output") from error  # every other output names itself
 
 
 def _detect(options: Options) -> int:
@@ -157,9 +163,7 @@ def _detect(options: Options) -> int:
         code = _fail("interrupted", EXIT_INTERRUPTED)
     except Incomplete as error:
         code = _fail(error, EXIT_INCOMPLETE)
-    except BrokenPipeError:
-        raise
-    except (SendError, MediaError, OSError, cv2.error) as error:
+    except (SendError, MediaError, cv2.error) as error:
         code = _fail(error, EXIT_FAILED)
     if tally.frames or not code:
         print(summary(tally, time.perf_counter() - began))

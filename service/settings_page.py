@@ -1,5 +1,13 @@
 """Prints docs/settings.md out of the one table of settings: `python -m service.settings_page > docs/settings.md`."""
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.settings_page")
+
+
+from collections.abc import Sequence
+
 from service.settings import SettingRow, settings_table
 
 PAGE = """\
@@ -37,5 +45,6 @@ def _row(row: SettingRow) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> None:
+    """Command line, without arguments."""
     print(settings_page(), end="")

@@ -22,8 +22,9 @@ HEADER = re.compile(
 PROGRAMS = {
     str(path.relative_to(ROOT)): found["name"] for path in MODULES if (found := HEADER.search(path.read_text()))
 }
-# These two read no options, and work at once.
-WITHOUT_OPTIONS = {"bench.check_trt", "bench.jpeg_scaling", "deploy.balancer", "deploy.bootstrap"}
+WITHOUT_PACKAGES = {"deploy.bootstrap", "framefleet.pip", "service.settings_page"}
+# These read no options of their own, and work at once.
+WITHOUT_OPTIONS = {"bench.check_trt", "bench.jpeg_scaling", "deploy.balancer", *WITHOUT_PACKAGES}
 FAILING = """
 import atexit, errno, os, signal, sys, threading, time
 from pathlib import Path
@@ -286,7 +287,7 @@ def called(
 
 
 # What needs no package at all.
-@pytest.mark.parametrize("module", sorted(set(PROGRAMS.values()) - {"deploy.bootstrap"}))
+@pytest.mark.parametrize("module", sorted(set(PROGRAMS.values()) - WITHOUT_PACKAGES))
 def test_without_its_packages_a_program_says_how_to_get_them(module: str, tmp_path: Path) -> None:
     done = called(module, python=("-S",), cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)})
     assert done.returncode == 1
