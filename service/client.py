@@ -21,6 +21,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from framefleet.address import KEY_VARIABLE, AddressError, service_address
+from framefleet.running import URL_HELP, VAR_HELP, asked_address
 from service.draw import Pixels, draw, draw_caption
 from service.sender import Answer, Sender, SendError, Wire, jpeg_wire, raw_wire
 from service.tally import Tally, summary
@@ -41,8 +43,6 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 _RATE_WINDOW = 30
-# No option: everybody on a machine can read command lines. No FRAMEFLEET_ name: those are an instance's settings.
-KEY_VARIABLE = "FLEET_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class Options:
     """The command line; see `--help`."""
 
     source: str
-    url: str
+    url: str | None
+    var: Path
     save: Path | None
     show: bool
     raw: bool
@@ -115,13 +116,15 @@ def detect_in_order(
             stopped.set()
 
 
-def run(options: Options, source: Source, wire: Wire, tally: Tally, stopped: threading.Event, *, key: str) -> None:
+def run(
+    options: Options, source: Source, wire: Wire, tally: Tally, stopped: threading.Event, *, url: str, key: str
+) -> None:
     """Sends every frame; shows, saves and counts what comes back.
 
     Raises:
         SendError, MediaError, OSError: the run cannot go on.
     """
-    sender = Sender(options.url, wire, stopped=stopped, on_retry=_told_once(f"client: {options.url}"), key=key)
+    sender = Sender(url, wire, stopped=stopped, on_retry=_told_once(f"client: {url}"), key=key)
     with ExitStack() as stack:
         sinks = _open_sinks(options, source, stopped, stack)
         lines = stack.enter_context(options.json.open("w", encoding="utf-8")) if options.json else None
@@ -178,10 +181,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.save:
             check_target(options.save, source)
         wire = _wire(options)
-    except (MediaError, OSError) as error:
+        url = asked_address(options.url, options.var)
+    except (MediaError, AddressError, OSError) as error:
         return _fail(error, EXIT_USAGE)
     try:
-        run(options, source, wire, tally, stopped, key=os.environ.get(KEY_VARIABLE, ""))
+        run(options, source, wire, tally, stopped, url=url, key=os.environ.get(KEY_VARIABLE, ""))
     except KeyboardInterrupt:
         code = _fail("interrupted", EXIT_INTERRUPTED)
     except (SendError, MediaError, OSError) as error:
@@ -257,7 +261,8 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     )
     add = parser.add_argument
     add("source", help="video or picture file, folder of pictures, camera number, or rtsp:// address")
-    add("--url", default="http://127.0.0.1:8080", help="service or balancer (default: %(default)s)")
+    add("--url", help=URL_HELP)
+    add("--var", type=Path, default=Path("var"), metavar="DIR", help=VAR_HELP)
     add("--save", type=Path, metavar="FILE", help="annotated .mp4, .webm or .avi; a .jpg or .png for a picture")
     add("--show", action="store_true", help="show the annotated frames in a window; q ends")
     add("--raw", action="store_true", help="send the first protocol: raw pixels as base64 JSON to /predict")
@@ -269,10 +274,10 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     add("--json", type=Path, metavar="FILE", help="write one line of JSON per frame")
     add("-v", "--verbose", action="store_true", help="print the timing of every frame")
     options = Options(**vars(parser.parse_args(arguments)))
-    if not options.url.startswith(("http://", "https://")):
-        parser.error(f"--url {options.url}: expected http://HOST:PORT or https://HOST:PORT")
-    if "@" in options.url.partition("://")[2].partition("/")[0]:
-        parser.error(f"--url: no place for a password, everybody here can read it; set {KEY_VARIABLE}")
+    try:
+        service_address(options.url or "http://any")
+    except AddressError as error:
+        parser.error(f"--url: {error}")
     if options.raw and options.conf is not None:
         parser.error("--conf: the first protocol's threshold is fixed at 0.35; leave --conf or --raw out")
     if options.names and not options.raw:

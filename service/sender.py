@@ -17,6 +17,7 @@ import cv2
 import pybase64
 import requests
 
+from framefleet.refusal import key_advice
 from service.draw import LabelledBox, Pixels
 
 _CONNECT_LIMIT_S = 3.05
@@ -158,6 +159,7 @@ class Sender:
         clock: Callable[[], float] = time.perf_counter,
         key: str = "",
     ) -> None:
+        self._key = key
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._url = url.rstrip("/")
         self._wire = wire
@@ -204,7 +206,9 @@ class Sender:
             raise _TryAgain(_problem(response), response.headers.get("Retry-After"))
         if response.status_code != _OK:
             request_id = response.headers.get("X-Request-ID")
-            raise SendError(f"{address}: {_problem(response)}" + (f" (request id {request_id})" if request_id else ""))
+            advice = key_advice(response.status_code, self._key)
+            why = f"answered {response.status_code}; {advice}" if advice else _problem(response)
+            raise SendError(f"{address}: {why}" + (f" (request id {request_id})" if request_id else ""))
         return self._answer(response, (self._clock() - began) * 1000)
 
     def _post(self, address: str, body: bytes) -> requests.Response:

@@ -195,7 +195,7 @@ def test_interrupt_ends_at_once_with_the_summary_and_a_whole_video(sample_video:
         (["missing.mp4", "--in-flight", "1.5"], "'1.5' is not a whole number, 1 to 64"),
         (["missing.mp4", "--conf", "nan"], "'nan' is not a number, 0 to 1"),
         (["missing.mp4", "--limit", "0"], "'0' is not a whole number, at least 1"),
-        (["missing.mp4", "--url", "localhost:8080"], "--url localhost:8080: expected http://HOST:PORT"),
+        (["missing.mp4", "--url", "localhost:8080"], "--url: localhost:8080 is no address; expected http://HOST:PORT"),
         (["missing.mp4", "--raw", "--conf", "0.5"], "--conf: the first protocol's threshold is fixed"),
         (["missing.mp4", "--names", "n.txt"], "--names: only --raw needs names"),
     ],
@@ -296,3 +296,10 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(capsys: pytest.C
         main(["clip.mp4", "--url", "http://any:s3cret@127.0.0.1:8080"])
     said = capsys.readouterr().err
     assert "set FLEET_API_KEY" in said and "s3cret" not in said
+
+
+def test_without_a_fleet_and_an_address_both_are_named(
+    first_frame: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(first_frame), "--var", str(tmp_path)]) == 2
+    assert f"no fleet runs in {tmp_path}; start one with `make up`" in capsys.readouterr().err
