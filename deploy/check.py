@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.errors import Problem
-from deploy.fleet import PREFIX, Code, Fleet, Instance
+from deploy.fleet import Code, Fleet
 
 NGINX_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/nginx/sbin", "/opt/nginx/sbin")
 # supervisor has no option to test a file: its own parser, in a process of its own because it exits on errors.
@@ -47,7 +47,7 @@ def check(staged: Fleet, code: Code, run: Runner) -> tuple[Problem, ...]:
 
     Args:
         staged: the fleet as it was rendered for the staging folder.
-        code: what has supervisor and the service at hand.
+        code: what has supervisor at hand.
         run: runs a command and waits for its end.
 
     Returns:
@@ -60,17 +60,7 @@ def check(staged: Fleet, code: Code, run: Runner) -> tuple[Problem, ...]:
         *_complaints(nginx, NGINX_COMPLAINT, paths.nginx_conf, paths.etc),
         *_complaints(supervisor, SUPERVISOR_COMPLAINT, paths.supervisor_conf, paths.etc),
         *(_unit_complaints(paths.etc / "systemd" / staged.unit.name, run) if staged.unit else ()),
-        *(_settings_complaints(staged.instances[0], code, run) if staged.unit and staged.instances else ()),
     )
-
-
-def _settings_complaints(instance: Instance, code: Code, run: Runner) -> list[Problem]:
-    """What the service says of the settings, which all instances share; only it knows which there are."""
-    settings = (f"{name}={value}" for name, value in instance.environment.items() if name.startswith(PREFIX))
-    command = ("env", "-i", f"PYTHONPATH={code.repo}", *settings, str(code.python), "-m", "service", "--check")
-    outcome = run(command)
-    text = outcome.output.strip()
-    return [Problem("settings", text, "correct them in fleet.toml")] if outcome.code else []
 
 
 def _unit_complaints(unit: Path, run: Runner) -> list[Problem]:

@@ -6,9 +6,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-from service.allow import parse_allow
-from service.errors import StartError
-from service.settings import read_settings, settings_table
+from service.settings import settings_table
+from service.start_check import start_problems
 
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG, as gunicorn.conf.py
 CONF = Path(__file__).with_name("gunicorn.conf.py")
@@ -22,19 +21,18 @@ def main() -> None:
         epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--check", action="store_true", help="only say whether the settings are right")
-    if parser.parse_args().check:
-        _check()
+    text = "only say what would keep it from starting: in its settings alone, or in all it needs (the default)"
+    parser.add_argument("--check", nargs="?", const="all", choices=("settings", "all"), help=text)
+    if wanted := parser.parse_args().check:
+        _check(files=wanted == "all")
         return
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(CONF)])
 
 
-def _check() -> None:
-    try:
-        parse_allow(read_settings(os.environ).allow)
-    except StartError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(EXIT_BAD_SETTINGS) from None
+def _check(*, files: bool) -> None:
+    if problems := start_problems(os.environ, files=files):
+        print(*problems, sep="\n", file=sys.stderr)
+        raise SystemExit(EXIT_BAD_SETTINGS)
 
 
 def _settings_help() -> str:
