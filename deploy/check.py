@@ -20,6 +20,7 @@ NGINX_COMPLAINT = re.compile(
 )
 SUPERVISOR_COMPLAINT = re.compile(r"Error: (?P<what>.+?)(?: in section '.+' \(file: '(?P<where>.+)'\))?$")
 FIX = "correct its template in deploy/"
+OTHER_FIX = "correct what it names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,10 @@ def _complaints(outcome: Outcome, pattern: re.Pattern[str], main: Path, etc: Pat
     found = [match for line in lines if (match := pattern.match(line))]
     if not found:
         return [Problem(_relative(str(main), etc), lines[-1] if lines else f"exit code {outcome.code}", FIX)]
-    problems = [Problem(_relative(match["where"] or str(main), etc), match["what"], FIX) for match in found]
+    problems = [
+        Problem(_relative(match["where"] or str(main), etc), match["what"], FIX if match["where"] else OTHER_FIX)
+        for match in found
+    ]
     return list(dict.fromkeys(problems))
 
 

@@ -10,6 +10,9 @@ from deploy.check import Runner
 from deploy.errors import Problem
 from deploy.fleet import PREFIX, Code, Fleet
 
+# Neither the folder this is called from nor the environment has a say in what is imported.
+CHECK = "import sys; sys.path.insert(0, sys.argv.pop(1)); from service.__main__ import main; main()"
+BROKEN = "service"
 LINE = re.compile(rf"({PREFIX}[A-Z0-9_]+): (.+?)(?:; (.+))?")
 
 
@@ -34,13 +37,13 @@ def service_problems(
 def setting_problems(settings: Mapping[str, str], code: Code, run: Runner, *, files: bool) -> list[Problem]:
     """Checks one set of settings, by their whole names; those of other programs are left out."""
     given = (f"{name}={value}" for name, value in settings.items() if name.startswith(PREFIX))
-    service = (str(code.python), "-m", "service", "--check", "all" if files else "settings")
-    outcome = run(("env", "-i", f"PYTHONPATH={code.repo}", *given, *service))
+    service = (str(code.python), "-I", "-c", CHECK, str(code.repo), "--check", "all" if files else "settings")
+    outcome = run(("env", "-i", *given, *service))
     if outcome.code == 0:
         return []
     lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
     found = [match for line in lines if (match := LINE.fullmatch(line))]
     if not found:  # it broke down instead of answering
         what = lines[-1] if lines else f"its check ended with code {outcome.code}"
-        return [Problem("service", what, "run `make setup` again")]
+        return [Problem(BROKEN, f"its own check fails: {what}", "run `make setup` again")]
     return [Problem(match[1], match[2], match[3] or "correct it") for match in found]

@@ -16,7 +16,7 @@ def key_advice(status: int, key: str) -> str:
         case (401, False):
             return f"set {KEY_VARIABLE} to one of its API keys; {HOW}"
         case (401, True):
-            return f"the key in {KEY_VARIABLE} is none of its keys; {HOW}"
+            return f"the key that was sent is none of its keys: correct {KEY_VARIABLE}, or on a host keys.own; {HOW}"
         case (403, True):
-            return f"the key in {KEY_VARIABLE} may not do this; it needs SCOPES=detect, {HOW}"
+            return f"the key that was sent may not do this: {KEY_VARIABLE} needs one with SCOPES=detect; {HOW}"
     return ""

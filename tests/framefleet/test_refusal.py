@@ -7,8 +7,8 @@ from framefleet.refusal import key_advice
     ("status", "key", "advice"),
     [
         (401, "", "set FLEET_API_KEY to one of its API keys; `make key NAME=...` makes one"),
-        (401, "k3y", "the key in FLEET_API_KEY is none of its keys; `make key NAME=...` makes one"),
-        (403, "k3y", "the key in FLEET_API_KEY may not do this; it needs SCOPES=detect"),
+        (401, "k3y", "the key that was sent is none of its keys: correct FLEET_API_KEY"),
+        (403, "k3y", "the key that was sent may not do this: FLEET_API_KEY needs one with SCOPES=detect"),
     ],
 )
 def test_a_refusal_names_the_variable_and_never_the_key(status: int, key: str, advice: str) -> None:
