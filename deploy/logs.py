@@ -13,10 +13,9 @@ RAISED = re.compile(r"^[\w.]*(Error|Exception|Fault)\b")
 # Lines that speak of an error without naming the reason so plainly; the last few are shown.
 TROUBLE = re.compile(r"\[(ERROR|CRITICAL|emerg|alert|crit)\]|supervisor: couldn't")
 EXCERPT_LINES = 3
-# nginx ends, or goes on with its old files, after one of these. It tries a port again for some seconds first.
-REFUSED = re.compile(r"\[emerg\] (?:\d+#\d+: )?(?P<what>(?!bind\(\) to ).+)")
-BIND = re.compile(r"\[emerg\] (?:\d+#\d+: )?(?P<what>bind\(\) to .+)")
-GAVE_UP = "still could not bind()"
+# nginx ends, or goes on with its old files, after one of these; but a port it tries again for some seconds.
+EMERG = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.+)")
+TRIES_AGAIN, GAVE_UP = "bind() to ", "still could not bind()"
 
 
 def size_of(log: Path) -> int:
@@ -39,10 +38,10 @@ def explain(log: Path, since: int) -> str:
 
 def nginx_refusal(log: Path, since: int) -> str:
     """Why nginx has refused its files since then, in its own words; empty as long as it has not."""
-    lines = _lines(log, since)
-    refused = next((match["what"] for line in lines if (match := REFUSED.search(line))), "")
-    bound = next((match["what"] for line in lines if (match := BIND.search(line))), "")
-    return bound if GAVE_UP in refused and bound else refused
+    found = [match[1] for line in _lines(log, since) if (match := EMERG.search(line))]
+    ports = [what for what in found if what.startswith(TRIES_AGAIN)]
+    final = [what for what in found if what not in ports]
+    return (ports or final)[0] if final and GAVE_UP in final[0] else "".join(final[:1])
 
 
 def _lines(log: Path, since: int) -> list[str]:

@@ -44,6 +44,6 @@ def setting_problems(settings: Mapping[str, str], code: Code, run: Runner, *, fi
     lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
     found = [match for line in lines if (match := LINE.fullmatch(line))]
     if not found:  # it broke down instead of answering
-        what = lines[-1] if lines else f"its check ended with code {outcome.code}"
+        what = lines[-1] if lines else f"it ended with code {outcome.code}"
         return [Problem(BROKEN, f"its own check fails: {what}", "run `make setup` again")]
     return [Problem(match[1], match[2], match[3] or "correct it") for match in found]
