@@ -28,12 +28,15 @@ from deploy.local import FleetOptions, local_fleet
 from deploy.paths import Folders, Paths, local_paths
 from deploy.preflight import nginx_problems
 from deploy.recipes import down, run_while_up, up
+from deploy.release import RECORD
 from deploy.render import render
 from deploy.show import follow_logs, run_smoke, show_status
 from deploy.site import Site
 from deploy.world import World
 
 INTERRUPTED = 130
+EPILOG = "VERB --help lists the options of one."
+DEVICES = "ssh HOST /opt/framefleet/current/bin/framefleet devices > HOST.json"
 LIMIT_OPTIONS = {
     "rate": "requests of one client per second; 0 is any number",
     "burst": "requests above that rate that may come at once",
@@ -46,6 +49,9 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one verb; returns the process's exit code."""
     own, command = _split(arguments)
     parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return 0
     options = parser.parse_args(own)
     if (options.verb == "exec") != bool(command):
         parser.error("exec takes a command after --, and only exec does: exec [OPTIONS] -- COMMAND...")
@@ -165,8 +171,10 @@ def _say(line: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deploy", description="Runs a fleet of detector instances.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    # As tools/framefleet is called, which a release has.
+    name = "framefleet" if (run.this_code().repo / RECORD).exists() else "python -m deploy"
+    parser = argparse.ArgumentParser(prog=name, description="Runs a fleet of detector instances.", epilog=EPILOG)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", title="verbs")
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument("--var", type=Path, help="the fleet's folder (default ./var; on a host, what is deployed)")
     wish = _fleet_options(place)
@@ -194,7 +202,10 @@ def _parser() -> argparse.ArgumentParser:
     verb("config-check", _config_check, text, wish, inventory, build)
     diff = verb("diff", _diff, "Show what would change in the files this host runs with.", inventory)
     diff.add_argument("--release", help="id to render for (default: the one that runs here)")
-    verb("devices", _devices, "Show this machine's GPUs and CPUs, for --devices elsewhere.")
+    text = (
+        "Show this machine's GPUs and CPUs as JSON; render, config-check and diff take it elsewhere as --devices FILE."
+    )
+    verb("devices", _devices, text).epilog = f"To keep it: {DEVICES}"
     add_fleet_verbs(verb)
     add_host_verbs(verb)
     return parser
@@ -231,7 +242,12 @@ def _inventory_options() -> argparse.ArgumentParser:
     inventory = argparse.ArgumentParser(add_help=False)
     inventory.add_argument("--fleet", type=Path, help="the fleet.toml of hosts (default: a fleet on this machine)")
     inventory.add_argument("--host", help="one of its hosts (default: all; for diff the one that is here)")
-    inventory.add_argument("--devices", type=Path, help="what `devices` wrote on that host (default: look, or assume)")
+    inventory.add_argument(
+        "--devices",
+        type=Path,
+        metavar="FILE",
+        help=f"that host's GPUs and CPUs (default: this machine's if it is that host, else assumed): {DEVICES}",
+    )
     return inventory
 
 

@@ -11,7 +11,10 @@ from deploy.errors import Problem
 from deploy.fleet import PREFIX, Code, Fleet
 
 # Neither the folder this is called from nor the environment has a say in what is imported.
-CHECK = "import sys; sys.path.insert(0, sys.argv.pop(1)); from service.__main__ import main; main()"
+CHECK = (
+    "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "runpy.run_module('service', run_name='__main__', alter_sys=True)"
+)
 BROKEN = "service"
 LINE = re.compile(rf"({PREFIX}[A-Z0-9_]+): (.+?)(?:; (.+))?")
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_settings_that_make_no_fleet_end_with_code_2(tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["fly"], ["exec"], ["exec", "--"], ["up", "--", "true"], ["up", "--instances", "two"]],
+    [["fly"], ["exec"], ["exec", "--"], ["up", "--", "true"], ["up", "--instances", "two"]],
     ids=" ".join,
 )
 def test_wrong_usage_ends_with_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +71,25 @@ def test_wrong_usage_ends_with_code_2(arguments: list[str], capsys: pytest.Captu
         main(arguments)
     assert caught.value.code == 2
     assert "usage: python -m deploy" in capsys.readouterr().err
+
+
+def test_without_a_verb_they_are_listed_with_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert "usage: python -m deploy [-h] VERB" in shown
+    verbs = ("up", "exec", "status", "logs", "smoke", "down", "render", "config-check", "diff", "devices", "bundle")
+    for verb in (*verbs, "deploy-fleet", "rollback-fleet", "drain-fleet", "deploy", "rollback", "drain", "undeploy"):
+        assert re.search(rf"^ +{verb}\s+[A-Z]\w+ ", shown, re.MULTILINE), verb
+
+
+@pytest.mark.parametrize("verb", ["render", "config-check", "diff", "devices"])
+def test_the_file_of_devices_is_explained_with_the_command_that_writes_it(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([verb, "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert "ssh HOST /opt/framefleet/current/bin/framefleet devices > HOST.json" in words and "--devices FILE" in words
 
 
 @pytest.mark.parametrize("verb", ["status", "smoke"])

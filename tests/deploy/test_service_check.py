@@ -81,7 +81,7 @@ def test_neither_the_folder_nor_the_environment_it_is_asked_from_matter(
 def test_a_service_that_breaks_down_is_no_silent_yes() -> None:
     broken = Code(CODE.repo, HERE.python)
     (problem,) = service_problems(fleet_of(1), broken, run.run_command)
-    assert str(problem).startswith("service: its own check fails: ModuleNotFoundError")
+    assert str(problem).startswith("service: its own check fails: ImportError: No module named service")
     (problem,) = service_problems(fleet_of(1), CODE, lambda command: Outcome(-9, ""))
     assert str(problem) == "service: its own check fails: it ended with code -9; run `make setup` again"
 
