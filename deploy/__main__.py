@@ -10,14 +10,14 @@ from pathlib import Path
 from deploy import run
 from deploy.allowance import MAX_AT_ONCE, Allowance
 from deploy.checking import check_config
-from deploy.errors import CheckError, DeployError, PreflightError
+from deploy.errors import CheckError, DeployError, raise_if
 from deploy.fleet import OWNED, Fleet
 from deploy.fleet_file import read_inventory
 from deploy.fleet_verbs import add_fleet_verbs
 from deploy.host_verbs import add_host_verbs, golden_picture, show_host, site_paths, this_site
-from deploy.hosts import NO_RELEASE, HostOptions, find_fleets
+from deploy.hosts import DEVICES_COMMAND, NO_RELEASE, HostOptions, find_fleets
+from deploy.inventory_check import check_inventory
 from deploy.inventory_verbs import (
-    check_hosts,
     render_figures,
     render_hosts,
     show_devices,
@@ -30,13 +30,13 @@ from deploy.preflight import nginx_problems
 from deploy.recipes import down, run_while_up, up
 from deploy.release import RECORD
 from deploy.render import render
+from deploy.service_check import service_problems
 from deploy.show import follow_logs, run_smoke, show_status
 from deploy.site import Site
 from deploy.world import World
 
 INTERRUPTED = 130
 EPILOG = "VERB --help lists the options of one."
-DEVICES = "ssh HOST /opt/framefleet/current/bin/framefleet devices > HOST.json"
 LIMIT_OPTIONS = {
     "rate": "requests of one client per second; 0 is any number",
     "burst": "requests above that rate that may come at once",
@@ -110,13 +110,13 @@ def _render(options: argparse.Namespace, world: World) -> int:
 
 def _config_check(options: argparse.Namespace, world: World) -> int:
     if options.fleet:
-        return check_hosts(find_fleets(_host_options(options), world), options.out, world)
+        return check_inventory(_host_options(options), options.out, world)
     fleet = _fleet(options, world)
-    if missing := tuple(nginx_problems(fleet.machine)):
-        raise PreflightError(missing)
-    if problems := check_config(fleet, options.out.absolute() / "stage"):
-        raise CheckError(problems)
-    world.say(f"nginx and supervisor accept the configuration of {len(fleet.instances)} instance(s)")
+    found = [*nginx_problems(fleet.machine)]
+    if not found:
+        found += check_config(fleet, options.out.absolute() / "stage")
+    raise_if(CheckError, [*service_problems(fleet, fleet.code, run.run_command), *found])
+    world.say(f"nginx, supervisor and the service accept the configuration of {len(fleet.instances)} instance(s)")
     return 0
 
 
@@ -205,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     text = (
         "Show this machine's GPUs and CPUs as JSON; render, config-check and diff take it elsewhere as --devices FILE."
     )
-    verb("devices", _devices, text).epilog = f"To keep it: {DEVICES}"
+    verb("devices", _devices, text).epilog = f"To keep it: {DEVICES_COMMAND}"
     add_fleet_verbs(verb)
     add_host_verbs(verb)
     return parser
@@ -246,7 +246,7 @@ def _inventory_options() -> argparse.ArgumentParser:
         "--devices",
         type=Path,
         metavar="FILE",
-        help=f"that host's GPUs and CPUs (default: this machine's if it is that host, else assumed): {DEVICES}",
+        help=f"that host's GPUs and CPUs (default: this machine's if it is that host, else assumed): {DEVICES_COMMAND}",
     )
     return inventory
 

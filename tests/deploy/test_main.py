@@ -47,7 +47,7 @@ def test_config_check_accepts_what_is_rendered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], limits: list[str]
 ) -> None:
     assert main(["config-check", "--var", str(tmp_path / "var"), "--out", str(tmp_path), *UP, *limits]) == 0
-    assert capsys.readouterr().out == "nginx and supervisor accept the configuration of 2 instance(s)\n"
+    assert capsys.readouterr().out == "nginx, supervisor and the service accept the configuration of 2 instance(s)\n"
     assert list(tmp_path.iterdir()) == []
 
 
