@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy import run
 from deploy.allowance import MAX_AT_ONCE, Allowance
 from deploy.checking import check_config
-from deploy.errors import CheckError, DeployError, raise_if
+from deploy.errors import CheckError, DeployError, SettingsError, raise_if
 from deploy.fleet import OWNED, Fleet
 from deploy.fleet_file import read_inventory
 from deploy.fleet_verbs import add_fleet_verbs
@@ -30,7 +30,7 @@ from deploy.preflight import nginx_problems
 from deploy.recipes import down, run_while_up, up
 from deploy.release import RECORD
 from deploy.render import render
-from deploy.service_check import service_problems
+from deploy.service_check import service_problems, setting_problems
 from deploy.show import follow_logs, run_smoke, show_status
 from deploy.site import Site
 from deploy.world import World
@@ -111,7 +111,13 @@ def _render(options: argparse.Namespace, world: World) -> int:
 def _config_check(options: argparse.Namespace, world: World) -> int:
     if options.fleet:
         return check_inventory(_host_options(options), options.out, world)
-    fleet = _fleet(options, world)
+    try:
+        fleet = _fleet(options, world)
+    except SettingsError as error:
+        said = {problem.where for problem in error.problems}
+        settings = {name: value for name, value in world.environ.items() if name not in OWNED}
+        more = setting_problems(settings, run.this_code(), run.run_command, files=False)
+        raise SettingsError([*error.problems, *(each for each in more if each.where not in said)]) from None
     found = [*nginx_problems(fleet.machine)]
     if not found:
         found += check_config(fleet, options.out.absolute() / "stage")

@@ -49,9 +49,13 @@ def run_smoke(paths: Paths, image: Path | None, world: World) -> int:
 def follow_logs(paths: Paths, names: Sequence[str], lines: int, follow: bool, world: World) -> int:
     """Prints the last lines of the named logs, or of all, then whatever is added until Ctrl-C."""
     known = log_names(paths.log)
+    if not known:
+        raise ControlError(Problem(str(paths.log), "there are no logs yet", "`make up` starts a fleet"))
     if unknown := [name for name in names if name not in known]:
         there = ", ".join(known) or "none"
         raise SettingsError(Problem(f"logs {' '.join(unknown)}", f"no such log in {paths.log}", f"there are: {there}"))
+    if follow and not answers(paths):
+        world.say(f"note: no fleet runs in {paths.state}; these are the logs of the last one")
     chosen = names or [name for name in known if name != ACCESS_LOG]
     width = max((len(name) for name in chosen), default=0)
     with ExitStack() as stack:

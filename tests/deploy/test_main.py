@@ -26,8 +26,8 @@ def test_limits_and_keys_of_a_local_fleet_come_from_options_and_the_environment(
     limits = ("--rate", "5", "--burst", "0", "--concurrency", "2", "--connections", "0")
     assert main(["render", "--var", str(tmp_path / "var"), "--out", str(tmp_path), *UP, *limits]) == 0
     snippets = tmp_path / "etc/nginx/snippets"
-    assert "limit_req_zone $fleet_client zone=rate:10m rate=5r/s;" in (snippets / "limit-zones.conf").read_text()
-    assert "limit_req zone=rate;" in (snippets / "limits.conf").read_text()
+    assert "limit_req_zone $fleet_client zone=key_rate:10m rate=5r/s;" in (snippets / "limit-zones.conf").read_text()
+    assert "limit_req zone=key_rate;" in (snippets / "limits.conf").read_text()
     assert f'FRAMEFLEET_KEYS="{Path.cwd()}/var/keys"' in (tmp_path / "etc/supervisor/programs/cpu0.conf").read_text()
 
 
@@ -54,6 +54,25 @@ def test_config_check_accepts_what_is_rendered(
 def test_config_check_without_nginx_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config-check", "--var", str(tmp_path), "--nginx", "/nowhere", *UP]) == 1
     assert capsys.readouterr().err == "nginx: not found (/nowhere); install it: apt-get install nginx-light\n"
+
+
+def test_config_check_says_what_is_wrong_with_options_and_settings_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"CONF": "7", "QEUE_SIZE": "1", "DEADLINE_MS": "soon", "PORT": "1"}.items():
+        monkeypatch.setenv(f"FRAMEFLEET_{name}", value)
+    assert main(["config-check", "--var", str(tmp_path), "--instances", "0", *UP]) == 2
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "--instances",
+        "FRAMEFLEET_DEADLINE_MS",
+        "FRAMEFLEET_CONF",
+        "FRAMEFLEET_QEUE_SIZE",
+    ]
+
+
+def test_logs_before_there_are_any_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["logs", "--var", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"{tmp_path}/log: there are no logs yet; `make up` starts a fleet\n"
 
 
 def test_settings_that_make_no_fleet_end_with_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
