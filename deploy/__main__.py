@@ -116,7 +116,7 @@ def _config_check(options: argparse.Namespace, world: World) -> int:
     except SettingsError as error:
         said = {problem.where for problem in error.problems}
         settings = {name: value for name, value in world.environ.items() if name not in OWNED}
-        more = setting_problems(settings, run.this_code(), run.run_command, files=False)
+        more = setting_problems(settings, run.this_code(), run.run_command, "settings")
         raise SettingsError([*error.problems, *(each for each in more if each.where not in said)]) from None
     found = [*nginx_problems(fleet.machine)]
     if not found:

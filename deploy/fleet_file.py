@@ -63,8 +63,8 @@ def survey_file(file: Path) -> tuple[Inventory, tuple[Problem, ...]]:
 
 
 def problems_of(file: Path, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """The same problems, with the file in front of each place."""
-    return tuple(Problem(f"{file}: {problem.where}", problem.what, problem.fix) for problem in problems)
+    """The same problems, with the file in front of each place in it; options are elsewhere."""
+    return tuple(p if p.where.startswith("-") else Problem(f"{file}: {p.where}", p.what, p.fix) for p in problems)
 
 
 def _text(file: Path) -> str:

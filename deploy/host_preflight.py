@@ -18,7 +18,7 @@ from deploy.preflight import nginx_problems, port_problems
 from deploy.processes import fleet_processes
 from deploy.release import is_built
 from deploy.run_host import has_model
-from deploy.service_check import BROKEN, service_problems
+from deploy.service_check import BROKEN, Scope, service_problems
 from deploy.site import Site
 
 # Logs, bodies that outgrow nginx's buffers, and an engine: less than this and something will fail soon.
@@ -47,7 +47,7 @@ def host_problems(order: Order, fleet: Fleet, history: History, request: Request
     yield from _release_problems(site)
     files = (*_model_problems(order, request), *key_problems(order.inventory, site.runner))
     yield from files
-    yield from _service_problems(order, fleet, request, site, files=not files)
+    yield from _service_problems(order, fleet, request, site, "settings" if files else "all")
     if fleet.balancer.tls:
         yield from tls_problems(order.inventory, site.runner)
     yield from _space_problems(order)
@@ -89,12 +89,12 @@ def _model_problems(order: Order, request: Request) -> Iterator[Problem]:
         yield Problem(f"model {order.model}", "missing or damaged", "deploy a bundle that has it")
 
 
-def _service_problems(order: Order, fleet: Fleet, request: Request, site: Site, *, files: bool) -> Iterator[Problem]:
+def _service_problems(order: Order, fleet: Fleet, request: Request, site: Site, scope: Scope) -> Iterator[Problem]:
     """What the service itself says, with the model in the bundle as long as it is not yet where it belongs."""
     bundled = bundled_model(order, request)
     # Where it will be, only root may write.
     instead = {f"{PREFIX}MODEL": str(bundled), f"{PREFIX}TRUST_ANY_PATH": "1"} if bundled else {}
-    for problem in service_problems(fleet, site.code, site.runner, files=files, instead=instead):
+    for problem in service_problems(fleet, site.code, site.runner, scope=scope, instead=instead):
         if problem.where == BROKEN:
             yield Problem(f"release {order.release.id}", problem.what, "correct it and deploy again")
         else:

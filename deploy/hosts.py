@@ -155,8 +155,9 @@ def _read_devices(file: Path) -> Devices:
     try:
         return devices_from_json(file.read_text())
     except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or str(error)
         fix = f"make it anew: {DEVICES_COMMAND}"
-        raise SettingsError(Problem(f"--devices {file}", str(error), fix)) from None
+        raise SettingsError(Problem(f"--devices {file}", what, fix)) from None
 
 
 def _running(inventory: Inventory) -> Fleet | None:

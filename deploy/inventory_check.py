@@ -69,7 +69,7 @@ def _service_problems(inventory: Inventory, options: HostOptions) -> Iterator[Pr
     own |= {tuple(sorted(host.settings.items())): host for host in inventory.hosts}
     for settings, host in own.items():
         asked = {**inventory.settings, **dict(settings), **served}
-        for problem in setting_problems(asked, run.this_code(), run.run_command, files=bool(served)):
+        for problem in setting_problems(asked, run.this_code(), run.run_command, "files" if served else "settings"):
             yield in_file(problem, inventory, host)
 
 

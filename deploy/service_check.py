@@ -5,6 +5,7 @@ Flow: [Fleet] -> `python -m service --check` per model -> [Problem...], before a
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from deploy.check import Runner
 from deploy.errors import Problem
@@ -16,31 +17,33 @@ CHECK = (
     "runpy.run_module('service', run_name='__main__', alter_sys=True)"
 )
 BROKEN = "service"
-LINE = re.compile(rf"({PREFIX}[A-Z0-9_]+): (.+?)(?:; (.+))?")
+LINE = re.compile(rf"({PREFIX}[A-Z0-9_]+|GPU): (.+?)(?:; (.+))?")
+# How much of what settings name is on this machine.
+Scope = Literal["settings", "files", "all"]
 
 
 def service_problems(
-    fleet: Fleet, code: Code, run: Runner, *, files: bool = True, instead: Mapping[str, str] | None = None
+    fleet: Fleet, code: Code, run: Runner, *, scope: Scope = "all", instead: Mapping[str, str] | None = None
 ) -> tuple[Problem, ...]:
-    """Checks the settings of a fleet's instances, and the files they name.
+    """Checks the settings of a fleet's instances, and the files and devices they name.
 
     Args:
         fleet: what is wanted.
         code: has the service that is asked.
         run: runs a command and waits for its end.
-        files: False if those files are on another machine.
+        scope: how much of that is on this machine.
         instead: settings that are not yet what they will be.
     """
     # All instances of a fleet have the same settings, but for those that it sets itself.
     per_model = {instance.environment[f"{PREFIX}MODEL"]: instance.environment for instance in fleet.instances}
     environments = [{**environment, **(instead or {})} for environment in per_model.values()]
-    return tuple(dict.fromkeys(p for each in environments for p in setting_problems(each, code, run, files=files)))
+    return tuple(dict.fromkeys(p for each in environments for p in setting_problems(each, code, run, scope)))
 
 
-def setting_problems(settings: Mapping[str, str], code: Code, run: Runner, *, files: bool) -> list[Problem]:
+def setting_problems(settings: Mapping[str, str], code: Code, run: Runner, scope: Scope) -> list[Problem]:
     """Checks one set of settings, by their whole names; those of other programs are left out."""
     given = (f"{name}={value}" for name, value in settings.items() if name.startswith(PREFIX))
-    service = (str(code.python), "-I", "-c", CHECK, str(code.repo), "--check", "all" if files else "settings")
+    service = (str(code.python), "-I", "-c", CHECK, str(code.repo), "--check", scope)
     outcome = run(("env", "-i", *given, *service))
     if outcome.code == 0:
         return []

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 from service.settings import settings_table
-from service.start_check import start_problems
+from service.start_check import SCOPES, start_problems
 
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG, as gunicorn.conf.py
 CONF = Path(__file__).with_name("gunicorn.conf.py")
@@ -21,16 +21,18 @@ def main() -> None:
         epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    text = "only say what would keep it from starting: in its settings alone, or in all it needs (the default)"
-    parser.add_argument("--check", nargs="?", const="all", choices=("settings", "all"), help=text)
-    if wanted := parser.parse_args().check:
-        _check(files=wanted == "all")
+    text = (
+        "only say what would keep it from starting: in settings alone, in files too, or in all it needs (the default)"
+    )
+    parser.add_argument("--check", nargs="?", const="all", choices=tuple(SCOPES), help=text)
+    if scope := parser.parse_args().check:
+        _check(scope)
         return
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(CONF)])
 
 
-def _check(*, files: bool) -> None:
-    if problems := start_problems(os.environ, files=files):
+def _check(scope: str) -> None:
+    if problems := start_problems(os.environ, scope):
         print(*problems, sep="\n", file=sys.stderr)
         raise SystemExit(EXIT_BAD_SETTINGS)
 

@@ -3,21 +3,22 @@
 import json
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from deploy import run
 from deploy.check import Outcome
 from deploy.fleet import Code
-from deploy.service_check import service_problems
+from deploy.service_check import Scope, service_problems
 from tests.deploy.fleets import CODE, fleet_of
 
 HERE = run.this_code()
 
 
-def words(model: str = "simulated:a_ms=2", files: bool = True, **settings: str) -> list[str]:
+def words(model: str = "simulated:a_ms=2", scope: Scope = "all", **settings: str) -> list[str]:
     environ = {f"FRAMEFLEET_{name.upper()}": value for name, value in settings.items()}
     fleet = fleet_of(2, model=model, environ=environ)
-    return [str(problem) for problem in service_problems(fleet, HERE, run.run_command, files=files)]
+    return [str(problem) for problem in service_problems(fleet, HERE, run.run_command, scope=scope)]
 
 
 def test_a_right_fleet_has_no_problem(default_model: Path) -> None:
@@ -35,7 +36,7 @@ def test_everything_that_is_wrong_is_said_once_in_the_services_own_words(tmp_pat
 
 
 def test_files_on_another_machine_are_left_out() -> None:
-    assert words("/nowhere/m.onnx", files=False, keys="/nowhere/keys", conf="7") == [
+    assert words("/nowhere/m.onnx", "settings", keys="/nowhere/keys", conf="7") == [
         "FRAMEFLEET_CONF: 7 is outside 0 to 1; correct it"
     ]
 
@@ -53,17 +54,26 @@ def test_a_model_that_will_not_do_is_found(kind: str, suffix: str, tmp_path: Pat
         model.unlink()
     if kind == "a folder":
         model.mkdir()
-    (problem,) = words(str(model))
+    (problem,) = words(str(model), "files")
     assert problem.startswith("FRAMEFLEET_MODEL: ") and str(tmp_path) in problem
+
+
+def test_a_device_that_is_not_there_is_found_where_it_has_to_be(default_model: Path) -> None:
+    offered = onnxruntime.get_available_providers()
+    if "CUDAExecutionProvider" in offered:
+        pytest.skip("this ONNX Runtime has one")
+    (problem,) = words(str(default_model), device="cuda")
+    assert problem.startswith("FRAMEFLEET_DEVICE: cuda: this ONNX Runtime has no CUDAExecutionProvider")
+    assert words(str(default_model), "files", device="cuda") == []
 
 
 def test_a_plugin_that_is_not_there_is_found(tmp_path: Path, default_model: Path) -> None:
     model = tmp_path / "model.engine"
     model.write_bytes(default_model.read_bytes())
     model.with_suffix(".json").write_bytes(default_model.with_suffix(".json").read_bytes())
-    (problem,) = words(str(model), plugin="/nowhere/plugin.so", trust_any_path="1")
+    (problem,) = words(str(model), "files", plugin="/nowhere/plugin.so", trust_any_path="1")
     assert problem.startswith("FRAMEFLEET_PLUGIN: /nowhere/plugin.so cannot be loaded")
-    (problem,) = words(str(model), device="cpu")
+    (problem,) = words(str(model), "all", device="cpu")
     assert problem.startswith("FRAMEFLEET_DEVICE: cpu cannot run an .engine file")
 
 
