@@ -1,5 +1,6 @@
 """The runbook: how a fleet is started, changed and stopped, step by step; `run` does each step to the machine."""
 
+import shutil
 import signal
 from collections.abc import Sequence
 
@@ -60,6 +61,9 @@ def run_while_up(fleet: Fleet, command: Sequence[str], world: World) -> int:
     Returns:
         The command's exit code.
     """
+    # A fleet is not started for what cannot be run.
+    if not shutil.which(command[0]):
+        return run.run_in_foreground(command)
     if is_up(fleet.paths):
         _use_as_it_is(fleet, world)
         return run.run_in_foreground(command)

@@ -34,8 +34,9 @@ def show_status(paths: Paths, world: World) -> int:
 
 def run_smoke(paths: Paths, image: Path | None, world: World) -> int:
     """Prints a line per check; 0 only if all passed."""
+    given = _read(image) if image else None
     fleet = _running_fleet(paths)
-    picture = _read(image) if image else first_frame(paths.state / SAMPLE_VIDEO)
+    picture = given or first_frame(paths.state / SAMPLE_VIDEO)
     key = own_key(fleet, world.environ)
     failed = 0
     with open_session() as session:
@@ -82,6 +83,8 @@ def _states(paths: Paths) -> dict[str, ProgramState]:
 
 def _read(image: Path) -> bytes:
     try:
-        return image.read_bytes()
+        if picture := image.read_bytes():
+            return picture
+        raise SettingsError(Problem(f"--image {image}", "is empty", "name a JPEG or PNG"))
     except OSError as error:
         raise SettingsError(Problem(f"--image {image}", error.strerror or str(error), "name a JPEG or PNG")) from None

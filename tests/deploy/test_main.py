@@ -117,6 +117,17 @@ def test_without_a_fleet_there_is_nothing_to_ask(tmp_path: Path, verb: str, caps
     assert capsys.readouterr().err == f"{tmp_path}: no fleet runs here; `make up` starts one\n"
 
 
+@pytest.mark.parametrize("content", [None, b""], ids=["missing", "empty"])
+def test_a_picture_that_will_not_do_is_said_before_a_fleet_is_looked_for(
+    tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "picture.jpg"
+    if content is not None:
+        image.write_bytes(content)
+    assert main(["smoke", "--var", str(tmp_path), "--image", str(image)]) == 2
+    assert capsys.readouterr().err.startswith(f"--image {image}: ")
+
+
 def test_down_without_a_fleet_is_done_and_creates_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["down", "--var", str(tmp_path / "var")]) == 0
     assert capsys.readouterr().out == f"nothing runs in {tmp_path / 'var'}\n"

@@ -102,3 +102,10 @@ def test_nginx_says_itself_why_it_does_not_take_new_files(new_fleet: Callable[[]
     upstream.write_text(upstream.read_text().replace("least_conn;", "least_con;"))
     with Control(fleet.paths) as control, pytest.raises(ControlError, match=r'unknown directive "least_con" in .*:5'):
         reload_balancer(fleet.paths, control, World(say=lambda line: None))
+
+
+def test_locust_without_a_fleet_and_an_address_names_both(sample_video: Path, tmp_path: Path) -> None:
+    options = ("--headless", "--var", str(tmp_path), "--run-dir", str(tmp_path / "run"), "--video", str(sample_video))
+    done = tool("locust", "-f", "loadtest/locustfile.py", *options)
+    assert done.returncode == 2
+    assert f"no fleet runs in {tmp_path}" in done.stderr and "--host: name the service" in done.stderr
