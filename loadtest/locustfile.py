@@ -8,6 +8,7 @@ its table and web page show stalls too; the raw samples in the run folder are wh
 
 import argparse
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,12 +61,14 @@ def _set_up(environment: Environment, runner: object, **others: object) -> None:
 
 
 def _ask_running_fleet(environment: Environment) -> None:
-    """Takes the running fleet's address; on the web page it can be changed, and without a fleet must be given."""
+    """Takes the running fleet's address; without a fleet it can be given on the web page alone."""
     settings = environment.parsed_options or argparse.Namespace()
     try:
         environment.host = running_address(Path(settings.var))
     except NoFleetError as error:
-        LOG.warning("--host: %s", error)
+        LOG.error("--host: %s", error)
+        if not environment.web_ui:
+            sys.exit(NOT_DONE)
 
 
 events.init_command_line_parser.add_listener(_add_arguments)  # type: ignore[no-untyped-call]
