@@ -1,7 +1,6 @@
 """A run as a runbook: check, references, Locust, end. The only file that starts Locust."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from framefleet.ports import reserved_ports
 from loadtest import prepare, reference, run_folder
 from loadtest.errors import RunError
 from loadtest.options import ReplayOptions, to_arguments
@@ -81,9 +81,9 @@ def get_references(job: Replay, work: prepare.Work, progress: Progress) -> None:
 @contextmanager
 def locust(job: Replay) -> Iterator[subprocess.Popen[bytes]]:
     """Runs Locust on our locustfile, quiet and without its web page; it is gone when the block is left."""
-    with (job.folder / run_folder.LOCUST_OUTPUT).open("wb") as output:
+    with reserved_ports() as port, (job.folder / run_folder.LOCUST_OUTPUT).open("wb") as output:
         process = subprocess.Popen(
-            locust_command(job), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment()
+            locust_command(job, port), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment()
         )
         try:
             yield process
@@ -91,8 +91,8 @@ def locust(job: Replay) -> Iterator[subprocess.Popen[bytes]]:
             stop(process)
 
 
-def locust_command(job: Replay) -> list[str]:
-    """The command line: plain Locust, so it can be copied and varied."""
+def locust_command(job: Replay, port: int) -> list[str]:
+    """The command line: plain Locust, so it can be copied and varied; its own workers find it on `port`."""
     statistics = ("--csv", str(job.folder / run_folder.LOCUST_STATS)) if job.statistics else ()
     return [
         *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"),
@@ -101,14 +101,14 @@ def locust_command(job: Replay) -> list[str]:
         *("--exit-code-on-error", "0"),
         *("--logfile", str(job.folder / run_folder.LOCUST_LOG)),
         *statistics,
-        *_crew(job),
+        *_crew(job, port),
         *("--run-dir", str(job.folder)),
         *("--references", str(job.folder / run_folder.REFERENCES)),
         *to_arguments(job.options),
     ]
 
 
-def _crew(job: Replay) -> list[str]:
+def _crew(job: Replay, own_port: int) -> list[str]:
     """Locust's options about its workers; none for a process on its own."""
     if job.bind:
         host, _, port = job.bind.rpartition(":")
@@ -117,16 +117,9 @@ def _crew(job: Replay) -> list[str]:
     if job.processes == 1:
         return []
     # Not Locust's usual port, so that runs go on side by side.
-    port = str(_free_port())
+    port = str(own_port)
     bound = ["--master-bind-host", LOOPBACK, "--master-bind-port", port]
     return ["--processes", str(job.processes), *bound, "--master-host", LOOPBACK, "--master-port", port]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def watch(process: subprocess.Popen[bytes], job: Replay, progress: Progress, clock: Callable[[], float]) -> None:
