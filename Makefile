@@ -1,99 +1,132 @@
 # The menu of everything a person does here. `make` alone prints it.
+
+# What may be given, as in `make up PORT=9000`. Only make's command line counts, and a value is taken as it stands there:
+# HOST, NAME or SECONDS in the environment come from a shell, conda or WSL, and a $ in an address is no variable of make.
+# By design in the environment: FRAMEFLEET_* settings, FLEET_API_KEY, and what pip needs to reach an index.
+GIVEN := ADDRESS ARGS BASELINE BATCH BUNDLE BURST CACERT CAMERAS CAPACITY CONCURRENCY FLEET FPS FRAMES HOST HOSTS INSTALL \
+	INSTANCES INSTANCE_PORT KEYS LAYOUT MAX_BATCH MINUTES MODEL NAME NAMES ONLY P95_MS PLUGIN PORT PRECISION PYTHON RATE \
+	SCENARIO SCOPES SECONDS SHA256 SIZE SLICE_MB SLO_MS SSH_USER STREAMS TESTS URL VAR VIDEO
+define NEWLINE
+
+
+endef
+taken = $(if $(and $(filter command,$(firstword $(origin $1))),$(value $1)),override $1 := $$(value $1),override undefine $1)
+$(foreach name,$(GIVEN),$(eval $(call taken,$(name))))
+$(foreach name,$(GIVEN),$(if $(findstring $(NEWLINE),$($(name))),$(error $(name)= has a line break; leave it out)))
+
+# A value for the shell, which neither splits it nor runs anything in it; nothing where none was given.
+q = $(if $($1),'$(subst ','\'',$($1))')
+# --name='value', where one was given.
+option = $(if $($2),$1=$(call q,$2))
+# Several values with blanks between them, and quotes around one that has blanks itself; or one file with any name.
+several = $(if $($1),$(shell $(PY) -I tools/words.py $1 $(call q,$1))$(if $(filter 0,$(.SHELLSTATUS)),,$(error $1= cannot be read)))
+
+# Defaults that the tools behind the targets do not have themselves.
 VAR ?= var
-INSTANCES ?= 2
-PORT ?= 8080
-INSTANCE_PORT ?= 8101
-MODEL ?=
 VIDEO ?= $(VAR)/video/carphone_pristine.mp4
-URL ?= http://127.0.0.1:$(PORT)
 CAMERAS ?= 4
 FPS ?= 5
 SECONDS ?= 30
 SLO_MS ?= 100
 STREAMS ?= 100
 SCENARIO ?= cameras
-ARGS ?=
-PYTHON ?= python3
-FLEET ?= fleet.toml
 HOSTS ?= tests/hosts
-SSH_USER ?= root
-BATCH ?= 1
 INSTALL ?= /opt/framefleet
-KEYS ?= $(or $(FRAMEFLEET_KEYS),$(VAR)/keys)
-MINUTES ?= 10
+KEYS ?= $(or $(value FRAMEFLEET_KEYS),$(VAR)/keys)
 
 COMMA := ,
 PY := .venv/bin/python
-ON_HOST = $(INSTALL)/current/bin/framefleet
-UP_OPTIONS = --var $(VAR) --instances $(INSTANCES) --port $(PORT) --instance-port $(INSTANCE_PORT) $(if $(MODEL),--model $(MODEL)) \
-	$(if $(RATE),--rate $(RATE)) $(if $(BURST),--burst $(BURST)) $(if $(CONCURRENCY),--concurrency $(CONCURRENCY))
-REPLAY = $(PY) -m loadtest replay --url $(URL) --video $(VIDEO) --cameras $(CAMERAS) --fps $(FPS) --seconds $(SECONDS) --out $(VAR)/report
-PLAN = $(or $(CAPACITY),$(VAR)/capacity/capacity.json) --streams $(STREAMS) --fps $(FPS) $(if $(P95_MS),--p95-ms $(P95_MS)) $(ARGS)
-REACH = --fleet $(FLEET) --ssh-user $(SSH_USER) $(if $(ONLY),--only $(ONLY))
-NEWEST = $(lastword $(sort $(wildcard build/framefleet-*.tar)))
-LOCK = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.10 --no-python-downloads \
+ON_HOST = $(call q,INSTALL)/current/bin/framefleet
+UP_OPTIONS = --var=$(call q,VAR) $(call option,--instances,INSTANCES) $(call option,--port,PORT) \
+	$(call option,--instance-port,INSTANCE_PORT) $(call option,--model,MODEL) \
+	$(call option,--rate,RATE) $(call option,--burst,BURST) $(call option,--concurrency,CONCURRENCY)
+# Whom the tools ask: URL=, or what listens on PORT= of this machine, or the fleet that runs in VAR.
+AT = $(or $(call option,--url,URL),$(if $(PORT),--url=http://127.0.0.1:$(call q,PORT)),--var=$(call q,VAR)) $(call option,--cacert,CACERT)
+REPLAY = $(PY) -m loadtest replay $(AT) --video=$(call q,VIDEO) --cameras=$(call q,CAMERAS) --fps=$(call q,FPS) \
+	--seconds=$(call q,SECONDS) --out=$(call q,VAR)/report
+PLAN = --streams=$(call q,STREAMS) --fps=$(call q,FPS) $(call option,--p95-ms,P95_MS) $(call several,ARGS) \
+	-- $(or $(call several,CAPACITY),$(call q,VAR)/capacity/capacity.json)
+INVENTORY = --fleet=$(or $(call q,FLEET),fleet.toml)
+REACH = $(INVENTORY) --ssh-user=$(or $(call q,SSH_USER),root) $(call option,--only,ONLY)
+NEWEST = $(or $(lastword $(sort $(wildcard build/framefleet-*.tar))),$(error no bundle in ./build; run `make bundle` first))
+LOCK = $(PY) -m uv pip compile pyproject.toml --universal --python-version 3.10 --no-python-downloads \
 	--generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet
 
+TARGETS := help setup demo up status logs smoke down key certificate model engine torch bundle deploy rollback undeploy \
+	deploy-fleet rollback-fleet drain undrain render config-check diff replay detect scenario load-ui capacity plan simulate \
+	scaling chaos test test-slow test-hosts check-trt test-gpu bench bench-gpu lint format lock audit clean
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up status logs smoke down key certificate model engine torch bundle deploy rollback undeploy deploy-fleet rollback-fleet \
-	drain undrain render config-check diff replay detect scenario load-ui \
-	capacity plan simulate scaling chaos test test-slow test-hosts check-trt test-gpu bench bench-gpu lint format \
-	lock audit clean
+.PHONY: $(TARGETS) not-set-up
+# With -j in MAKEFLAGS, `make setup demo` would do both at once.
+.NOTPARALLEL:
+
+# What the environment says to Python, make and shells must not change what runs here.
+unexport $(GIVEN) MAKEFLAGS BASH_ENV ENV CDPATH $(filter PYTHON%,$(.VARIABLES))
+# File names and files are UTF-8 whatever the locale.
+export PYTHONUTF8 := 1
+
+# The last thing that installing packages writes; one that was cut off has no such file.
+SET_UP := $(and $(realpath $(PY)),$(wildcard .venv/installed-lock))
+WITHOUT_SET_UP := help setup rollback undeploy certificate clean $(if $(BUNDLE),deploy)
+$(filter-out $(WITHOUT_SET_UP),$(TARGETS)): | $(if $(SET_UP),,not-set-up)
+not-set-up:
+	$(error .venv is missing or half installed: run `make setup` first)
 
 ##@ Start here
 help: ## Print this menu
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: ## Install everything into .venv and ./var: packages, nginx, the default model, sample videos
-	@PYTHON=$(PYTHON) VAR=$(VAR) tools/setup.sh
+	@tools/setup.sh --var=$(call q,VAR) $(call option,--python,PYTHON)
 
 demo: ## The main job in one command: 2 instances, 30 s of video, a report, and down again (VIDEO=path)
-	@$(PY) -m deploy exec $(UP_OPTIONS) -- $(REPLAY)
+	@$(PY) -m deploy exec --check $(UP_OPTIONS) -- $(REPLAY)
 
 ##@ Run a fleet on this machine
 up: ## Start INSTANCES=2 behind nginx on PORT=8080 (INSTANCE_PORT=8101 MODEL=path RATE= BURST= CONCURRENCY=)
 	@$(PY) -m deploy up $(UP_OPTIONS)
 
 status: ## Show every process: state, pid, uptime, ready or not
-	@$(PY) -m deploy status --var $(VAR)
+	@$(PY) -m deploy status --var=$(call q,VAR)
 
 logs: ## Follow all logs (Ctrl-C to leave)
-	@$(PY) -m deploy logs --var $(VAR)
+	@$(PY) -m deploy logs --var=$(call q,VAR)
 
 smoke: ## Check every instance and the balancer with one real picture
-	@$(PY) -m deploy smoke --var $(VAR)
+	@$(PY) -m deploy smoke --var=$(call q,VAR)
 
 down: ## Stop the fleet; requests in flight are answered first
-	@$(PY) -m deploy down --var $(VAR)
+	@$(PY) -m deploy down --var=$(call q,VAR)
 
 key: ## Make an API key for NAME=, shown once; its hash goes into KEYS=./var/keys (SCOPES=detect,operate)
-	@$(PY) -m service.keys $(NAME) --file $(KEYS) $(if $(SCOPES),--scopes $(SCOPES))
+	@$(PY) -m service.keys --file=$(call q,KEYS) $(call option,--scopes,SCOPES) -- $(call q,NAME)
 
 certificate: ## Make a self-signed certificate for NAME=host (ADDRESS=10.0.0.11) in ./var/tls, for trials of [tls]
-	@mkdir -p $(VAR)/tls && umask 077 && openssl req -x509 -nodes -days 90 -subj "/CN=$(NAME)" \
-		-addext "subjectAltName=DNS:$(NAME)$(if $(ADDRESS),$(COMMA)IP:$(ADDRESS))" -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
-		-keyout $(VAR)/tls/key.pem -out $(VAR)/tls/fullchain.pem 2>&1 && echo "$(VAR)/tls/fullchain.pem $(VAR)/tls/key.pem"
+	@$(if $(NAME),,$(error NAME= is missing: make certificate NAME=host))mkdir -p $(call q,VAR)/tls && cd $(call q,VAR)/tls && \
+		umask 077 && openssl req -x509 -nodes -days 90 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=$(call q,NAME) \
+		-addext subjectAltName=DNS:$(call q,NAME)$(if $(ADDRESS),$(COMMA)IP:$(call q,ADDRESS)) -keyout key.pem -out fullchain.pem 2>&1
+	@printf '%s ' $(call q,VAR)/tls/fullchain.pem $(call q,VAR)/tls/key.pem && echo
 
 ##@ Bring your own model
 model: ## Inspect MODEL=path-or-URL and make it servable in ./var/models (SHA256= NAMES= SIZE= LAYOUT= PLUGIN=)
-	@$(PY) -m service.model $(MODEL) --var $(VAR) $(if $(SHA256),--sha256 $(SHA256)) $(if $(NAMES),--names $(NAMES)) \
-		$(if $(SIZE),--size $(SIZE)) $(if $(LAYOUT),--layout $(LAYOUT)) $(if $(PLUGIN),--plugin $(PLUGIN))
+	@$(PY) -m service.model --var=$(call q,VAR) $(call option,--sha256,SHA256) $(call option,--names,NAMES) \
+		$(call option,--size,SIZE) $(call option,--layout,LAYOUT) $(call option,--plugin,PLUGIN) -- $(call q,MODEL)
 
 engine: ## Build a TensorRT engine from MODEL=serving graph on this GPU (PRECISION=fp16 MAX_BATCH= FRAMES=)
-	@$(PY) -m service.model.build $(MODEL) $(if $(PRECISION),--precision $(PRECISION)) \
-		$(if $(MAX_BATCH),--max-batch $(MAX_BATCH)) $(if $(FRAMES),--frames $(FRAMES))
+	@$(PY) -m service.model.build $(call option,--precision,PRECISION) $(call option,--max-batch,MAX_BATCH) \
+		$(call option,--frames,FRAMES) -- $(call q,MODEL)
 
 torch: ## Install the optional torch engine and TensorRT-RTX, for .torchscript models and check-trt
-	@.venv/bin/python -m pip install --disable-pip-version-check --quiet torch==2.13.0 tensorrt-rtx-cu13==1.7.1.116
+	@$(PY) -m framefleet.pip install --disable-pip-version-check --quiet torch==2.13.0 tensorrt-rtx-cu13==1.7.1.116
 
 ##@ Put it on servers (docs/deploy.md)
 bundle: ## Pack code, wheels, model and FLEET=fleet.toml into ./build, for hosts without a network (SLICE_MB=)
-	@$(PY) -m deploy bundle --fleet $(FLEET) --out build $(if $(SLICE_MB),--slice-mb $(SLICE_MB))
+	@$(PY) -m deploy bundle $(INVENTORY) --out=build $(call option,--slice-mb,SLICE_MB)
 
 deploy: ## As root: make BUNDLE=file.tar serve on this host without downtime, or change nothing (FLEET= HOST=)
-	@$(if $(BUNDLE),,$(PY) -m deploy bundle --fleet $(FLEET) --out build &&) \
-		INSTALL=$(INSTALL) tools/deploy.sh $(or $(BUNDLE),"$$(ls -t build/framefleet-*.tar | head -n 1)") \
-		$(if $(filter command,$(firstword $(origin FLEET))),--fleet $(FLEET)) $(if $(HOST),--host $(HOST))
+	@$(if $(BUNDLE),,$(PY) -m deploy bundle $(INVENTORY) --out=build &&) INSTALL=$(call q,INSTALL) PYTHON=$(call q,PYTHON) \
+		tools/deploy.sh $(or $(call q,BUNDLE),"$$(ls -t build/framefleet-*.tar | head -n 1)") \
+		$(call option,--fleet,FLEET) $(call option,--host,HOST)
 
 rollback: ## As root: go back to the release before
 	@$(ON_HOST) rollback
@@ -102,42 +135,42 @@ undeploy: ## As root: stop and remove everything but the logs
 	@$(ON_HOST) undeploy
 
 deploy-fleet: ## Deploy BUNDLE (the newest) over ssh: a canary, then BATCH=1 hosts at a time, up to the first failure (ONLY=a,b)
-	@$(PY) -m deploy deploy-fleet $(REACH) --bundle $(or $(BUNDLE),$(NEWEST)) --batch $(BATCH)
+	@$(PY) -m deploy deploy-fleet $(REACH) --bundle=$(or $(call q,BUNDLE),$(NEWEST)) $(call option,--batch,BATCH)
 
 rollback-fleet: ## Take every host back to its release before
 	@$(PY) -m deploy rollback-fleet $(REACH)
 
 drain: ## Let the balancers send HOST= no requests
-	@$(PY) -m deploy drain-fleet $(HOST) $(REACH)
+	@$(PY) -m deploy drain-fleet $(REACH) $(call q,HOST)
 
 undrain: ## Send HOST= requests again
-	@$(PY) -m deploy undrain-fleet $(HOST) $(REACH)
+	@$(PY) -m deploy undrain-fleet $(REACH) $(call q,HOST)
 
 render: ## Write every host's files, and those for Prometheus and Grafana, into ./build
-	@$(PY) -m deploy render --fleet $(FLEET) --out build
+	@$(PY) -m deploy render $(INVENTORY) --out=build
 
 config-check: ## Let nginx, supervisor, systemd and the service read them
-	@$(PY) -m deploy config-check --fleet $(FLEET) --out build
+	@$(PY) -m deploy config-check $(INVENTORY) --out=build
 
 diff: ## Show what would change in the files this host runs with
-	@$(PY) -m deploy diff --fleet $(FLEET)
+	@$(PY) -m deploy diff $(INVENTORY)
 
 ##@ Use and measure it
 detect: ## Send VIDEO=path to URL and save the annotated clip as ./var/detect.mp4
-	@$(PY) -m service.client $(VIDEO) --url $(URL) --save $(VAR)/detect.mp4
+	@$(PY) -m service.client $(AT) --save=$(call q,VAR)/detect.mp4 -- $(call q,VIDEO)
 
 replay: ## Replay VIDEO as CAMERAS=4 at FPS=5 for SECONDS=30 against URL; report in ./var/report
 	@$(REPLAY)
 
 scenario: ## Make one scenario against URL: SCENARIO=cameras (server offline single soak overload chaos deploy), ARGS=...
-	@$(PY) -m loadtest scenario $(SCENARIO) --url $(URL) --video $(VIDEO) --out $(VAR)/scenario $(ARGS)
+	@$(PY) -m loadtest scenario $(call q,SCENARIO) $(AT) --video=$(call q,VIDEO) --out=$(call q,VAR)/scenario $(call several,ARGS)
 
 load-ui: ## Open Locust's web page for URL on http://127.0.0.1:8089
-	@$(PY) -m locust -f loadtest/locustfile.py --host $(URL) --video $(VIDEO) --web-host 127.0.0.1
+	@$(PY) -m loadtest ui $(AT) --video=$(call q,VIDEO) --out=$(call q,VAR)/locust
 
 capacity: ## Find what URL holds within SLO_MS=100: capacity.json and a page in ./var/capacity (BASELINE=file, ARGS=...)
-	@$(PY) -m loadtest capacity --url $(URL) --video $(VIDEO) --slo-ms $(SLO_MS) --out $(VAR)/capacity \
-		$(if $(BASELINE),--baseline $(BASELINE)) $(ARGS)
+	@$(PY) -m loadtest capacity $(AT) --video=$(call q,VIDEO) --slo-ms=$(call q,SLO_MS) --out=$(call q,VAR)/capacity \
+		$(call option,--baseline,BASELINE) $(call several,ARGS)
 
 plan: ## Hosts and GPUs for STREAMS=100 cameras at FPS=5 (P95_MS=, CAPACITY="files", ARGS="--gpu-price 2 ...")
 	@$(PY) -m loadtest plan $(PLAN)
@@ -146,14 +179,14 @@ simulate: ## The same plan, tried in a simulation with a host that fails
 	@$(PY) -m loadtest simulate $(PLAN)
 
 ##@ Work on it
-test: ## Run the tests: unit, integration and end to end (10 minutes)
-	@$(PY) -m pytest -m "not slow"
+test: ## Run the tests: unit, integration and end to end (10 minutes); TESTS="paths" runs those alone, slow ones too
+	@$(PY) -m pytest $(or $(call several,TESTS),-m "not slow")
 
 test-slow: ## Run those that take longest: the pages in Chromium, fuzzing, scenarios, chaos (another 15)
 	@$(PY) -m pytest -m slow
 
 test-hosts: ## Boot Debian machines with systemd and deploy on them (root, debootstrap, systemd-container; 20 minutes)
-	@$(PY) -m pytest $(HOSTS) -m hosts
+	@$(PY) -m pytest $(call several,HOSTS) -m hosts
 
 check-trt: ## Parse and build serving graphs with TensorRT-RTX, which needs no GPU (after `make torch`)
 	@$(PY) -m bench.check_trt
@@ -168,16 +201,16 @@ bench: ## Measure overload and scaled decoding on this machine (10 minutes; noth
 	@$(PY) -m bench.jpeg_scaling && $(PY) -m bench.overload
 
 scaling: ## Predict 4 simulated instances from 1 and 2, and measure them (25 minutes; nothing else should run)
-	@$(PY) -m bench.scaling --out $(VAR)/scaling
+	@$(PY) -m bench.scaling --out=$(call q,VAR)/scaling
 
 chaos: ## Provoke every fault under load, then MINUTES=10 of random ones, on two models; docs/reliability.md (1 hour; needs root)
-	@$(PY) -m chaos --minutes $(MINUTES) $(ARGS)
+	@$(PY) -m chaos $(call option,--minutes,MINUTES) $(call several,ARGS)
 
 lint: ## Check style and types
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 format: ## Rewrite the code in the house format
-	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
+	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
 
 lock: ## Resolve the locked dependencies anew, after a change in pyproject.toml
 	@$(LOCK) --extra load --extra fleet --extra dev -o lock/dev.txt

@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import requests
+
 from framefleet.ports import reserved_ports
+from framefleet.session import open_session
 
 START_LIMIT_S = 60
 
@@ -29,21 +30,22 @@ def instance(**settings: object) -> Iterator[str]:
         environment = {**os.environ, **{f"FRAMEFLEET_{name.upper()}": str(value) for name, value in names.items()}}
         process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stderr=subprocess.DEVNULL)
         try:
-            _wait(f"http://127.0.0.1:{port}/readyz", process)
+            with open_session() as session:
+                _wait(f"http://127.0.0.1:{port}/readyz", process, session)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait()
 
 
-def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:
+def _wait(url: str, process: "subprocess.Popen[bytes]", session: requests.Session) -> None:
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise SystemExit(f"the instance ended with {process.returncode}; run `python -m service` to see why")
         try:
-            urllib.request.urlopen(url, timeout=2).close()
-        except (urllib.error.URLError, OSError):
+            session.get(url, timeout=2).raise_for_status()
+        except requests.RequestException:
             time.sleep(0.05)
         else:
             return

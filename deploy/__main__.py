@@ -75,7 +75,7 @@ def _up(options: argparse.Namespace, world: World) -> int:
 
 
 def _exec(options: argparse.Namespace, world: World) -> int:
-    return run_while_up(_fleet(options, world), options.command, world)
+    return run_while_up(_fleet(options, world), options.command, world, check=options.check)
 
 
 def _down(options: argparse.Namespace, world: World) -> int:
@@ -194,7 +194,9 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     verb("up", _up, "Start the fleet, or change a running one to what is asked for.", wish)
-    verb("exec", _exec, "Run a COMMAND (after --) while the fleet is up; stop the fleet only if this started it.", wish)
+    text = "Run a COMMAND (after --) while the fleet is up; stop the fleet only if this started it."
+    execute = verb("exec", _exec, text, wish)
+    execute.add_argument("--check", action="store_true", help="first run COMMAND --check; start nothing if that fails")
     verb("status", _status, "Show every program; exit code 0 only if all are well.", place)
     logs = verb("logs", _logs, "Show the end of the logs, and follow them.", place)
     logs.add_argument("names", nargs="*", metavar="NAME", help="programs (default: all)")

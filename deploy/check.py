@@ -56,7 +56,7 @@ def check(staged: Fleet, code: Code, run: Runner) -> tuple[Problem, ...]:
     """
     paths = staged.paths
     nginx = run((str(staged.machine.nginx), "-t", "-q", "-c", str(paths.nginx_conf)))
-    supervisor = run((str(code.python), "-c", PARSE, "-c", str(paths.supervisor_conf)))
+    supervisor = run((str(code.python), "-I", "-X", "utf8", "-c", PARSE, "-c", str(paths.supervisor_conf)))
     return (
         *_complaints(nginx, NGINX_COMPLAINT, paths.nginx_conf, paths.etc),
         *_complaints(supervisor, SUPERVISOR_COMPLAINT, paths.supervisor_conf, paths.etc),

@@ -25,12 +25,12 @@ class Reach:
     """How the hosts are reached.
 
     Attributes:
-        program: ansible-playbook.
+        program: the command that is ansible-playbook.
         hosts_file: the rendered inventory of hosts.
         only: names of hosts to work on; empty for all.
     """
 
-    program: Path
+    program: tuple[str, ...]
     hosts_file: Path
     only: tuple[str, ...] = ()
 
@@ -129,5 +129,5 @@ def check_drain(inventory: Inventory, name: str) -> None:
 def _playbook(reach: Reach, name: str, given: dict[str, Any]) -> tuple[str, ...]:
     only: Sequence[str] = ("--limit", ",".join(reach.only)) if reach.only else ()
     settings = f"ANSIBLE_CONFIG={PLAYBOOKS / 'ansible.cfg'}"
-    called = (str(reach.program), "--inventory", str(reach.hosts_file), *only, "--extra-vars", json.dumps(given))
+    called = (*reach.program, "--inventory", str(reach.hosts_file), *only, "--extra-vars", json.dumps(given))
     return ("env", settings, *called, str(PLAYBOOKS / name))

@@ -24,8 +24,15 @@ OPEN_FILES = 65536
 # Linux: sockaddr_un holds 108 bytes with the final NUL, and supervisord binds "<path>.<pid>" before it renames.
 MAX_SOCKET_PATH_BYTES = 107 - len(".4194304")
 # Quotes and backslashes end supervisor's quoting, "$" is a variable to nginx, ";" and "#" start comments, and
-# supervisor expands * ? [ ] in the paths it includes.
+# supervisor expands * ? [ ] in the paths it includes. No setting of a host needs any of them.
 UNSAFE = re.compile(r"[\x00-\x1f\x7f\"'\\$;#*?\[\]]")
+# People's own folders may have what render.py can quote. Supervisor quotes by " alone, and takes " ;" and " #" for the
+# start of a comment whatever the quotes.
+UNQUOTABLE = re.compile(r"[\x00-\x1f\x7f\"]|(?<=\s)[;#]")
+# The folder that nginx's and supervisor's own files lie in has to do without what they expand there.
+UNQUOTABLE_VAR = re.compile(rf"{UNQUOTABLE.pattern}|[\\$*?\[\]]")
+# Of a variable, supervisor drops a ' at either end.
+UNQUOTABLE_SETTING = re.compile(rf"{UNQUOTABLE.pattern}|^'|'$")
 IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -99,9 +99,10 @@ def _run(options: argparse.Namespace, inventory: Inventory, command: tuple[str, 
     return min(1, run.run_in_foreground(command))
 
 
-def _ansible() -> Path:
+def _ansible() -> tuple[str, ...]:
     beside = Path(sys.executable).with_name(ANSIBLE)
-    found = str(beside) if beside.exists() else shutil.which(ANSIBLE)
-    if not found:
+    if beside.exists():  # its first line names the folder it was installed in, which may have been moved since
+        return (sys.executable, str(beside))
+    if not (found := shutil.which(ANSIBLE)):
         raise PreflightError(Problem(ANSIBLE, "not found", "run `make setup`, or install ansible-core"))
-    return Path(found)
+    return (found,)

@@ -52,13 +52,6 @@ def endpoints(fleet: Fleet) -> tuple[Endpoint, ...]:
     return (*(Endpoint(i.name, i.url, i.name) for i in fleet.instances), balancer)
 
 
-def open_session() -> requests.Session:
-    """A session that ignores proxies in the environment: the fleet is on this machine."""
-    session = requests.Session()
-    session.trust_env = False
-    return session
-
-
 def probe(session: requests.Session, endpoint: Endpoint, timeout_s: float = PROBE_TIMEOUT_S) -> Readiness:
     """Asks one endpoint once. Never raises: whatever is not a ready answer is a reason."""
     try:

@@ -10,7 +10,7 @@ from deploy.check import Runner
 from deploy.errors import Problem
 from deploy.file_names import in_file
 from deploy.fleet import PREFIX, Fleet
-from deploy.health import endpoints, open_session, probe
+from deploy.health import endpoints, probe
 from deploy.history import History
 from deploy.inventory import Inventory
 from deploy.order import Order, Request
@@ -20,6 +20,7 @@ from deploy.release import is_built
 from deploy.run_host import has_model
 from deploy.service_check import BROKEN, Scope, service_problems
 from deploy.site import Site
+from framefleet.session import open_session
 
 # Logs, bodies that outgrow nginx's buffers, and an engine: less than this and something will fail soon.
 FREE_BYTES = 500 * 2**20

@@ -10,7 +10,7 @@ from deploy import run
 from deploy.control import Control
 from deploy.errors import ControlError, Problem, SettingsError
 from deploy.fleet import Fleet
-from deploy.health import endpoints, open_session, probe
+from deploy.health import endpoints, probe
 from deploy.history import read_history
 from deploy.host_recipes import deploy, drain, rollback, undeploy
 from deploy.host_status import host_rows, host_table, read_recent
@@ -21,6 +21,7 @@ from deploy.service_manager import Systemd
 from deploy.site import Site
 from deploy.stopping import ANSWER_TIMEOUT_S, answers
 from deploy.world import World
+from framefleet.session import open_session
 
 AddVerb = Callable[..., argparse.ArgumentParser]
 FIX = (

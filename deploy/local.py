@@ -19,7 +19,9 @@ from deploy.fleet import (
     OWNED,
     PREFIX,
     SIMULATED,
-    UNSAFE,
+    UNQUOTABLE,
+    UNQUOTABLE_SETTING,
+    UNQUOTABLE_VAR,
     Balancer,
     Code,
     Fleet,
@@ -30,6 +32,7 @@ from deploy.limits import Limits, balancer_workers
 from deploy.paths import Paths, local_paths
 
 DEFAULT_MODEL = "centerface-320.onnx"
+NOT_IN_PATHS = "double quotes, line breaks, or a ; or # after a blank"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +140,14 @@ def _port_problems(options: FleetOptions) -> Iterator[Problem]:
 
 
 def _path_problems(paths: Paths, machine: Machine, code: Code, model: str) -> Iterator[Problem]:
-    named = {"--var": str(paths.state), "--model": model, "the repository's path": str(code.repo)}
+    named = {"--model": model, "the repository's path": str(code.repo)}
     named |= {"the path of python": str(code.python), "the path of nginx": str(machine.nginx)}
     for where, text in named.items():
-        if found := UNSAFE.search(text):
-            yield Problem(
-                where, f"{text!r} contains {found[0]!r}", "use a path without quotes and without \\ $ ; # * ? [ ]"
-            )
-    if "%" in str(paths.state):
-        yield Problem(
-            "--var", f"{paths.state} contains '%'", "choose another folder: supervisor expands % in log paths"
-        )
+        if found := UNQUOTABLE.search(text):
+            yield Problem(where, f"{text!r} contains {found[0]!r}", f"use a path without {NOT_IN_PATHS}")
+    if found := UNQUOTABLE_VAR.search(str(paths.state)):
+        what = f"{str(paths.state)!r} contains {found[0]!r}"
+        yield Problem("--var", what, f"use a folder without \\ $ * ? [ ] {NOT_IN_PATHS}")
     if (size := len(str(paths.supervisor_socket).encode())) > MAX_SOCKET_PATH_BYTES:
         what = f"{paths.supervisor_socket} has {size} bytes, a unix socket's path may have {MAX_SOCKET_PATH_BYTES}"
         yield Problem("--var", what, "choose a folder with a shorter path")
@@ -159,5 +159,5 @@ def _text_problems(options: FleetOptions, settings: Mapping[str, str]) -> Iterat
             "--release", f"{options.release!r} is no plain name", "use letters, digits and . _ - (64 at most)"
         )
     for variable, value in settings.items():
-        if variable != PREFIX + "MODEL" and (found := UNSAFE.search(value)):
+        if variable != PREFIX + "MODEL" and (found := UNQUOTABLE_SETTING.search(value)):
             yield Problem(variable, f"{value!r} contains {found[0]!r}", "no setting needs that character: correct it")

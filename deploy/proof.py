@@ -9,9 +9,9 @@ from deploy.control import UP_STATES, Control
 from deploy.errors import Problem, StartError
 from deploy.fleet import Balancer, Fleet, Instance
 from deploy.golden import Golden, accept
-from deploy.health import open_session
 from deploy.logs import explain, size_of
 from deploy.world import World
+from framefleet.session import open_session
 
 POLL_S = 0.2
 

@@ -55,8 +55,14 @@ def down(paths: Paths, world: World) -> None:
         world.say(f"down: {count} processes have ended" if count else "down: cleared away what a killed fleet left")
 
 
-def run_while_up(fleet: Fleet, command: Sequence[str], world: World) -> int:
+def run_while_up(fleet: Fleet, command: Sequence[str], world: World, *, check: bool = False) -> int:
     """Runs a command while the fleet is up; a fleet that was not is stopped again afterwards.
+
+    Args:
+        fleet: what is wanted.
+        command: what is run.
+        world: shows and times it.
+        check: True if the command has an option --check, by which it says first what it lacks besides a fleet.
 
     Returns:
         The command's exit code.
@@ -64,6 +70,8 @@ def run_while_up(fleet: Fleet, command: Sequence[str], world: World) -> int:
     # A fleet is not started for what cannot be run.
     if not shutil.which(command[0]):
         return run.run_in_foreground(command)
+    if check and (code := run.run_in_foreground((*command, "--check"))):
+        return code
     if is_up(fleet.paths):
         _use_as_it_is(fleet, world)
         return run.run_in_foreground(command)

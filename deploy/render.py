@@ -3,6 +3,7 @@
 Flow: [Fleet] -> templates in deploy/supervisor, deploy/nginx and deploy/systemd -> [RenderedFile...] -> check -> run.
 """
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from deploy.watching import host_url, page_json, targets_json
 
 TEMPLATES = Path(__file__).resolve().parent
 FILE_MODE = 0o644
+# What means nothing to systemd.
+PLAIN = re.compile(r"[A-Za-z0-9/._=:@+-]*")
 # Templates that only some fleets have use for.
 OPTIONAL: Mapping[str, Callable[[Fleet], bool]] = {
     "nginx/snippets/tls.conf.j2": lambda fleet: fleet.balancer.tls is not None,
@@ -98,16 +101,29 @@ def _templates() -> Environment:
     )
     templates.filters |= {
         "supervisor": double_percent,
+        # Names of programs' log files are expanded twice.
+        "logfile": lambda value: double_percent(double_percent(value)),
         "argument": lambda value: double_percent(shlex.quote(str(value))),
         "environment": supervisor_environment,
+        "percent": double_percent,
+        "systemd": systemd_word,
         "nginx": lambda value: f'"{value}"',
     }
     return templates
 
 
 def double_percent(value: object) -> str:
-    """Writes a value for supervisor, which takes a single % as the start of a substitution."""
+    """Writes a value for supervisor or systemd, which take a single % as the start of a substitution."""
     return str(value).replace("%", "%%")
+
+
+def systemd_word(value: object) -> str:
+    """Writes one word of a systemd directive; on hosts, names need no quotes."""
+    text = double_percent(value)
+    if PLAIN.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def supervisor_environment(environment: Mapping[str, str]) -> str:

@@ -61,10 +61,16 @@ def this_devices() -> Devices:
     return find_devices(run_command, os.sched_getaffinity(0), load_nvml())
 
 
-def run_command(command: Sequence[str]) -> Outcome:
-    """Runs a command to its end, both output streams together."""
+def run_command(command: Sequence[str], environ: Mapping[str, str] | None = None) -> Outcome:
+    """Runs a command to its end, both output streams together; in this process's environment if none is given."""
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, check=False
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+        env=environ,
     )
     return Outcome(done.returncode, done.stdout)
 
@@ -177,7 +183,8 @@ def start_supervisord(code: Code, paths: Paths, environ: Mapping[str, str]) -> N
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        env=kept,
+        # Configuration is written as UTF-8, paths in it too, whatever the locale.
+        env=kept | {"PYTHONUTF8": "1"},
         # Neither the caller's folder nor modules in it must matter to a process that stays.
         cwd=paths.state,
     )

@@ -17,6 +17,7 @@ from deploy.fleet_file import read_inventory
 from deploy.inventory import Model
 from deploy.release import Release, release_id
 from deploy.smoke import first_frame
+from framefleet.pip import PipError, pip_environment
 
 MEGABYTE = 10**6
 SAMPLE_VIDEO = Path("var") / "video" / "carphone_pristine.mp4"
@@ -122,12 +123,20 @@ def _wheels(lock: Path, out: Path, say: Say) -> tuple[Path, ...]:
         partial = folder.with_suffix(".partial")
         run.remove(partial)
         options = ("--no-deps", "--require-hashes", "--only-binary=:all:", "--quiet", "--disable-pip-version-check")
-        done = run.run_command((sys.executable, "-m", "pip", "download", *options, "-r", str(lock), "-d", str(partial)))
+        command = (sys.executable, "-I", "-m", "pip", "download", *options, "-r", str(lock), "-d", str(partial))
+        done = run.run_command(command, _pip_environment())
         if done.code != 0:
             last = (done.output.strip().splitlines() or ["no output"])[-1]
             raise PreflightError(Problem(f"wheels of {lock.name}", last, "this step needs the network, hosts do not"))
         partial.rename(folder)
     return tuple(sorted(folder.glob("*.whl")))
+
+
+def _pip_environment() -> dict[str, str]:
+    try:
+        return pip_environment("download")
+    except PipError as error:
+        raise PreflightError(Problem("pip", str(error), "correct them")) from None
 
 
 def _write_tar(tar: Path, release: Release, listed: Sequence[Entry]) -> None:

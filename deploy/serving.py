@@ -6,7 +6,8 @@ import requests
 
 from deploy.changes import model_name
 from deploy.fleet import SIMULATED, Fleet, Instance
-from deploy.health import PROBE_TIMEOUT_S, open_session
+from deploy.health import PROBE_TIMEOUT_S
+from framefleet.session import open_session
 
 
 def summary(fleet: Fleet) -> str:

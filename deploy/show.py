@@ -7,7 +7,7 @@ from pathlib import Path
 from deploy.control import Control, ProgramState
 from deploy.errors import ControlError, Problem, SettingsError
 from deploy.fleet import Fleet
-from deploy.health import endpoints, open_session, probe
+from deploy.health import endpoints, probe
 from deploy.logs import Tail, log_names
 from deploy.own_key import own_key
 from deploy.paths import Paths
@@ -16,6 +16,7 @@ from deploy.smoke import first_frame, smoke
 from deploy.status import rows, table
 from deploy.stopping import ANSWER_TIMEOUT_S, answers
 from deploy.world import World
+from framefleet.session import open_session
 
 FOLLOW_EVERY_S = 0.3
 SAMPLE_VIDEO = Path("video") / "carphone_pristine.mp4"

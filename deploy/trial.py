@@ -12,7 +12,7 @@ from requests import Session
 from deploy.errors import Problem, StartError
 from deploy.fleet import LOOPBACK, MAX_PORT, PREFIX, Fleet, Instance
 from deploy.golden import ask
-from deploy.health import Endpoint, open_session, probe
+from deploy.health import Endpoint, probe
 from deploy.logs import explain
 from deploy.preflight import port_problem
 from deploy.processes import ports_of_session
@@ -21,6 +21,7 @@ from deploy.run_host import Child, trial_process
 from deploy.smoke import Box
 from deploy.waiting import READY_TIMEOUT_S
 from deploy.world import World
+from framefleet.session import open_session
 
 NAME = "trial"
 POLL_S = 0.2

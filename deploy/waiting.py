@@ -6,9 +6,10 @@ from dataclasses import replace
 from deploy.control import ENDED_STATES, Control
 from deploy.errors import Problem, StartError
 from deploy.fleet import Fleet
-from deploy.health import Endpoint, Readiness, endpoints, open_session, probe, wait_ready
+from deploy.health import Endpoint, Readiness, endpoints, probe, wait_ready
 from deploy.logs import explain, size_of
 from deploy.world import World
+from framefleet.session import open_session
 
 READY_TIMEOUT_S = 180.0
 PROGRESS_EVERY_S = 5.0

@@ -1,5 +1,6 @@
 """Fixtures that every part of the suite shares."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 from framefleet.ports import reserved_ports
 
 ROOT = Path(__file__).resolve().parent.parent
+# Every server of a test is on this machine, which a proxy cannot reach.
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "localhost,127.0.0.1,127.0.0.0/8")))
 # What takes longest: `make test`, which is to end within ten minutes, leaves it to `make test-slow`.
 SLOW = (
     "tests/chaos",
@@ -21,6 +25,8 @@ SLOW = (
     "tests/service/pages",
     "tests/service/test_hostile_bodies.py",
     "tests/service/test_schemathesis.py",
+    "tests/tools/test_environments.py",
+    "tests/tools/test_setup.py",
 )
 
 

@@ -4,12 +4,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from deploy.fleet_file import parse_inventory
 from deploy.listener import ACCESS_LOG_BYTES
+from deploy.local import FleetOptions
 from service import errors, problems
 from service.settings import PREFIX, settings_table
 from service.settings_page import settings_page
@@ -145,7 +147,7 @@ def test_files_that_readme_sends_are_there_after_set_up() -> None:
 
 
 def test_readme_gives_the_defaults_of_make_up() -> None:
-    defaults = dict(re.findall(r"^([A-Z_]+) \?= (\S+)$", text_of("Makefile"), re.MULTILINE))
+    defaults = {name.upper(): str(value) for name, value in asdict(FleetOptions(var=Path())).items()}
     given = dict(re.findall(r"([A-Z_]+)=(\S+)", re.findall(r"^make up (INSTANCES=.*)$", README, re.MULTILINE)[0]))
     assert given == {name: defaults[name] for name in given}
 

@@ -2,6 +2,8 @@
 # Puts a bundle on this host: tools/deploy.sh BUNDLE.tar [OPTIONS]. Inside an unpacked bundle: ./deploy.sh [OPTIONS].
 # OPTIONS are those of `framefleet deploy`, such as --fleet fleet.toml --host NAME. INSTALL= and PYTHON= have defaults.
 set -eu
+# These would send `cd` elsewhere and `tar` something else.
+unset CDPATH TAR_OPTIONS
 
 PYTHON=${PYTHON:-python3}
 INSTALL=${INSTALL:-/opt/framefleet}
@@ -10,8 +12,8 @@ export INSTALL
 die() { printf 'deploy: %s\n' "$*" >&2; exit 1; }
 
 command -v "$PYTHON" >/dev/null || die "$PYTHON not found; install python3 and python3-venv"
-"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "$("$PYTHON" --version) is too old; set PYTHON="
-"$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || die "$PYTHON cannot make a venv; apt-get install python3-venv"
+"$PYTHON" -I -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "$("$PYTHON" --version) is too old; set PYTHON="
+"$PYTHON" -I -c 'import ensurepip, venv' 2>/dev/null || die "$PYTHON cannot make a venv; apt-get install python3-venv"
 
 case ${1:-} in
 *.tar)
@@ -29,7 +31,7 @@ case ${1:-} in
     bundle=$unpacked
     ;;
 *)
-    bundle=$(cd "$(dirname "$0")" && pwd)
+    bundle=$(cd -- "$(dirname -- "$0")" && pwd)
     [ -f "$bundle/SHA256SUMS" ] || die "name a bundle: $0 build/framefleet-....tar (make bundle)"
     ;;
 esac

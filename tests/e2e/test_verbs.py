@@ -90,9 +90,11 @@ def test_a_video_that_is_not_there_is_said_before_a_fleet_is_started(
     new_fleet: Callable[[], LocalFleet], tmp_path: Path
 ) -> None:
     fleet = new_fleet()
-    done = tool("loadtest", "replay", "--check", "--var", str(fleet.var), "--video", str(tmp_path / "missing.mp4"))
-    assert done.returncode == 1
-    assert done.stderr == f"loadtest: {tmp_path}/missing.mp4: no such video; give the path of a file with --video\n"
+    load = (sys.executable, "-m", "loadtest", "replay", "--var", str(fleet.var), "--video", str(tmp_path / "no.mp4"))
+    done = fleet.run("exec", "--check", *fleet.options(1), "--", *load)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"loadtest: {tmp_path}/no.mp4: no such video; give the path of a file with --video\n"
+    assert not fleet.paths.record.exists()
 
 
 def test_nginx_says_itself_why_it_does_not_take_new_files(new_fleet: Callable[[], LocalFleet]) -> None:

@@ -17,8 +17,8 @@ PIP_AUDIT = shutil.which("pip-audit", path=str(Path(sys.executable).parent))
 
 def audit(repo_root: Path, command: Path | str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [repo_root / "tools/audit.sh"],
-        env={**os.environ, "AUDIT": str(command), **environment},
+        [repo_root / "tools/audit.sh", command],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=120,

@@ -130,3 +130,17 @@ def test_progress_goes_to_stderr_and_counts_what_was_there(capsys: pytest.Captur
 
 def test_secrets_in_a_url_are_not_shown() -> None:
     assert public_url("https://me:secret@host:8443/a/b.onnx?token=secret#x") == "https://host:8443/a/b.onnx"
+
+
+def test_this_machine_is_asked_without_a_proxy_and_others_with_it(
+    web: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert download(f"{web.url}/x.onnx", tmp_path / "here").read_bytes() == CONTENT
+    with pytest.raises(FetchError, match="no connection"):
+        download("http://models.invalid/x.onnx", tmp_path / "there")
+    monkeypatch.setenv("http_proxy", web.url)
+    assert download("http://models.invalid/x.onnx", tmp_path / "there").read_bytes() == CONTENT

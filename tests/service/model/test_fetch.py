@@ -40,9 +40,12 @@ def var(tmp_path: Path, from_folder: Download) -> Path:
 
 
 @pytest.fixture
-def pip_offline(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The real pip, cut off from every index and from its own cache."""
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
+def pip_offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> pytest.MonkeyPatch:
+    """The real pip, with an index that has nothing, and cut off from others and from its own cache."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", tmp_path_factory.mktemp("index").as_uri())
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
     return monkeypatch
 

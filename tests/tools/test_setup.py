@@ -1,0 +1,157 @@
+"""`make setup` installs the same whatever the environment says, completes what was cut off, and survives a move."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.framefleet.wheels import make_wheel
+from tests.tools.checkout import ROOT, outside_make
+
+FETCH = 'import sys\nprint("fetched", *sys.argv[1:])\n'
+
+
+class Setup:
+    """A checkout whose lock has two small packages, one of them called cv2."""
+
+    def __init__(self, folder: Path, wheels: Path) -> None:
+        self.folder, self.wheels = folder, wheels
+        shutil.copytree(ROOT / "tools", folder / "tools")
+        shutil.copytree(ROOT / "framefleet", folder / "framefleet", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "Makefile", folder)
+        (folder / "service/model").mkdir(parents=True)
+        (folder / "service/model/fetch.py").write_text(FETCH)
+        (folder / "lock").mkdir()
+        (folder / "lock/dev.txt").write_text(make_wheel(wheels, "cv2") + make_wheel(wheels, "small"))
+
+    def run(self, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        plain = {name: value for name, value in outside_make().items() if not name.startswith(("PIP_", "PYTHON"))}
+        source = {"PIP_FIND_LINKS": self.wheels.as_uri(), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+        return subprocess.run(
+            ["make", "setup", *arguments],
+            cwd=self.folder,
+            env={**plain, **source, **environ},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def python(self, code: str) -> str:
+        command = [self.folder / ".venv/bin/python", "-I", "-c", code]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> dict[str, str]:
+    """What some shells, and some users, have in their environment."""
+    broken, home = tmp_path / "broken modules", tmp_path / "home"
+    for name in ("json.py", "shlex.py", "encodings/__init__.py"):
+        (broken / name).parent.mkdir(parents=True, exist_ok=True)
+        (broken / name).write_text("raise SystemExit('broken')")
+    (home / ".config/pip").mkdir(parents=True)
+    (home / ".config/pip/pip.conf").write_text("[global]\nuser = true\nquiet = 2\n[install]\ntarget = /elsewhere\n")
+    (tmp_path / "bash_env").write_text("cd /; set -u; grep() { false; }\n")
+    (tmp_path / "tmp folder").mkdir()
+    (tmp_path / "cdpath/tools").mkdir(parents=True)
+    return {
+        "HOME": str(home),
+        "PYTHONPATH": str(broken),
+        "PYTHONHOME": "/no/such/python",
+        "PYTHONSTARTUP": "/no/such/file",
+        "PYTHONWARNINGS": "error",
+        "PIP_QUIET": "1",
+        "PIP_USER": "1",
+        "PIP_TARGET": "/elsewhere",
+        "PIP_PREFIX": "/elsewhere",
+        "PIP_REQUIRE_VIRTUALENV": "1",
+        "PIP_CONFIG_FILE": "",
+        "BASH_ENV": str(tmp_path / "bash_env"),
+        "ENV": str(tmp_path / "bash_env"),
+        "CDPATH": str(tmp_path / "cdpath"),
+        "GREP_OPTIONS": "-v",
+        "TMPDIR": str(tmp_path / "tmp folder"),
+        "MAKEFLAGS": "-j4",
+        "LC_ALL": "C",
+        "PYTHON": "/no/such/python",
+        "VAR": "/no/such/var",
+    }
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Setup:
+    """One that was set up in a folder with an ordinary, difficult name."""
+    folder = tmp_path_factory.mktemp("set-up")
+    return Setup(folder / "Acme, Inc (1)" / "it's", folder / "wheels")
+
+
+def test_it_installs_all_of_the_lock_whatever_the_environment_says(ready: Setup, hostile: dict[str, str]) -> None:
+    before = os.umask(0o077)
+    try:
+        done = ready.run("VAR=my var", **hostile)
+    finally:
+        os.umask(before)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Successfully installed cv2-1 small-1" in done.stdout
+    assert done.stdout.splitlines()[-2:] == ["fetched --var=my var", "setup: done; next: make demo"]
+    assert ready.python("import cv2, small; print(cv2.__file__)").startswith(str(ready.folder))
+
+
+def test_a_second_run_only_looks(ready: Setup) -> None:
+    done = ready.run()
+    assert done.stdout.splitlines() == [
+        "setup: .venv is up to date",
+        "fetched --var=var",
+        "setup: done; next: make demo",
+    ]
+
+
+def test_what_was_cut_off_is_completed(ready: Setup) -> None:
+    (ready.folder / ".venv/installed-lock").unlink()
+    (ready.folder / ".venv/bin/python").unlink()
+    done = ready.run()
+    assert done.returncode == 0 and "Successfully installed cv2-1 small-1" in done.stdout
+    assert ready.python("import small; print('there')") == "there"
+
+
+def test_one_that_fails_says_so_and_counts_for_nothing(ready: Setup, tmp_path: Path) -> None:
+    (ready.folder / ".venv/installed-lock").unlink()
+    done = ready.run(PIP_FIND_LINKS=tmp_path.as_uri(), PIP_QUIET="3")
+    assert done.returncode != 0
+    assert "setup: the packages could not be installed, see above" in done.stderr
+    assert "No matching distribution found" in done.stderr
+    status = subprocess.run(
+        ["make", "status"], cwd=ready.folder, env=outside_make(), capture_output=True, text=True, check=False
+    )
+    assert status.returncode != 0 and "run `make setup` first" in status.stderr
+    assert ready.run().returncode == 0
+
+
+def test_a_folder_that_was_moved_is_still_set_up(ready: Setup) -> None:
+    ready.folder = ready.folder.rename(ready.folder.with_name("elsewhere; 100%"))
+    assert "setup: .venv is up to date" in ready.run().stdout
+    assert ready.python("import small; print(small.__file__)").startswith(str(ready.folder))
+
+
+def test_the_python_of_an_active_environment_is_not_taken(ready: Setup, tmp_path: Path) -> None:
+    for name in ("conda", "other venv"):
+        (tmp_path / name / "bin").mkdir(parents=True)
+        (tmp_path / name / "bin/python3").write_text("#!/bin/sh\necho active >&2; exit 1\n")
+        (tmp_path / name / "bin/python3").chmod(0o755)
+    (ready.folder / ".venv/installed-lock").unlink()
+    active = {"CONDA_PREFIX": str(tmp_path / "conda"), "VIRTUAL_ENV": str(tmp_path / "other venv")}
+    path = ":".join([*(f"{folder}/bin" for folder in active.values()), os.environ["PATH"]])
+    done = ready.run(PATH=path, **active)
+    assert done.returncode == 0, done.stderr
+    assert "active" not in done.stderr
+
+
+def test_a_python_that_was_asked_for_is_taken_or_named(ready: Setup) -> None:
+    assert "setup: .venv is up to date" in ready.run(f"PYTHON={sys.executable}").stdout
+    (ready.folder / ".venv/installed-lock").unlink()
+    done = ready.run("PYTHON=/no such/python")
+    assert done.returncode != 0
+    assert "setup: /no such/python not found; install Python 3.10 or later" in done.stderr
