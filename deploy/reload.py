@@ -37,7 +37,7 @@ def reload_balancer(paths: Paths, control: Control, world: World) -> None:
         while old & serving_workers(paths):
             if reason := nginx_refusal(log, mark):
                 raise ControlError(
-                    Problem(Balancer.name, f"nginx refuses its new files: {reason}", f"its log is {log}")
+                    Problem(Balancer.name, f"nginx refuses its new files: [emerg] {reason}", f"its log is {log}")
                 )
             if world.clock() > deadline:
                 what = f"nginx still runs with its old files {RELOAD_LIMIT_S:g} s after the reload"

@@ -43,7 +43,7 @@ def service_problems(
 def setting_problems(settings: Mapping[str, str], code: Code, run: Runner, scope: Scope) -> list[Problem]:
     """Checks one set of settings, by their whole names; those of other programs are left out."""
     given = (f"{name}={value}" for name, value in settings.items() if name.startswith(PREFIX))
-    service = (str(code.python), "-I", "-c", CHECK, str(code.repo), "--check", scope)
+    service = (str(code.python), "-I", "-X", "utf8", "-c", CHECK, str(code.repo), "--check", scope)
     outcome = run(("env", "-i", *given, *service))
     if outcome.code == 0:
         return []
