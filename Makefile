@@ -82,7 +82,7 @@ setup: ## Install everything into .venv and ./var: packages, nginx, the default 
 	@tools/setup.sh --var=$(call q,VAR) $(call option,--python,PYTHON)
 
 demo: ## The main job in one command: 2 instances, 30 s of video, a report, and down again (VIDEO=path)
-	@$(PY) -m deploy exec $(UP_OPTIONS) -- $(REPLAY)
+	@$(PY) -m deploy exec --check $(UP_OPTIONS) -- $(REPLAY)
 
 ##@ Run a fleet on this machine
 up: ## Start INSTANCES=2 behind nginx on PORT=8080 (INSTANCE_PORT=8101 MODEL=path RATE= BURST= CONCURRENCY=)

@@ -17,14 +17,14 @@ from pathlib import Path
 from deploy import run
 from deploy.allowance import MAX_AT_ONCE, Allowance
 from deploy.checking import check_config
-from deploy.errors import CheckError, DeployError, PreflightError
+from deploy.errors import CheckError, DeployError, SettingsError, raise_if
 from deploy.fleet import OWNED, Fleet
 from deploy.fleet_file import read_inventory
 from deploy.fleet_verbs import add_fleet_verbs
 from deploy.host_verbs import add_host_verbs, golden_picture, show_host, site_paths, this_site
-from deploy.hosts import NO_RELEASE, HostOptions, find_fleets
+from deploy.hosts import DEVICES_COMMAND, NO_RELEASE, HostOptions, find_fleets
+from deploy.inventory_check import check_inventory
 from deploy.inventory_verbs import (
-    check_hosts,
     render_figures,
     render_hosts,
     show_devices,
@@ -36,12 +36,15 @@ from deploy.ownership import note_of_root
 from deploy.paths import Folders, Paths, local_paths
 from deploy.preflight import nginx_problems
 from deploy.recipes import down, run_while_up, up
+from deploy.release import RECORD
 from deploy.render import render
+from deploy.service_check import service_problems, setting_problems
 from deploy.show import follow_logs, run_smoke, show_status
 from deploy.site import Site
 from deploy.world import World
 
 INTERRUPTED = 130
+EPILOG = "VERB --help lists the options of one."
 LIMIT_OPTIONS = {
     "rate": "requests of one client per second; 0 is any number",
     "burst": "requests above that rate that may come at once",
@@ -54,6 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one verb; returns the process's exit code."""
     own, command = _split(arguments)
     parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return 0
     options = parser.parse_args(own)
     if (options.verb == "exec") != bool(command):
         parser.error("exec takes a command after --, and only exec does: exec [OPTIONS] -- COMMAND...")
@@ -71,7 +77,7 @@ def _up(options: argparse.Namespace, world: World) -> int:
 
 
 def _exec(options: argparse.Namespace, world: World) -> int:
-    return run_while_up(_fleet(options, world), options.command, world)
+    return run_while_up(_fleet(options, world), options.command, world, check=options.check)
 
 
 def _down(options: argparse.Namespace, world: World) -> int:
@@ -111,13 +117,19 @@ def _render(options: argparse.Namespace, world: World) -> int:
 
 def _config_check(options: argparse.Namespace, world: World) -> int:
     if options.fleet:
-        return check_hosts(find_fleets(_host_options(options), world), options.out, world)
-    fleet = _fleet(options, world)
-    if missing := tuple(nginx_problems(fleet.machine)):
-        raise PreflightError(missing)
-    if problems := check_config(fleet, options.out.absolute() / "stage"):
-        raise CheckError(problems)
-    world.say(f"nginx and supervisor accept the configuration of {len(fleet.instances)} instance(s)")
+        return check_inventory(_host_options(options), options.out, world)
+    try:
+        fleet = _fleet(options, world)
+    except SettingsError as error:
+        said = {problem.where for problem in error.problems}
+        settings = {name: value for name, value in world.environ.items() if name not in OWNED}
+        more = setting_problems(settings, run.this_code(), run.run_command, "settings")
+        raise SettingsError([*error.problems, *(each for each in more if each.where not in said)]) from None
+    found = [*nginx_problems(fleet.machine)]
+    if not found:
+        found += check_config(fleet, options.out.absolute() / "stage")
+    raise_if(CheckError, [*service_problems(fleet, fleet.code, run.run_command), *found])
+    world.say(f"nginx, supervisor and the service accept the configuration of {len(fleet.instances)} instance(s)")
     return 0
 
 
@@ -174,8 +186,10 @@ def _say(line: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deploy", description="Runs a fleet of detector instances.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    # As tools/framefleet is called, which a release has.
+    name = "framefleet" if (run.this_code().repo / RECORD).exists() else "python -m deploy"
+    parser = argparse.ArgumentParser(prog=name, description="Runs a fleet of detector instances.", epilog=EPILOG)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", title="verbs")
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument("--var", type=Path, help="the fleet's folder (default ./var; on a host, what is deployed)")
     wish = _fleet_options(place)
@@ -189,7 +203,9 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     verb("up", _up, "Start the fleet, or change a running one to what is asked for.", wish)
-    verb("exec", _exec, "Run a COMMAND (after --) while the fleet is up; stop the fleet only if this started it.", wish)
+    text = "Run a COMMAND (after --) while the fleet is up; stop the fleet only if this started it."
+    execute = verb("exec", _exec, text, wish)
+    execute.add_argument("--check", action="store_true", help="first run COMMAND --check; start nothing if that fails")
     verb("status", _status, "Show every program; exit code 0 only if all are well.", place)
     logs = verb("logs", _logs, "Show the end of the logs, and follow them.", place)
     logs.add_argument("names", nargs="*", metavar="NAME", help="programs (default: all)")
@@ -203,7 +219,10 @@ def _parser() -> argparse.ArgumentParser:
     verb("config-check", _config_check, text, wish, inventory, build)
     diff = verb("diff", _diff, "Show what would change in the files this host runs with.", inventory)
     diff.add_argument("--release", help="id to render for (default: the one that runs here)")
-    verb("devices", _devices, "Show this machine's GPUs and CPUs, for --devices elsewhere.")
+    text = (
+        "Show this machine's GPUs and CPUs as JSON; render, config-check and diff take it elsewhere as --devices FILE."
+    )
+    verb("devices", _devices, text).epilog = f"To keep it: {DEVICES_COMMAND}"
     add_fleet_verbs(verb)
     add_host_verbs(verb)
     return parser
@@ -240,5 +259,10 @@ def _inventory_options() -> argparse.ArgumentParser:
     inventory = argparse.ArgumentParser(add_help=False)
     inventory.add_argument("--fleet", type=Path, help="the fleet.toml of hosts (default: a fleet on this machine)")
     inventory.add_argument("--host", help="one of its hosts (default: all; for diff the one that is here)")
-    inventory.add_argument("--devices", type=Path, help="what `devices` wrote on that host (default: look, or assume)")
+    inventory.add_argument(
+        "--devices",
+        type=Path,
+        metavar="FILE",
+        help=f"that host's GPUs and CPUs (default: this machine's if it is that host, else assumed): {DEVICES_COMMAND}",
+    )
     return inventory

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.errors import Problem
-from deploy.fleet import PREFIX, Code, Fleet, Instance
+from deploy.fleet import Code, Fleet
 
 NGINX_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/nginx/sbin", "/opt/nginx/sbin")
 # supervisor has no option to test a file: its own parser, in a process of its own because it exits on errors.
@@ -21,6 +21,7 @@ NGINX_COMPLAINT = re.compile(
 )
 SUPERVISOR_COMPLAINT = re.compile(r"Error: (?P<what>.+?)(?: in section '.+' \(file: '(?P<where>.+)'\))?$")
 FIX = "correct its template in deploy/"
+OTHER_FIX = "correct what it names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def check(staged: Fleet, code: Code, run: Runner) -> tuple[Problem, ...]:
 
     Args:
         staged: the fleet as it was rendered for the staging folder.
-        code: what has supervisor and the service at hand.
+        code: what has supervisor at hand.
         run: runs a command and waits for its end.
 
     Returns:
@@ -61,17 +62,7 @@ def check(staged: Fleet, code: Code, run: Runner) -> tuple[Problem, ...]:
         *_complaints(nginx, NGINX_COMPLAINT, paths.nginx_conf, paths.etc),
         *_complaints(supervisor, SUPERVISOR_COMPLAINT, paths.supervisor_conf, paths.etc),
         *(_unit_complaints(paths.etc / "systemd" / staged.unit.name, run) if staged.unit else ()),
-        *(_settings_complaints(staged.instances[0], code, run) if staged.unit and staged.instances else ()),
     )
-
-
-def _settings_complaints(instance: Instance, code: Code, run: Runner) -> list[Problem]:
-    """What the service says of the settings, which all instances share; only it knows which there are."""
-    settings = (f"{name}={value}" for name, value in instance.environment.items() if name.startswith(PREFIX))
-    command = ("env", "-i", f"PYTHONPATH={code.repo}", *settings, str(code.python), "-m", "service", "--check")
-    outcome = run(command)
-    text = outcome.output.strip()
-    return [Problem("settings", text, "correct them in fleet.toml")] if outcome.code else []
 
 
 def _unit_complaints(unit: Path, run: Runner) -> list[Problem]:
@@ -95,7 +86,10 @@ def _complaints(outcome: Outcome, pattern: re.Pattern[str], main: Path, etc: Pat
     found = [match for line in lines if (match := pattern.match(line))]
     if not found:
         return [Problem(_relative(str(main), etc), lines[-1] if lines else f"exit code {outcome.code}", FIX)]
-    problems = [Problem(_relative(match["where"] or str(main), etc), match["what"], FIX) for match in found]
+    problems = [
+        Problem(_relative(match["where"] or str(main), etc), match["what"], FIX if match["where"] else OTHER_FIX)
+        for match in found
+    ]
     return list(dict.fromkeys(problems))
 
 

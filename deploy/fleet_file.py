@@ -6,6 +6,7 @@ Flow: fleet.toml -> read_inventory -> [Inventory] -> host_fleet. fleet.example.t
 import ipaddress
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +18,7 @@ from deploy.inventory import Balancing, Inventory, Keys, Mode, Model
 from deploy.inventory_rules import contradictions
 from deploy.local import DEFAULT_MODEL
 from deploy.paths import Folders
-from deploy.tables import Table
+from deploy.tables import Doubts, Table
 from framefleet.text_file import NotText, read_text
 
 if sys.version_info >= (3, 11):
@@ -32,6 +33,8 @@ SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 ABSOLUTE = re.compile(r"/(?!.*/\.\.(?:/|$))[^\x00-\x20\x7f\"'\\$;#*?\[\]%:]+")
 TOML_BITS = 64
+# How Python's parser ends its messages.
+PLACE = re.compile(r"(?P<what>.+) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL)
 WEBHOOK = re.compile(r"(?:https?://[!-~]+)?")
 
 
@@ -41,17 +44,38 @@ def read_inventory(file: Path) -> Inventory:
     Raises:
         SettingsError: lists every problem at once, each with its path in the file.
     """
+    inventory, problems = survey_file(file)
+    if problems:
+        raise SettingsError(problems_of(file, problems))
+    return inventory
+
+
+def survey_file(file: Path) -> tuple[Inventory, tuple[Problem, ...]]:
+    """Reads a fleet.toml as far as it is right, as `survey` does.
+
+    Raises:
+        SettingsError: it cannot be read, or is no TOML.
+    """
+    text = _text(file)
     try:
-        text = read_text(file)
+        return survey(text)
+    except SettingsError as error:
+        raise SettingsError(problems_of(file, error.problems)) from None
+
+
+def problems_of(file: Path, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The same problems, with the file in front of each place in it; options are elsewhere."""
+    return tuple(p if p.where.startswith("-") else Problem(f"{file}: {p.where}", p.what, p.fix) for p in problems)
+
+
+def _text(file: Path) -> str:
+    try:
+        return read_text(file)
     except NotText as error:
         raise SettingsError(Problem(str(file), str(error), error.fix)) from None
     except OSError as error:
         fix = "deploy/fleet.example.toml is a file to start from"
         raise SettingsError(Problem(str(file), error.strerror or str(error), fix)) from None
-    try:
-        return parse_inventory(text)
-    except SettingsError as error:
-        raise SettingsError([Problem(f"{file}: {p.where}", p.what, p.fix) for p in error.problems]) from None
 
 
 def parse_inventory(text: str) -> Inventory:
@@ -60,19 +84,40 @@ def parse_inventory(text: str) -> Inventory:
     Raises:
         SettingsError: as `read_inventory`.
     """
+    inventory, problems = survey(text)
+    if problems:
+        raise SettingsError(problems)
+    return inventory
+
+
+def survey(text: str) -> tuple[Inventory, tuple[Problem, ...]]:
+    """Reads a fleet.toml as far as it is right.
+
+    Returns:
+        What it says, with defaults in the place of what will not do; and everything that is wrong.
+
+    Raises:
+        SettingsError: it is no TOML.
+    """
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # the parser's own, or Python's about a number too long to read
-        raise SettingsError(Problem("TOML", str(error), "correct its syntax")) from None
+        raise SettingsError(_no_toml(str(error), text)) from None
     if _has_endless_number(values):
         raise SettingsError(Problem("TOML", "holds a whole number of over 64 bits", "write a smaller one"))
     top = Table(values, "", [])
     inventory = _inventory(top)
     top.close()
-    # What does not fit together is only worth saying of values that are right by themselves.
-    if problems := top.problems or list(contradictions(inventory)):
-        raise SettingsError(problems)
-    return inventory
+    return inventory, (*top.problems, *contradictions(inventory, Doubts(top.problems)))
+
+
+def _no_toml(reason: str, text: str) -> Problem:
+    """What the parser says, with the place in front as in messages of compilers."""
+    match = PLACE.fullmatch(reason)
+    if not match:
+        return Problem("TOML", reason, "correct its syntax")
+    line, column = match["line"] or text.count("\n") + 1, match["column"] or len(text.rpartition("\n")[2]) + 1
+    return Problem(f"line {line}, column {column}", match["what"], "correct its TOML")
 
 
 def _has_endless_number(value: object) -> bool:

@@ -11,7 +11,7 @@ import requests
 from deploy.errors import Problem, StartError
 from deploy.fleet import PREFIX, Balancer, Instance
 from deploy.own_key import headers
-from deploy.smoke import REQUEST_TIMEOUT_S, Box, read_detect, same
+from deploy.smoke import REQUEST_TIMEOUT_S, Box, read_detect, refusal, same
 from deploy.world import World
 
 # nginx chooses whom it asks: under load any instance may be next, when idle each is within a few requests.
@@ -58,7 +58,7 @@ def ask(session: requests.Session, url: str, picture: bytes, key: str) -> Answer
     except requests.RequestException as error:
         raise ValueError(f"no answer ({type(error).__name__})") from None
     if answer.status_code != requests.codes.ok:
-        raise ValueError(f"answers {answer.status_code}: {answer.text[:200]}")
+        raise ValueError(refusal(answer, key))
     try:
         return Answer(answer.headers.get("X-Instance", ""), read_detect(answer.json()))
     except requests.JSONDecodeError:

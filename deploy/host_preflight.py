@@ -8,7 +8,8 @@ from pathlib import Path
 
 from deploy.check import Runner
 from deploy.errors import Problem
-from deploy.fleet import Fleet
+from deploy.file_names import in_file
+from deploy.fleet import PREFIX, Fleet
 from deploy.health import endpoints, probe
 from deploy.history import History
 from deploy.inventory import Inventory
@@ -17,6 +18,7 @@ from deploy.preflight import nginx_problems, port_problems
 from deploy.processes import fleet_processes
 from deploy.release import is_built
 from deploy.run_host import has_model
+from deploy.service_check import BROKEN, Scope, service_problems
 from deploy.site import Site
 from framefleet.session import open_session
 from framefleet.text_file import NotText, read_text
@@ -45,8 +47,9 @@ def host_problems(order: Order, fleet: Fleet, history: History, request: Request
     yield from site.manager.problems()
     yield from nginx_problems(fleet.machine)
     yield from _release_problems(site)
-    yield from _model_problems(order, request)
-    yield from key_problems(order.inventory, site.runner)
+    files = (*_model_problems(order, request), *key_problems(order.inventory, site.runner))
+    yield from files
+    yield from _service_problems(order, fleet, request, site, "settings" if files else "all")
     if fleet.balancer.tls:
         yield from tls_problems(order.inventory, site.runner)
     yield from _space_problems(order)
@@ -86,6 +89,18 @@ def _model_problems(order: Order, request: Request) -> Iterator[Problem]:
         return
     if not has_model(Path(order.model), order.model_sha256):
         yield Problem(f"model {order.model}", "missing or damaged", "deploy a bundle that has it")
+
+
+def _service_problems(order: Order, fleet: Fleet, request: Request, site: Site, scope: Scope) -> Iterator[Problem]:
+    """What the service itself says, with the model in the bundle as long as it is not yet where it belongs."""
+    bundled = bundled_model(order, request)
+    # Where it will be, only root may write.
+    instead = {f"{PREFIX}MODEL": str(bundled), f"{PREFIX}TRUST_ANY_PATH": "1"} if bundled else {}
+    for problem in service_problems(fleet, site.code, site.runner, scope=scope, instead=instead):
+        if problem.where == BROKEN:
+            yield Problem(f"release {order.release.id}", problem.what, "correct it and deploy again")
+        else:
+            yield in_file(problem, order.inventory, order.inventory.host(order.host))
 
 
 def key_problems(inventory: Inventory, run: Runner) -> Iterator[Problem]:

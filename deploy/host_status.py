@@ -14,7 +14,7 @@ import requests
 from deploy.control import UP_STATES, ProgramState
 from deploy.fleet import Fleet, Instance
 from deploy.health import PROBE_TIMEOUT_S, Readiness
-from deploy.status import columns, duration
+from deploy.status import columns, duration, state_word
 
 HEADER = ("PROGRAM", "GPU", "RELEASE", "STATE", "UPTIME", "RESTARTS", "RATE", "P95", "READY")
 DEVICE_LETTERS = 12
@@ -106,4 +106,5 @@ def _cells(row: HostRow) -> tuple[str, ...]:
     reason = "; ".join(text for text in (row.state.reason, row.readiness.reason) if text)
     ready = "yes" if row.readiness.ready else f"no: {reason}"
     device = row.device[:DEVICE_LETTERS] or UNKNOWN
-    return (row.name, device, row.readiness.release or UNKNOWN, row.state.state, uptime, restarts, rate, p95, ready)
+    state = state_word(row.state.state, row.readiness.ready)
+    return (row.name, device, row.readiness.release or UNKNOWN, state, uptime, restarts, rate, p95, ready)

@@ -10,16 +10,18 @@ from pathlib import Path
 from deploy import run
 from deploy.bundle import sha256
 from deploy.devices import Devices, Gpu, devices_from_json
-from deploy.errors import Problem, SettingsError
+from deploy.errors import DeployError, Problem, SettingsError
 from deploy.fleet import Fleet
 from deploy.fleet_file import read_inventory
 from deploy.host_fleet import host_fleet
 from deploy.inventory import AUTO, Host, Inventory
 from deploy.record import from_json
+from deploy.tables import Doubts
 from deploy.world import World
 from framefleet.text_file import read_text
 
 NO_RELEASE = "dev"
+DEVICES_COMMAND = "ssh HOST /opt/framefleet/current/bin/framefleet devices > HOST.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,49 @@ def find_fleets(options: HostOptions, world: World) -> tuple[HostFleet, ...]:
     Raises:
         SettingsError: lists everything that is wrong with the inventory, or does not fit a host.
     """
-    inventory = read_inventory(options.file)
+    found, problems = expand_fleets(read_inventory(options.file), options, world)
+    if problems:
+        raise SettingsError(problems)
+    return found
+
+
+def expand_fleets(
+    inventory: Inventory, options: HostOptions, world: World, doubts: Doubts | None = None
+) -> tuple[tuple[HostFleet, ...], tuple[Problem, ...]]:
+    """Expands an inventory for one host or all, as far as that can be done.
+
+    Args:
+        inventory: what was read.
+        options: which hosts, and what they are taken to have.
+        world: is told what is assumed.
+        doubts: about the inventory; a host with any is left out.
+
+    Returns:
+        The hosts' fleets, and what keeps others from having one.
+
+    Raises:
+        SettingsError: no such host, or its devices cannot be read.
+    """
     hosts = _hosts(inventory, options, world)
     if options.devices and len(hosts) > 1:
         raise SettingsError(Problem("--devices", "are those of one host", "name it with --host"))
     running = _running(inventory)
-    model = _model(inventory, options.file.parent, running)
     release = options.release or (running.release if running else NO_RELEASE)
-    return tuple(_host_fleet(inventory, host, options, world, release=release, model=model) for host in hosts)
+    problems: list[Problem] = []
+    try:
+        model = _model(inventory, options.file.parent, running)
+    except SettingsError as error:
+        problems += error.problems
+        model = str(inventory.folders.paths.model("unknown", Path(inventory.model.file).name))
+    found = []
+    for number, host in enumerate(inventory.hosts):
+        if host not in hosts or (doubts and doubts.about(f"hosts[{number}]", "ports")):
+            continue
+        try:
+            found.append(_host_fleet(inventory, host, options, world, release=release, model=model))
+        except DeployError as error:
+            problems += error.problems
+    return tuple(found), tuple(problems)
 
 
 def _hosts(inventory: Inventory, options: HostOptions, world: World) -> tuple[Host, ...]:
@@ -119,8 +156,9 @@ def _read_devices(file: Path) -> Devices:
     try:
         return devices_from_json(read_text(file))
     except (OSError, ValueError) as error:
-        fix = "write it with `python -m deploy devices` on the host"
-        raise SettingsError(Problem(f"--devices {file}", getattr(error, "strerror", None) or str(error), fix)) from None
+        what = getattr(error, "strerror", None) or str(error)
+        fix = f"make it anew: {DEVICES_COMMAND}"
+        raise SettingsError(Problem(f"--devices {file}", what, fix)) from None
 
 
 def _running(inventory: Inventory) -> Fleet | None:

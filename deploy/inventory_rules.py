@@ -5,40 +5,50 @@ from collections.abc import Iterator
 from deploy.errors import Problem
 from deploy.fleet import IPV4, MAX_SOCKET_PATH_BYTES, PREFIX, free_port
 from deploy.inventory import Host, Inventory
-from deploy.tables import more_than_once
+from deploy.tables import Doubts, more_than_once
 
 HTTPS_PORT = 443
 
 
-def contradictions(inventory: Inventory) -> Iterator[Problem]:
-    """Finds every pair of values that contradict each other."""
-    if not inventory.hosts:
+def contradictions(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
+    """Finds every pair of values that contradict each other, but for those with doubtful values."""
+    if inventory.hosts:
+        yield from _hosts(inventory, doubts)
+        yield from _instances(inventory, doubts)
+        if not doubts.about("balancer.mode", "balancer.hosts"):
+            yield from _balancing(inventory, doubts)
+    elif not doubts.about("hosts"):
         yield Problem("hosts", "there is none", "describe each machine under [[hosts]]")
-        return
-    yield from _hosts(inventory)
-    yield from _ports(inventory)
-    yield from _instances(inventory)
-    yield from _balancing(inventory)
-    yield from _folders(inventory)
-    yield from _keys(inventory)
+    yield from _ports(inventory, doubts)
+    yield from _folders(inventory, doubts)
+    if not doubts.about("keys"):
+        yield from _keys(inventory)
 
 
-def _hosts(inventory: Inventory) -> Iterator[Problem]:
+def _hosts(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
     for key in ("name", "address"):
-        for twice in more_than_once(getattr(host, key) for host in inventory.hosts):
-            where = ", ".join(f"hosts[{n}].{key}" for n, h in enumerate(inventory.hosts) if getattr(h, key) == twice)
+        # Without an address of its own a host is reached by its name.
+        given = {
+            f"hosts[{n}].{key}": getattr(host, key)
+            for n, host in enumerate(inventory.hosts)
+            if not doubts.about(f"hosts[{n}].name", f"hosts[{n}].{key}")
+        }
+        for twice in more_than_once(given.values()):
+            where = ", ".join(path for path, value in given.items() if value == twice)
             yield Problem(where, f"all are {twice!r}", f"give every host its own {key}")
 
 
-def _ports(inventory: Inventory) -> Iterator[Problem]:
+def _ports(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
     first, last = inventory.first_port, inventory.last_port
-    if first > last:
+    sure = not doubts.about("ports.first", "ports.last")
+    if sure and first > last:
         yield Problem("ports.first", f"{first} is above ports.last, {last}", "lower it or raise ports.last")
     taken = {"balancer.port": inventory.balancing.port}
     if inventory.balancing.tls:
         taken["tls.port"] = inventory.balancing.tls.port
+    taken = {where: port for where, port in taken.items() if not doubts.about(where)}
     for where, port in taken.items():
-        if first <= port <= last:
+        if sure and first <= port <= last:
             yield Problem(
                 where, f"{port} lies within the instance ports {first}-{last}", "move it, or ports.first and ports.last"
             )
@@ -56,21 +66,31 @@ def _one_port_for_two(port: int, instances: range) -> Problem:
     return Problem("tls.port", f"{port} is balancer.port too", f"choose another, such as {secure}")
 
 
-def _instances(inventory: Inventory) -> Iterator[Problem]:
+def _instances(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
     balancers = _balancers(inventory)
     for number, host in enumerate(inventory.hosts):
         where = f"hosts[{number}]"
-        if host.instances == 0 and host.name not in balancers:
-            yield Problem(f"{where}.gpus", "neither GPUs nor cpu: nothing would run", "name GPUs, or set cpu = 1")
-        elif host.instances is not None and host.instances > inventory.room:
+        if _counted(number, doubts):
+            continue
+        if host.instances == 0:
+            if host.name not in balancers and not doubts.about("balancer.mode", "balancer.hosts", f"{where}.name"):
+                yield Problem(f"{where}.gpus", "neither GPUs nor cpu: nothing would run", "name GPUs, or set cpu = 1")
+        # Ports in the wrong order, which leave no room, are a problem of their own.
+        elif host.instances is not None and 0 < inventory.room < host.instances and not doubts.about("ports"):
             yield inventory.over_room(f"{where}.{'instances_per_gpu' if host.gpus else 'cpu'}", host.instances)
 
 
-def _balancing(inventory: Inventory) -> Iterator[Problem]:
+def _counted(number: int, doubts: Doubts) -> bool:
+    """True if how many instances a host has cannot be relied on."""
+    return doubts.about(*(f"hosts[{number}].{key}" for key in ("gpus", "cpu", "instances_per_gpu")))
+
+
+def _balancing(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
     mode, chosen = inventory.balancing.mode, inventory.balancing.hosts
     known = {host.name for host in inventory.hosts}
+    named = not any(doubts.about(f"hosts[{number}].name") for number in range(len(inventory.hosts)))
     for name in chosen:
-        if name not in known:
+        if named and name not in known:
             there = ", ".join(sorted(known))
             yield Problem("balancer.hosts", f"{name!r} is none of the hosts", f"there are: {there}")
     for name in more_than_once(chosen):
@@ -81,13 +101,15 @@ def _balancing(inventory: Inventory) -> Iterator[Problem]:
         yield Problem("balancer.hosts", f'mode "one" needs one host, not {len(chosen)}', 'write hosts = ["NAME"]')
     if mode == "edge" and not chosen:
         yield Problem("balancer.hosts", 'mode "edge" needs the hosts that balance', 'write hosts = ["NAME"]')
-    if mode != "each" and chosen and known.issuperset(chosen):
-        yield from _serving(inventory)
-        yield from _nameable(inventory) if mode == "one" else ()
-        yield from _countable(inventory) if mode == "one" else _edges(inventory)
+    if named and mode != "each" and chosen and known.issuperset(chosen):
+        yield from _serving(inventory, doubts)
+        yield from _nameable(inventory, doubts) if mode == "one" else ()
+        yield from _countable(inventory, doubts) if mode == "one" else _edges(inventory, doubts)
 
 
-def _serving(inventory: Inventory) -> Iterator[Problem]:
+def _serving(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
+    if any(_counted(n, doubts) or doubts.about(f"hosts[{n}].drained") for n in range(len(inventory.hosts))):
+        return
     serving = [host for host in inventory.hosts if host.instances != 0]
     edges = inventory.balancing.hosts
     if not serving and len(edges) > 1 and len(edges) == len(inventory.hosts):
@@ -98,21 +120,22 @@ def _serving(inventory: Inventory) -> Iterator[Problem]:
         yield Problem("hosts", "every one with instances is drained", "leave at least one undrained")
 
 
-def _countable(inventory: Inventory) -> Iterator[Problem]:
+def _countable(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
     for number, host in _others(inventory):
-        if host.instances is None:
+        if host.instances is None and not _counted(number, doubts):
             fix = 'list them, or choose balancer.mode = "edge"'
             yield Problem(f"hosts[{number}].gpus", '"auto" cannot be counted from the balancing host', fix)
-        if not IPV4.fullmatch(host.address):
+        if not IPV4.fullmatch(host.address) and not doubts.about(f"hosts[{number}].address"):
             what = f"{host.address!r} is no IPv4 address"
             fix = 'write the one its instances are to listen on, or choose balancer.mode = "edge"'
             yield Problem(f"hosts[{number}].address", what, fix)
 
 
-def _nameable(inventory: Inventory) -> Iterator[Problem]:
+def _nameable(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
     """The others' instances listen on their host's address and are told, by address, who may connect."""
     for number, host in enumerate(inventory.hosts):
-        if host.name in inventory.balancing.hosts and not IPV4.fullmatch(host.address) and not _lets_in(inventory):
+        doubtful = doubts.about(f"hosts[{number}].address", "settings.allow") or _lets_in(inventory)
+        if host.name in inventory.balancing.hosts and not IPV4.fullmatch(host.address) and not doubtful:
             what = f"{host.address!r} is no IPv4 address, by which the other hosts' instances would let it in"
             yield Problem(f"hosts[{number}].address", what, "write one, or name who may connect in settings.allow")
 
@@ -121,23 +144,24 @@ def _lets_in(inventory: Inventory) -> bool:
     return PREFIX + "ALLOW" in inventory.settings
 
 
-def _edges(inventory: Inventory) -> Iterator[Problem]:
+def _edges(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
     edges = inventory.balancing.hosts
     for number, host in enumerate(inventory.hosts):
-        if len(edges) > 1 and host.name in edges and host.instances != 0:
+        if len(edges) > 1 and host.name in edges and host.instances != 0 and not _counted(number, doubts):
             what = "of several balancing hosts none may have instances: they would send requests in circles"
             yield Problem(f"hosts[{number}].gpus", what, "write gpus = [] and no cpu, or name one balancing host")
 
 
-def _folders(inventory: Inventory) -> Iterator[Problem]:
+def _folders(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
     folders = inventory.folders
-    if not folders.run.is_relative_to("/run"):
+    if not doubts.about("folders.run") and not folders.run.is_relative_to("/run"):
         yield Problem("folders.run", f"{folders.run} is not below /run", "choose a folder that a boot empties")
     if (size := len(str(folders.paths.supervisor_socket).encode())) > MAX_SOCKET_PATH_BYTES:
         what = f"a socket's path below {folders.run} has {size} bytes, {MAX_SOCKET_PATH_BYTES} are possible"
         yield Problem("folders.run", what, "choose a shorter path")
-    all_folders = (folders.install, folders.etc, folders.state, folders.run, folders.log)
-    for twice in more_than_once(map(str, all_folders)):
+    names = ("install", "etc", "state", "run", "log")
+    sure = [str(getattr(folders, name)) for name in names if not doubts.about(f"folders.{name}")]
+    for twice in more_than_once(sure):
         yield Problem("folders", f"{twice} is used twice", "give each its own")
 
 

@@ -1,16 +1,13 @@
-"""The verbs about an inventory that change nothing: render, config-check, diff, devices."""
+"""The verbs about an inventory that change nothing: render, diff, devices; inventory_check has config-check."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from deploy import run
-from deploy.checking import check_config
 from deploy.devices import devices_to_json
 from deploy.diff import differences
-from deploy.errors import CheckError, PreflightError, Problem
 from deploy.hosts import HostFleet
 from deploy.inventory import Inventory
-from deploy.preflight import nginx_problems
 from deploy.render import RenderedFile, render, render_monitoring
 from deploy.world import World
 
@@ -32,30 +29,6 @@ def write_and_list(files: Sequence[RenderedFile], folder: Path, world: World) ->
     run.write_files(folder, files)
     for file in files:
         world.say(str(folder / file.path))
-
-
-def check_hosts(found: Sequence[HostFleet], out: Path, world: World) -> int:
-    """Lets nginx, supervisor and systemd read every host's files.
-
-    Raises:
-        PreflightError: there is no nginx to ask.
-        CheckError: lists what they refuse, with the host's name.
-    """
-    machine = run.this_machine(None, world.environ)
-    if missing := tuple(nginx_problems(machine)):
-        raise PreflightError(missing)
-    problems: list[Problem] = []
-    for host in found:
-        # Only root may open the ports of a host.
-        elsewhere = None if host.here and machine.root else machine
-        complaints = check_config(host.fleet, out.absolute() / "stage", elsewhere)
-        problems += (Problem(f"{host.name}: {each.where}", each.what, each.fix) for each in complaints)
-        if not complaints:
-            count = len(host.fleet.instances)
-            world.say(f"{host.name}: nginx, supervisor and systemd accept the configuration of {count} instance(s)")
-    if problems:
-        raise CheckError(problems)
-    return 0
 
 
 def show_difference(host: HostFleet, world: World) -> int:

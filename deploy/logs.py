@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import IO
 
 # What a program prints when it gives its reason in one line.
-REASON = re.compile(r"cannot start: |\[emerg\] .*bind\(\) to |\"event\": \"engine_(fault|hang)\"")
+REASON = re.compile(r"cannot start: |\[emerg\] (?!.*still could not bind)|\"event\": \"engine_(fault|hang)\"")
 # The last line of a traceback: better than what gunicorn says of a worker that ended with it.
 RAISED = re.compile(r"^[\w.]*(Error|Exception|Fault)\b")
 # Lines that speak of an error without naming the reason so plainly; the last few are shown.
 TROUBLE = re.compile(r"\[(ERROR|CRITICAL|emerg|alert|crit)\]|supervisor: couldn't")
 EXCERPT_LINES = 3
+# nginx ends, or goes on with its old files, after one of these; but a port it tries again for some seconds.
+EMERG = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.+)")
+TRIES_AGAIN, GAVE_UP = "bind() to ", "still could not bind()"
 
 
 def size_of(log: Path) -> int:
@@ -25,18 +28,31 @@ def size_of(log: Path) -> int:
 
 def explain(log: Path, since: int) -> str:
     """Picks from what was logged since the byte `since` the lines that say why a program ended; may be empty."""
-    try:
-        with log.open("rb") as file:
-            # A file that has become shorter was rotated.
-            file.seek(since if size_of(log) >= since else 0)
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    except FileNotFoundError:
-        return ""
+    lines = _lines(log, since)
     for pattern in (REASON, RAISED):
         if reasons := [line for line in lines if pattern.search(line)]:
             return reasons[-1]
     trouble = [line for line in lines if TROUBLE.search(line)]
     return " | ".join((trouble or lines)[-EXCERPT_LINES:])
+
+
+def nginx_refusal(log: Path, since: int) -> str:
+    """Why nginx has refused its files since then, in its own words; empty as long as it has not."""
+    found = [match[1] for line in _lines(log, since) if (match := EMERG.search(line))]
+    ports = [what for what in found if what.startswith(TRIES_AGAIN)]
+    final = [what for what in found if what not in ports]
+    return (ports or final)[0] if final and GAVE_UP in final[0] else "".join(final[:1])
+
+
+def _lines(log: Path, since: int) -> list[str]:
+    """What was logged since the byte `since`, without empty lines."""
+    try:
+        with log.open("rb") as file:
+            # A file that has become shorter was rotated.
+            file.seek(since if size_of(log) >= since else 0)
+            return [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except FileNotFoundError:
+        return []
 
 
 def log_names(folder: Path) -> tuple[str, ...]:

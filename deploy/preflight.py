@@ -1,25 +1,27 @@
-"""Looks whether this machine can run a fleet now: nginx, the model file and the ports; changes nothing."""
+"""Looks whether this machine can run a fleet now: nginx, ports, settings and the files they name; changes nothing."""
 
 import os
 from collections.abc import Iterator
 
+from deploy.check import Runner
 from deploy.errors import Problem
-from deploy.fleet import PREFIX, SIMULATED, Fleet, Machine
+from deploy.fleet import Fleet, Machine
 from deploy.processes import port_owner
+from deploy.service_check import service_problems
 from framefleet.listening import try_to_listen
 
 
-def preflight(fleet: Fleet, own_ports: frozenset[int]) -> tuple[Problem, ...]:
+def preflight(fleet: Fleet, own_ports: frozenset[int], run: Runner) -> tuple[Problem, ...]:
     """Collects what would keep the fleet from starting.
 
     Args:
         fleet: what is wanted.
         own_ports: ports that a running fleet of the same folder holds; they are as good as free.
+        run: runs a command and waits for its end.
     """
     return (
         *nginx_problems(fleet.machine),
-        *_model_problems(fleet),
-        *_key_problems(fleet),
+        *service_problems(fleet, fleet.code, run),
         *port_problems(fleet, own_ports),
     )
 
@@ -39,18 +41,6 @@ def port_problem(host: str, port: int) -> Problem | None:
     owner = port_owner(port) if refusal.reason == "taken" else ""
     where = f"port {port}" if refusal.reason in ("taken", "forbidden") else f"address {host}"
     return Problem(where, f"{refusal.what} by {owner}" if owner else refusal.what, refusal.fix)
-
-
-def _model_problems(fleet: Fleet) -> Iterator[Problem]:
-    if not fleet.model.startswith(SIMULATED) and not os.access(fleet.model, os.R_OK):
-        yield Problem(f"model {fleet.model}", "no such file, or not readable", "run `make setup` or name another model")
-
-
-def _key_problems(fleet: Fleet) -> Iterator[Problem]:
-    # An empty fleet has no instance; in any other all have the same file.
-    for file in {instance.environment.get(f"{PREFIX}KEYS", "") for instance in fleet.instances} - {""}:
-        if not os.access(file, os.R_OK):
-            yield Problem(f"{PREFIX}KEYS {file}", "no such file, or not readable", "`make key NAME=...` makes one")
 
 
 def port_problems(fleet: Fleet, own_ports: frozenset[int]) -> Iterator[Problem]:

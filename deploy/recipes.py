@@ -1,9 +1,11 @@
 """The runbook: how a fleet is started, changed and stopped, step by step; `run` does each step to the machine."""
 
+import shutil
 import signal
 from collections.abc import Sequence
 
 from deploy import run
+from deploy.changes import changes
 from deploy.checking import check_config
 from deploy.control import Control
 from deploy.errors import CheckError, ControlError, DeployError, PreflightError, Problem, raise_if
@@ -14,6 +16,7 @@ from deploy.processes import fleet_processes
 from deploy.record import read_record
 from deploy.render import render
 from deploy.rolling import roll_out
+from deploy.serving import summary
 from deploy.stopping import is_up, stop
 from deploy.waiting import Waiting
 from deploy.world import World
@@ -27,9 +30,11 @@ def up(fleet: Fleet, world: World) -> None:
     """
     with run.fleet_lock(fleet.paths):
         run.make_folders(fleet.paths)
-        raise_if(PreflightError, preflight(fleet, _own_ports(fleet.paths)))
+        raise_if(PreflightError, preflight(fleet, _own_ports(fleet.paths), run.run_command))
         raise_if(CheckError, check_config(fleet, fleet.paths.stage))
-        if is_up(fleet.paths):
+        running = is_up(fleet.paths)
+        _say_changes(fleet, "changes" if running else "other than last time", world)
+        if running:
             _update(fleet, world)
         else:
             _start(fleet, world)
@@ -50,12 +55,23 @@ def down(paths: Paths, world: World) -> None:
         world.say(f"down: {count} processes have ended" if count else "down: cleared away what a killed fleet left")
 
 
-def run_while_up(fleet: Fleet, command: Sequence[str], world: World) -> int:
+def run_while_up(fleet: Fleet, command: Sequence[str], world: World, *, check: bool = False) -> int:
     """Runs a command while the fleet is up; a fleet that was not is stopped again afterwards.
+
+    Args:
+        fleet: what is wanted.
+        command: what is run.
+        world: shows and times it.
+        check: True if the command has an option --check, by which it says first what it lacks besides a fleet.
 
     Returns:
         The command's exit code.
     """
+    # A fleet is not started for what cannot be run.
+    if not shutil.which(command[0]):
+        return run.run_in_foreground(command)
+    if check and (code := run.run_in_foreground((*command, "--check"))):
+        return code
     if is_up(fleet.paths):
         _use_as_it_is(fleet, world)
         return run.run_in_foreground(command)
@@ -81,7 +97,7 @@ def _start(fleet: Fleet, world: World) -> None:
     except BaseException:
         stop(fleet.paths, world)
         raise
-    world.say(f"up: {_summary(fleet)}")
+    world.say(f"up: {summary(fleet)}")
 
 
 def _update(fleet: Fleet, world: World) -> None:
@@ -99,7 +115,7 @@ def _update(fleet: Fleet, world: World) -> None:
                 run.restore_etc(fleet.paths)
                 roll_out(before, render(before), control, world, before=fleet)
             raise
-    world.say(f"up: {_summary(fleet)}{'' if changed else '; nothing had to change'}")
+    world.say(f"up: {summary(fleet)}{'' if changed else '; nothing had to change'}")
 
 
 def _stale(paths: Paths) -> bool:
@@ -122,9 +138,15 @@ def _use_as_it_is(fleet: Fleet, world: World) -> None:
     if running.balancer.port != fleet.balancer.port:
         what = f"already up, on port {running.balancer.port} instead of {fleet.balancer.port}"
         raise ControlError(Problem(str(fleet.paths.state), what, "`make down` first, or name that port"))
-    world.say(f"already up, used as it is: {_summary(running)}")
+    world.say(f"already up, used as it is: {summary(running)}")
+    if unused := changes(running, fleet):
+        world.say(f"note: `make up` would change: {'; '.join(unused)}")
 
 
-def _summary(fleet: Fleet) -> str:
-    count = len(fleet.instances)
-    return f"{count} instance{'' if count == 1 else 's'} of release {fleet.release} behind {fleet.balancer.url}"
+def _say_changes(fleet: Fleet, what: str, world: World) -> None:
+    try:
+        before = read_record(fleet.paths)
+    except ControlError:  # the first `up` in this folder, or of another version
+        return
+    if different := changes(before, fleet):
+        world.say(f"{what}: {'; '.join(different)} (what is not given has its default)")

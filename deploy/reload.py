@@ -10,6 +10,7 @@ from deploy import run
 from deploy.control import Control
 from deploy.errors import ControlError, Problem
 from deploy.fleet import Balancer
+from deploy.logs import nginx_refusal, size_of
 from deploy.paths import Paths
 from deploy.processes import serving_workers
 from deploy.world import World
@@ -26,16 +27,21 @@ def reload_balancer(paths: Paths, control: Control, world: World) -> None:
     Raises:
         ControlError: nginx went on with its old files.
     """
-    old = serving_workers(paths)
+    old, log = serving_workers(paths), paths.log_of(Balancer.name)
     run.write_text(paths.winding_down, "")
     try:
         world.sleep(WIND_DOWN_S)
+        mark = size_of(log)
         control.signal(Balancer.name, "HUP")
         deadline = world.clock() + RELOAD_LIMIT_S
         while old & serving_workers(paths):
+            if reason := nginx_refusal(log, mark):
+                raise ControlError(
+                    Problem(Balancer.name, f"nginx refuses its new files: [emerg] {reason}", f"its log is {log}")
+                )
             if world.clock() > deadline:
                 what = f"nginx still runs with its old files {RELOAD_LIMIT_S:g} s after the reload"
-                raise ControlError(Problem(Balancer.name, what, f"its log is {paths.log_of(Balancer.name)}"))
+                raise ControlError(Problem(Balancer.name, what, f"its log is {log}"))
             world.sleep(POLL_S)
     finally:
         run.remove(paths.winding_down)

@@ -35,8 +35,9 @@ def show_status(paths: Paths, world: World) -> int:
 
 def run_smoke(paths: Paths, image: Path | None, world: World) -> int:
     """Prints a line per check; 0 only if all passed."""
+    given = _read(image) if image else None
     fleet = _running_fleet(paths)
-    picture = _read(image) if image else first_frame(paths.state / SAMPLE_VIDEO)
+    picture = given or first_frame(paths.state / SAMPLE_VIDEO)
     key = own_key(fleet, world.environ)
     failed = 0
     with open_session() as session:
@@ -50,9 +51,13 @@ def run_smoke(paths: Paths, image: Path | None, world: World) -> int:
 def follow_logs(paths: Paths, names: Sequence[str], lines: int, follow: bool, world: World) -> int:
     """Prints the last lines of the named logs, or of all, then whatever is added until Ctrl-C."""
     known = log_names(paths.log)
+    if not known:
+        raise ControlError(Problem(str(paths.log), "there are no logs yet", "`make up` starts a fleet"))
     if unknown := [name for name in names if name not in known]:
         there = ", ".join(known) or "none"
         raise SettingsError(Problem(f"logs {' '.join(unknown)}", f"no such log in {paths.log}", f"there are: {there}"))
+    if follow and not answers(paths):
+        world.say(f"note: no fleet runs in {paths.state}; these are the logs of the last one")
     chosen = names or [name for name in known if name != ACCESS_LOG]
     width = max((len(name) for name in chosen), default=0)
     with ExitStack() as stack:
@@ -79,6 +84,8 @@ def _states(paths: Paths) -> dict[str, ProgramState]:
 
 def _read(image: Path) -> bytes:
     try:
-        return image.read_bytes()
+        if picture := image.read_bytes():
+            return picture
+        raise SettingsError(Problem(f"--image {image}", "is empty", "name a JPEG or PNG"))
     except OSError as error:
         raise SettingsError(Problem(f"--image {image}", error.strerror or str(error), "name a JPEG or PNG")) from None

@@ -10,6 +10,7 @@ import requests
 from deploy.errors import Problem, StartError
 from deploy.health import Endpoint, probe
 from deploy.own_key import headers
+from framefleet.refusal import key_advice
 
 REQUEST_TIMEOUT_S = 30.0
 # Frames inferred together may differ in the last digits from a frame inferred alone.
@@ -72,10 +73,17 @@ def _ask(
 ) -> tuple[Sequence[Box], str]:
     answer = session.post(url, data=picture, headers=headers(key), timeout=REQUEST_TIMEOUT_S)
     if answer.status_code != requests.codes.ok:
-        raise ValueError(f"answers {answer.status_code}: {answer.text[:200]}")
+        raise ValueError(refusal(answer, key))
     boxes = read(answer.json())
     count = f"{len(boxes)} box{'' if len(boxes) == 1 else 'es'}"
     return boxes, f"{count}, {answer.elapsed.total_seconds() * 1000:.0f} ms"
+
+
+def refusal(answer: requests.Response, key: str) -> str:
+    """What an answer other than 200 says, with what to do if the API key is to blame."""
+    what = f"answers {answer.status_code}"
+    advice = key_advice(answer.status_code, key)
+    return f"{what}; {advice}" if advice else f"{what}: {answer.text[:200]}"
 
 
 def read_detect(answer: Any) -> tuple[Box, ...]:

@@ -8,6 +8,7 @@ from deploy.fleet import Fleet
 from deploy.health import Readiness
 
 HEADER = ("PROGRAM", "STATE", "PID", "UPTIME", "PORT", "READY", "RELEASE")
+SETTLING = "up, settling"
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 
@@ -17,7 +18,7 @@ class Row:
 
     Attributes:
         name: of the program.
-        state: supervisor's word. STARTING for the first 12 s of a process, however soon it is ready.
+        state: supervisor's word.
         pid: 0 if no process runs.
         uptime_s: s since its process started.
         port: where it listens.
@@ -76,7 +77,13 @@ def duration(seconds: int) -> str:
     return f"{seconds // DAY_S}d{seconds % DAY_S // HOUR_S:02}h"
 
 
+def state_word(state: str, ready: bool) -> str:
+    """Supervisor's word for a state, but for one: its STARTING lasts 12 s, however soon a program answers."""
+    return SETTLING if state == "STARTING" and ready else state
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     pid, uptime = (str(row.pid), duration(row.uptime_s)) if row.pid else ("-", "-")
     ready = "yes" if row.readiness.ready else f"no: {row.reason}"
-    return (row.name, row.state, pid, uptime, str(row.port), ready, row.readiness.release or "-")
+    state = state_word(row.state, row.readiness.ready)
+    return (row.name, state, pid, uptime, str(row.port), ready, row.readiness.release or "-")

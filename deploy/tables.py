@@ -10,6 +10,34 @@ from deploy.errors import Problem
 
 T = TypeVar("T")
 MISSING = object()
+NO_SUCH_KEY = "no such key"
+MEANT = re.compile(r"did you mean '(.+)'\?")
+
+
+class Doubts:
+    """Which keys of a file cannot be relied on: those with problems, and those that a misspelt key may stand for.
+
+    Where one is wrong, its default was read instead; what contradicts a default says nothing.
+    """
+
+    def __init__(self, problems: Iterable[Problem] = ()) -> None:
+        self._paths = {path for problem in problems if (path := _doubtful(problem))}
+
+    def about(self, *paths: str) -> bool:
+        """True if one of these keys, or a key below or above it, is doubtful."""
+        return any(_within(path, doubtful) or _within(doubtful, path) for path in paths for doubtful in self._paths)
+
+
+def _within(path: str, other: str) -> bool:
+    return path == other or path.startswith((f"{other}.", f"{other}["))
+
+
+def _doubtful(problem: Problem) -> str:
+    if problem.what != NO_SUCH_KEY:
+        return problem.where
+    table, _, _ = problem.where.rpartition(".")
+    meant = MEANT.fullmatch(problem.fix)
+    return ".".join(filter(None, (table, meant[1] if meant else "")))
 
 
 class Table:
@@ -101,7 +129,7 @@ class Table:
             if key not in self._asked:
                 near = difflib.get_close_matches(key, self._asked, n=1)
                 known = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(self._asked))}"
-                self.problem(key, "no such key", known)
+                self.problem(key, NO_SUCH_KEY, known)
 
     def _typed(self, key: str, default: T | None, kind: type[T], wanted: str, instead: T) -> T:
         value = self.value(key)

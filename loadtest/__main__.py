@@ -14,8 +14,9 @@ from pathlib import Path
 from loadtest import export, results, table, worker
 from loadtest.capacity import command as capacity
 from loadtest.errors import LoadTestError, OptionError
-from loadtest.options import add_arguments, checked_url, from_namespace
+from loadtest.options import add_address, add_arguments, asked_url, from_namespace
 from loadtest.plan import command as plan
+from loadtest.prepare import check_video
 from loadtest.progress import Progress
 from loadtest.replay import Replay, replay
 from loadtest.scenario import command as scenario
@@ -33,7 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done and every answer right, 1 not so, 2 usage; others as `framefleet.command`.
     """
-    namespace = _parser().parse_args(arguments)
+    parser = _parser()
+    namespace = parser.parse_args(arguments)
+    if namespace.verb is None:
+        parser.print_help()
+        return PASSED
     try:
         code: int = namespace.verb(namespace)
     except OptionError as error:
@@ -47,9 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    parser.set_defaults(verb=None)
+    verbs = parser.add_subparsers(metavar="VERB")
     play = verbs.add_parser("replay", help="replay a video as cameras, check every answer, write a report")
-    play.add_argument("--url", default="http://127.0.0.1:8080", help="the service (default %(default)s)")
+    add_address(play)
+    play.add_argument("--check", action="store_true", help="only say whether options and video are right; ask nobody")
     play.add_argument("--out", type=Path, default=Path("var/report"), help="folder of the run (default %(default)s)")
     play.add_argument("--processes", type=int, default=1, help="that make the load (default %(default)s)")
     add_arguments(play)
@@ -75,8 +82,11 @@ def _parser() -> argparse.ArgumentParser:
 def _replay(namespace: argparse.Namespace) -> int:
     if namespace.processes < 1:
         raise OptionError(f"--processes={namespace.processes}: must be above 0")
-    url, options = checked_url(namespace.url), from_namespace(namespace)
-    job = Replay(url, options, namespace.out, processes=namespace.processes)
+    options = from_namespace(namespace)
+    check_video(options)
+    if namespace.check:
+        return PASSED
+    job = Replay(asked_url(namespace), options, namespace.out, processes=namespace.processes)
     replay(job, Progress())
     return _report(argparse.Namespace(folder=job.folder))
 

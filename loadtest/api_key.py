@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-VARIABLE = "FLEET_API_KEY"
+from framefleet.address import KEY_VARIABLE as VARIABLE
 
 
 def key_header(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Replays a video as cameras through Locust, open loop: `locust -f loadtest/locustfile.py --host http://...`.
+"""Replays a video as cameras through Locust, open loop: `locust -f loadtest/locustfile.py [--host http://...]`.
 
 One Locust user per process is the dispatcher of its cameras: each frame is fired at its scheduled moment in a greenlet
 of its own, whether or not earlier ones were answered. Locust's statistics get the time from the scheduled moment, so
@@ -8,6 +8,7 @@ its table and web page show stalls too; the raw samples in the run folder are wh
 
 import argparse
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 
+from framefleet.running import NoFleetError, running_address
 from loadtest import prepare
 from loadtest.collect import Collector
 from loadtest.crew import Member
-from loadtest.errors import LoadTestError
+from loadtest.errors import LoadTestError, OptionError
 from loadtest.lead import Lead
 from loadtest.options import ReplayOptions, add_arguments, from_namespace
 from loadtest.run import Run
@@ -36,6 +38,7 @@ LOG = logging.getLogger("loadtest")
 def _add_arguments(parser: LocustArgumentParser) -> None:
     # Straight to the parser, not to a group: only then does Locust's web page show them.
     add_arguments(parser)
+    parser.add_argument("--var", default="var", help="folder of the fleet to ask where there is no --host")
     parser.add_argument("--run-dir", default=DEFAULT_RUN_DIR, help=f"where samples go (default {DEFAULT_RUN_DIR})")
     parser.add_argument(
         "--references", default="", help="file of reference answers (default: take them before the load)"
@@ -44,6 +47,8 @@ def _add_arguments(parser: LocustArgumentParser) -> None:
 
 def _set_up(environment: Environment, runner: object, **others: object) -> None:
     """Gives a master or a worker its half of the conversation; a process on its own needs none."""
+    if not isinstance(runner, WorkerRunner) and not environment.host:
+        _ask_running_fleet(environment)
     if isinstance(runner, WorkerRunner):
         Cameras.fixed_count, Cameras.member = 0, Member(runner)
     elif isinstance(runner, MasterRunner):
@@ -53,6 +58,17 @@ def _set_up(environment: Environment, runner: object, **others: object) -> None:
         settings.num_users = settings.num_users or settings.expect_workers
         starts = environment.events.test_start
         starts.add_listener(lambda environment: gevent.spawn(_conduct, environment, lead))  # type: ignore[no-untyped-call]
+
+
+def _ask_running_fleet(environment: Environment) -> None:
+    """Takes the running fleet's address; without a fleet it can be given on the web page alone."""
+    settings = environment.parsed_options or argparse.Namespace()
+    try:
+        environment.host = running_address(Path(settings.var))
+    except NoFleetError as error:
+        LOG.error("--host: %s", error)
+        if not environment.web_ui:
+            sys.exit(NOT_DONE)
 
 
 events.init_command_line_parser.add_listener(_add_arguments)  # type: ignore[no-untyped-call]
@@ -120,11 +136,13 @@ def _conduct(environment: Environment, lead: Lead) -> None:
 
 def _wanted(environment: Environment) -> tuple[ReplayOptions, str, Path, Path | None]:
     """Options, service, run folder and file of references, as they were asked for."""
+    if not environment.host:
+        raise OptionError("--host: name the service, or start a fleet with `make up`")
     settings = environment.parsed_options or argparse.Namespace()
     folder = Path(settings.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     given = Path(settings.references) if settings.references else None
-    return from_namespace(settings), str(environment.host or "").rstrip("/"), folder, given
+    return from_namespace(settings), environment.host.rstrip("/"), folder, given
 
 
 def _leave_after(environment: Environment, act: Callable[[], None]) -> None:

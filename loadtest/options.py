@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from framefleet.address import AddressError
+from framefleet.running import URL_HELP, VAR_HELP, asked_address
 from loadtest.errors import OptionError
 from loadtest.frames import CutSettings
 from loadtest.pattern import CLOSED, PATTERNS, Pattern, Phase, read_phases
@@ -188,15 +190,22 @@ def checked(options: ReplayOptions) -> ReplayOptions:
     return options
 
 
-def checked_url(text: str) -> str:
-    """A service's address without a slash at its end.
+def add_address(parser: AddsArguments) -> None:
+    """Adds `--url` and `--var`, which say whom to ask."""
+    parser.add_argument("--url", default="", help=URL_HELP)
+    parser.add_argument("--var", type=Path, default=Path("var"), metavar="DIR", help=VAR_HELP)
+
+
+def asked_url(namespace: argparse.Namespace) -> str:
+    """The address of the service to ask: what was typed, else the running fleet's.
 
     Raises:
-        OptionError: it is no such address.
+        OptionError: it is no address, or none was given and no fleet runs.
     """
-    if not text.startswith(("http://", "https://")):
-        raise OptionError(f"--url={text}: must begin with http:// or https://")
-    return text.rstrip("/")
+    try:
+        return asked_address(namespace.url, namespace.var)
+    except AddressError as error:
+        raise OptionError(f"--url: {error}") from None
 
 
 def to_arguments(options: ReplayOptions) -> list[str]:

@@ -4,7 +4,7 @@ Each load generator cuts the video by itself; one of them leads: it has the refe
 of an earlier run are never picked up by chance, for the model may have changed since.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,15 @@ class Prepared:
     arrivals: tuple[Arrival, ...]
     cameras: tuple[int, ...]
     in_flight: int
+
+
+def check_video(options: ReplayOptions) -> None:
+    """Makes sure that there is a frame to send, before anybody is asked or anything is started.
+
+    Raises:
+        VideoError: the video is missing, unreadable or empty.
+    """
+    cut(options.video_path, replace(options.cut, limit=1))
 
 
 def load(options: ReplayOptions) -> Work:

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from service.allow import parse_allow
-from service.errors import StartError
-from service.settings import read_settings, settings_table
+from service.settings import settings_table
+from service.start_check import SCOPES, start_problems
 
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG, as gunicorn.conf.py
 CONF = Path(__file__).with_name("gunicorn.conf.py")
@@ -30,9 +29,12 @@ def main(arguments: Sequence[str]) -> None:
         epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--check", action="store_true", help="only say whether the settings are right")
-    if parser.parse_args(arguments).check:
-        _check()
+    text = (
+        "only say what would keep it from starting: in settings alone, in files too, or in all it needs (the default)"
+    )
+    parser.add_argument("--check", nargs="?", const="all", choices=tuple(SCOPES), help=text)
+    if scope := parser.parse_args(arguments).check:
+        _check(scope)
         return
     if not find_spec("gunicorn"):
         raise ModuleNotFoundError(name="gunicorn")
@@ -41,12 +43,10 @@ def main(arguments: Sequence[str]) -> None:
     os.execve(sys.executable, [sys.executable, "-m", "gunicorn", "-c", str(CONF)], environment)
 
 
-def _check() -> None:
-    try:
-        parse_allow(read_settings(os.environ).allow)
-    except StartError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(EXIT_BAD_SETTINGS) from None
+def _check(scope: str) -> None:
+    if problems := start_problems(os.environ, scope):
+        print(*problems, sep="\n", file=sys.stderr)
+        raise SystemExit(EXIT_BAD_SETTINGS)
 
 
 def _settings_help() -> str:

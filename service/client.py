@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +29,7 @@ from tqdm import tqdm
 from framefleet.address import KEY_VARIABLE, AddressError, service_address
 from framefleet.command import carry_out
 from framefleet.failure import explain_os_error
+from framefleet.running import URL_HELP, VAR_HELP, asked_address
 from framefleet.text_file import NotText, read_text
 from service.draw import Pixels, draw, draw_caption
 from service.in_order import Result, detect_in_order
@@ -48,7 +49,8 @@ class Options:
     """The command line; see `--help`."""
 
     source: str
-    url: str
+    url: str | None
+    var: Path
     save: Path | None
     show: bool
     raw: bool
@@ -149,12 +151,13 @@ def _detect(options: Options) -> int:
     began, code = time.perf_counter(), 0
     try:
         source = open_source(options.source)
+        url = asked_address(options.url, options.var)
         saving = open_sink(target_for(options.save, source), source) if options.save else None
         windows = [open_window(stopped.set)] if options.show else []
-        sender = _sender(options, stopped)
+        sender = _sender(options, url, stopped)
     except NotText as error:
         return _fail(f"--names {options.names}: {error}; {error.fix}", EXIT_USAGE)
-    except (MediaError, OSError) as error:
+    except (MediaError, AddressError, OSError) as error:
         return _fail(error, EXIT_USAGE)
     try:
         sinks = [*([saving] if saving else []), *windows]
@@ -228,12 +231,12 @@ def _progress_bar(source: Source, limit: int | None) -> "tqdm[Any]":
     return tqdm(total=min(known, default=None), unit="frame", desc=Path(source.name).name, disable=None)
 
 
-def _sender(options: Options, stopped: threading.Event) -> Sender:
+def _sender(options: Options, url: str, stopped: threading.Event) -> Sender:
     return Sender(
-        options.url,
+        url,
         _wire(options),
         stopped=stopped,
-        on_retry=_told_once(f"client: {options.url}"),
+        on_retry=_told_once(f"client: {url}"),
         key=os.environ.get(KEY_VARIABLE, ""),
         cacert=options.cacert,
     )
@@ -257,7 +260,8 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     )
     add = parser.add_argument
     add("source", help="video or picture file, folder of pictures, camera number, rtsp:// or http:// address")
-    add("--url", default="http://127.0.0.1:8080", help="service or balancer (default: %(default)s)")
+    add("--url", help=URL_HELP)
+    add("--var", type=Path, default=Path("var"), metavar="DIR", help=VAR_HELP)
     add("--save", type=Path, metavar="FILE", help="annotated .mp4, .webm or .avi; of a picture a .jpg or .png")
     add("--show", action="store_true", help="show the annotated frames in a window; q ends")
     add("--raw", action="store_true", help="send the first protocol: raw pixels as base64 JSON to /predict")
@@ -271,7 +275,7 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     add("-v", "--verbose", action="store_true", help="print the timing of every frame")
     options = Options(**vars(parser.parse_args(arguments)))
     try:
-        options = replace(options, url=service_address(options.url))
+        service_address(options.url or "http://any")
     except AddressError as error:
         parser.error(f"--url: {error}")
     if options.cacert and not options.cacert.exists():

@@ -18,6 +18,7 @@ import cv2
 import pybase64
 import requests
 
+from framefleet.refusal import key_advice
 from framefleet.session import open_session
 from service.draw import LabelledBox, Pixels
 
@@ -163,6 +164,7 @@ class Sender:
         cacert: Path | None = None,
     ) -> None:
         self._cacert = cacert
+        self._key = key
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._url = url.rstrip("/")
         self._wire = wire
@@ -214,7 +216,9 @@ class Sender:
             raise _TryAgain(_problem(response), response.headers.get("Retry-After"))
         if response.status_code != _OK:
             request_id = response.headers.get("X-Request-ID")
-            raise SendError(f"{address}: {_problem(response)}" + (f" (request id {request_id})" if request_id else ""))
+            advice = key_advice(response.status_code, self._key)
+            why = f"answered {response.status_code}; {advice}" if advice else _problem(response)
+            raise SendError(f"{address}: {why}" + (f" (request id {request_id})" if request_id else ""))
         return self._answer(response, (self._clock() - began) * 1000)
 
     def _post(self, address: str, body: bytes) -> requests.Response:

@@ -154,6 +154,21 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         StartError: names every unknown variable and every value that is not within its limits.
     """
+    values, problems = parse_settings(environ)
+    if problems:
+        raise StartError("; ".join(problems))
+    return Settings(**values)
+
+
+def parse_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Reads the settings as far as they are right.
+
+    Args:
+        environ: as `read_settings`.
+
+    Returns:
+        The values by the names of `Settings`, and what is wrong with the others, each with its variable.
+    """
     known = {PREFIX + f.name.upper(): f for f in fields(Settings)}
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -168,9 +183,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             values[setting.name] = _parse(setting, text)
         except ValueError as error:
             problems.append(f"{variable}: {error}")
-    if problems:
-        raise StartError("; ".join(sorted(problems)))
-    return Settings(**{**MODES[values.get("mode", "latency")], **values})
+    return {**MODES[values.get("mode", "latency")], **values}, tuple(sorted(problems))
 
 
 def _parse(setting: "Field[Any]", text: str) -> Any:

@@ -16,7 +16,8 @@ from loadtest.capacity.revision import revision
 from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Sweep, SweepOptions
 from loadtest.errors import OptionError, RunError
-from loadtest.options import HELP, ReplayOptions, checked, checked_url
+from loadtest.options import HELP, ReplayOptions, add_address, asked_url, checked
+from loadtest.prepare import check_video
 from loadtest.provenance import right_means
 
 PASSED, WORSE = 0, 1
@@ -33,7 +34,7 @@ SHARED = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the verb."""
     sweep = SweepOptions()
-    parser.add_argument("--url", default="http://127.0.0.1:8080", help="the service (default %(default)s)")
+    add_address(parser)
     parser.add_argument("--out", type=Path, default=Path("var/capacity"), help="folder (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="length of a step (default %(default)s)")
     parser.add_argument("--start-fps", type=float, default=sweep.start_fps, help="first rate (default %(default)s)")
@@ -64,7 +65,7 @@ def run(namespace: argparse.Namespace) -> int:
     Raises:
         LoadTestError: it could not be measured.
     """
-    bench, options, known = _bench(namespace), _sweep_options(namespace), _known(namespace)
+    options, known, bench = _sweep_options(namespace), _known(namespace), _bench(namespace)
     demand_usable(known, bench)
     found = measure(bench, options, known, resume=namespace.resume)
     # Before anything is compared: should the fleet have changed meanwhile, that must not cost the measurement.
@@ -117,13 +118,13 @@ def write(found: Capacity, folder: Path, comparison: Comparison | None = None) -
 
 
 def _bench(namespace: argparse.Namespace) -> Bench:
-    url = checked_url(namespace.url)
     given = {name: getattr(namespace, name) for name in SHARED}
     base = checked(ReplayOptions(**given))
     if namespace.processes < 1 or namespace.seconds < 1:
         raise OptionError("--processes and --seconds: must be 1 or more")
+    check_video(base)
     return Bench(
-        url=url,
+        url=asked_url(namespace),
         base=base,
         folder=namespace.out / STEPS,
         processes=namespace.processes,

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from loadtest.errors import OptionError
-from loadtest.options import add_arguments, checked_url
+from loadtest.options import add_address, add_arguments, asked_url
+from loadtest.prepare import check_video
 from loadtest.scenario import profile
 from loadtest.scenario.bench import Bench
 from loadtest.scenario.outcome import carry_out, check, forget, tell
@@ -20,7 +21,7 @@ def add_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     text = f"make one scenario ({names}, or a .toml file); exit code 0 only if it passes"
     parser = verbs.add_parser("scenario", help=text, description=text, argument_default=argparse.SUPPRESS)
     parser.add_argument("name", metavar="NAME", help="the scenario")
-    parser.add_argument("--url", default="http://127.0.0.1:8080", help="the service (default %(default)s)")
+    add_address(parser)
     parser.add_argument("--out", type=Path, default=Path("var/scenario"), help="folder (default %(default)s/NAME)")
     parser.add_argument("--processes", type=int, default=1, help="that make the load (default %(default)s)")
     parser.add_argument("--bind", default="", help="ADDRESS:PORT: wait there for so many workers of other machines")
@@ -44,12 +45,14 @@ def run(namespace: argparse.Namespace) -> int:
         raise OptionError(f"--processes={namespace.processes}: must be above 0")
     wanted = profile.changed(profile.read(namespace.name), vars(namespace))
     check(wanted)
+    check_video(wanted.load)
+    url = asked_url(namespace)
     folder = namespace.out / wanted.name
     if not namespace.resume:
         forget(folder)
     print(f"{wanted.name}: {wanted.about}", flush=True)
     bench = Bench(
-        url=checked_url(namespace.url),
+        url=url,
         load=wanted.load,
         plan=wanted.plan,
         folder=folder,

@@ -119,14 +119,14 @@ def load_engine(settings: Settings) -> Engine:
         )
     if settings.model.endswith(".engine"):
         from service.engine.trt import TrtEngine
-        from service.engine.trusted import code_owners
+        from service.engine.trusted import owners_by
 
         return TrtEngine(
             settings.model,
             plugin=settings.plugin,
             max_batch=settings.max_batch,
             device=settings.device,
-            owners=None if settings.trust_any_path else code_owners(),
+            owners=owners_by(settings.trust_any_path),
         )
     raise StartError(
         f"FRAMEFLEET_MODEL: {settings.model!r} is no model file; use one that ends in .onnx, .engine or .torchscript"

@@ -12,9 +12,12 @@ def model_sha256(path: Path) -> str:
     """A model file's hash.
 
     Raises:
-        StartError: there is no such file.
+        StartError: there is no such file, or it cannot be read.
     """
-    found = sha256_of(path)
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise StartError(f"FRAMEFLEET_MODEL: {path} cannot be read ({error.strerror})") from error
     if found is None:
         raise StartError(f"FRAMEFLEET_MODEL: {path} does not exist; `make setup` and `make model` put models there")
     return found
@@ -32,7 +35,7 @@ def matching_manifest(path: Path, digest: str) -> Manifest:
     """
     try:
         manifest = read_manifest(path)
-    except ModelError as error:
+    except (ModelError, OSError) as error:
         raise StartError(f"FRAMEFLEET_MODEL: {error}") from error
     if digest != manifest.sha256:
         raise StartError(

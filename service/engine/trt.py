@@ -15,9 +15,15 @@ from typing import Any
 from service.engine import Candidates, DescribedOnceOpen, EngineInfo, Frames
 from service.engine.cuda_context import Gpu, primary_context
 from service.engine.cuda_driver import probe_driver
-from service.engine.trt_file import EngineFile, check_built_for, check_plugin, read_engine_file
+from service.engine.trt_file import (
+    EngineFile,
+    check_built_for,
+    checked_plugin,
+    demand_gpu,
+    plugin_error,
+    read_engine_file,
+)
 from service.engine.trt_pipeline import IN_FLIGHT, TrtPending, TrtPipeline
-from service.engine.trusted import trusted_file
 from service.errors import EngineFault, InferenceFailed, StartError
 from service.model.manifest import Manifest
 
@@ -66,8 +72,7 @@ class TrtEngine(DescribedOnceOpen):
         return self._pipeline.begin(frames)
 
     def __enter__(self) -> TrtEngine:
-        if self._device == "cpu":
-            raise StartError("FRAMEFLEET_DEVICE: cpu cannot run an .engine file; unset it, or serve an .onnx model")
+        demand_gpu(self._device)
         probe_driver(self._load_library)
         version = _tensorrt_version()
         file = read_engine_file(self._path, self._owners)
@@ -86,18 +91,12 @@ class TrtEngine(DescribedOnceOpen):
 
     def _load_plugin(self, manifest: Manifest) -> None:
         """Loads the custom layers: they announce themselves to TensorRT, which looks for them while it reads."""
-        plugin = self._plugin or manifest.plugin
-        if not plugin:
-            return
+        library = checked_plugin(self._plugin, manifest, self._owners)
         try:
-            library = trusted_file(Path(plugin), "FRAMEFLEET_PLUGIN", self._owners)
-            if not self._plugin:
-                check_plugin(library, manifest)
-            self._load_library(str(library))
+            if library:
+                self._load_library(str(library))
         except OSError as error:
-            raise StartError(
-                f"FRAMEFLEET_PLUGIN: {plugin} cannot be loaded ({error}); build it for this machine, or name another"
-            ) from error
+            raise plugin_error(library, error) from error
 
     def _start(self, file: EngineFile, version: str) -> str:
         """Takes the device and makes the pipeline; returns why that failed, or nothing."""

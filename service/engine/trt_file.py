@@ -45,13 +45,47 @@ def read_engine_file(path: Path, owners: Collection[int] | None) -> EngineFile:
     return EngineFile(path, matching_manifest(path, sha256(data)), split_header(data)[1])
 
 
-def check_plugin(library: Path, manifest: Manifest) -> None:
-    """Compares a manifest's plugin with what is there.
+def demand_gpu(device: str) -> None:
+    """Makes sure that the engine is not asked to run without a GPU.
 
     Raises:
-        StartError: it is another one.
-        OSError: it cannot be read.
+        StartError: it is.
     """
+    if device == "cpu":
+        raise StartError("FRAMEFLEET_DEVICE: cpu cannot run an .engine file; unset it, or serve an .onnx model")
+
+
+def checked_plugin(plugin: str, manifest: Manifest, owners: Collection[int] | None) -> Path | None:
+    """The library with an engine's custom layers; None where it has none.
+
+    Args:
+        plugin: path that is set; empty takes the manifest's, which has to be the file the manifest was written for.
+        manifest: the engine's.
+        owners: see `trusted_file`.
+
+    Raises:
+        StartError: it cannot be read, is another one, or anybody may write it.
+    """
+    named = plugin or manifest.plugin
+    if not named:
+        return None
+    try:
+        library = trusted_file(Path(named), "FRAMEFLEET_PLUGIN", owners)
+        if not plugin:
+            _check_plugin(library, manifest)
+    except OSError as error:
+        raise plugin_error(named, error) from error
+    return library
+
+
+def plugin_error(plugin: object, error: OSError) -> StartError:
+    """Says that a library cannot be loaded."""
+    return StartError(
+        f"FRAMEFLEET_PLUGIN: {plugin} cannot be loaded ({error}); build it for this machine, or name another"
+    )
+
+
+def _check_plugin(library: Path, manifest: Manifest) -> None:
     found = sha256(library.read_bytes())
     if manifest.plugin_sha256 not in ("", found):
         raise StartError(

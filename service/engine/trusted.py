@@ -20,6 +20,11 @@ def code_owners() -> frozenset[int]:
     return frozenset({0, Path(__file__).stat().st_uid})
 
 
+def owners_by(trust_any_path: int) -> frozenset[int] | None:
+    """The users who may have written what runs as code, as the setting of that name says; None for anybody."""
+    return None if trust_any_path else code_owners()
+
+
 def trusted_file(path: Path, variable: str, owners: Collection[int] | None) -> Path:
     """Makes sure that nobody else can have written a file.
 

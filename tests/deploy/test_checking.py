@@ -80,14 +80,6 @@ def test_a_missing_certificate_is_told_on_the_host_itself(tmp_path: Path, machin
     assert '"/nowhere/chain.pem"' in problem.what
 
 
-def test_a_setting_the_service_does_not_know_is_told(tmp_path: Path, machine: Machine) -> None:
-    fleet = expanded("[settings]\nqeue_size = 7\n" + hosts("cpu = 1"), devices=NO_GPU)
-    assert [str(problem) for problem in check_config(fleet, tmp_path / "stage", machine)] == [
-        "settings: FRAMEFLEET_QEUE_SIZE: no such setting; did you mean FRAMEFLEET_QUEUE_SIZE?; "
-        "correct them in fleet.toml"
-    ]
-
-
 def test_stand_ins_leave_alone_what_another_machine_has_too(machine: Machine) -> None:
     fleet = FLEETS["gpus"]
     root = replace(machine, root=True)

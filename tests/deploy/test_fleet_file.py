@@ -189,7 +189,23 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 def test_text_that_is_no_toml_is_told_with_its_line() -> None:
     (message,) = problems("[model\n")
-    assert message.startswith("TOML: ") and "line 1" in message
+    assert message == "line 1, column 7: Expected ']' at the end of a table declaration; correct its TOML"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a = 1\nb = \n", "line 2, column 5"),
+        ('[system]\nuser = "x', "line 2, column 10"),
+        ("[system]\n[system]\n", "line 2, column 8"),
+        ("a = 1\na = 2\n", "line 2, column 6"),
+        ("a = [1,\n", "line 2, column 1"),
+    ],
+    ids=["no value", "open quotes", "table twice", "key twice", "open list"],
+)
+def test_a_mistake_of_syntax_is_told_with_line_and_column(text: str, place: str) -> None:
+    (message,) = problems(text)
+    assert message.startswith(f"{place}: ") and "at line" not in message and "end of document" not in message
 
 
 def test_deep_nesting_is_a_mistake_and_no_crash() -> None:

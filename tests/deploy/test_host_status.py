@@ -30,6 +30,13 @@ def test_a_row_shows_what_a_program_does() -> None:
     assert last == ["balancer", "-", "r7", "RUNNING", "1h01m", "-", "-", "-", "yes"]
 
 
+def test_what_answers_while_supervisor_still_waits_is_up() -> None:
+    fleet = fleet_of(1, release="r7")
+    states = {name: ProgramState(name, "STARTING", 7, 3, "") for name in fleet.programs}
+    answers = {name: Readiness(name, "", True, "r7", "") for name in fleet.programs}
+    assert " up, settling " in host_table(host_rows(fleet, states, answers, {})).splitlines()[1]
+
+
 @pytest.mark.parametrize("state", ["FATAL", "MISSING"])
 def test_what_does_not_run_is_not_well_and_says_why(state: str) -> None:
     found = rows(cpu1=state)

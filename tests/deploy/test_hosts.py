@@ -87,7 +87,7 @@ def test_a_file_that_holds_no_devices_says_how_to_make_one(
     write: Callable[[str], Path], world: World, tmp_path: Path
 ) -> None:
     file = write(SIMULATED + hosts("cpu = 1"))
-    with pytest.raises(SettingsError, match="write it with `python -m deploy devices` on the host"):
+    with pytest.raises(SettingsError, match=r"make it anew: ssh HOST .*/framefleet devices > HOST\.json"):
         find_fleets(HostOptions(file, "h1", file), world)
 
 

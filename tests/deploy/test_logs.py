@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.logs import Tail, explain, log_names, size_of
+from deploy.logs import Tail, explain, log_names, nginx_refusal, size_of
 
 
 @pytest.fixture
@@ -26,6 +26,12 @@ def log(tmp_path: Path) -> Path:
             id="nginx's port",
         ),
         pytest.param(
+            '[alert] could not open error log file: open() "/var/log/nginx/error.log" failed (13: Permission denied)\n'
+            '2026/01/01 [emerg] 7#7: unknown directive "x" in /etc/nginx.conf:3\n',
+            '2026/01/01 [emerg] 7#7: unknown directive "x" in /etc/nginx.conf:3',
+            id="nginx's own line",
+        ),
+        pytest.param(
             'Traceback (most recent call last):\n  File "a.py", line 1\nModuleNotFoundError: No module named x\n',
             "ModuleNotFoundError: No module named x",
             id="an exception",
@@ -42,6 +48,26 @@ def log(tmp_path: Path) -> Path:
 def test_the_reason_is_picked_from_what_was_logged(log: Path, text: str, reason: str) -> None:
     log.write_text(text)
     assert explain(log, 0) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('2026/01/01 00:00:00 [emerg] 7#7: unknown directive "x" in /f:3\n', 'unknown directive "x" in /f:3'),
+        ("2026/01/01 [emerg] 7#7: bind() to 127.0.0.1:80 failed (98: Address already in use)\n", ""),
+        (
+            "2026/01/01 [emerg] 7#7: bind() to 127.0.0.1:80 failed (98: Address already in use)\n"
+            "2026/01/01 [emerg] 7#7: still could not bind()\n",
+            "bind() to 127.0.0.1:80 failed (98: Address already in use)",
+        ),
+        ("2026/01/01 [warn] 7#7: a client request body is buffered\n", ""),
+        ("", ""),
+    ],
+    ids=["syntax", "tries the port again", "gave the port up", "a warning", "nothing"],
+)
+def test_nginx_says_itself_why_it_refuses_its_files(log: Path, text: str, reason: str) -> None:
+    log.write_text("2026/01/01 [emerg] 7#7: of an earlier reload\n" + text)
+    assert nginx_refusal(log, len("2026/01/01 [emerg] 7#7: of an earlier reload\n")) == reason
 
 
 def test_only_what_was_logged_since_the_start_counts(log: Path) -> None:

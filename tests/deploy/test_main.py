@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,8 @@ def test_limits_and_keys_of_a_local_fleet_come_from_options_and_the_environment(
     limits = ("--rate", "5", "--burst", "0", "--concurrency", "2", "--connections", "0")
     assert main(["render", "--var", str(tmp_path / "var"), "--out", str(tmp_path), *UP, *limits]) == 0
     snippets = tmp_path / "etc/nginx/snippets"
-    assert "limit_req_zone $fleet_client zone=rate:10m rate=5r/s;" in (snippets / "limit-zones.conf").read_text()
-    assert "limit_req zone=rate;" in (snippets / "limits.conf").read_text()
+    assert "limit_req_zone $fleet_client zone=key_rate:10m rate=5r/s;" in (snippets / "limit-zones.conf").read_text()
+    assert "limit_req zone=key_rate;" in (snippets / "limits.conf").read_text()
     assert f'FRAMEFLEET_KEYS="{Path.cwd()}/var/keys"' in (tmp_path / "etc/supervisor/programs/cpu0.conf").read_text()
 
 
@@ -46,13 +47,32 @@ def test_config_check_accepts_what_is_rendered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], limits: list[str]
 ) -> None:
     assert main(["config-check", "--var", str(tmp_path / "var"), "--out", str(tmp_path), *UP, *limits]) == 0
-    assert capsys.readouterr().out == "nginx and supervisor accept the configuration of 2 instance(s)\n"
+    assert capsys.readouterr().out == "nginx, supervisor and the service accept the configuration of 2 instance(s)\n"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_config_check_without_nginx_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config-check", "--var", str(tmp_path), "--nginx", "/nowhere", *UP]) == 1
     assert capsys.readouterr().err == "nginx: not found (/nowhere); install it: apt-get install nginx-light\n"
+
+
+def test_config_check_says_what_is_wrong_with_options_and_settings_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"CONF": "7", "QEUE_SIZE": "1", "DEADLINE_MS": "soon", "PORT": "1"}.items():
+        monkeypatch.setenv(f"FRAMEFLEET_{name}", value)
+    assert main(["config-check", "--var", str(tmp_path), "--instances", "0", *UP]) == 2
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "--instances",
+        "FRAMEFLEET_DEADLINE_MS",
+        "FRAMEFLEET_CONF",
+        "FRAMEFLEET_QEUE_SIZE",
+    ]
+
+
+def test_logs_before_there_are_any_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["logs", "--var", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"{tmp_path}/log: there are no logs yet; `make up` starts a fleet\n"
 
 
 def test_settings_that_make_no_fleet_end_with_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +82,7 @@ def test_settings_that_make_no_fleet_end_with_code_2(tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["fly"], ["exec"], ["exec", "--"], ["up", "--", "true"], ["up", "--instances", "two"]],
+    [["fly"], ["exec"], ["exec", "--"], ["up", "--", "true"], ["up", "--instances", "two"]],
     ids=" ".join,
 )
 def test_wrong_usage_ends_with_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,10 +92,40 @@ def test_wrong_usage_ends_with_code_2(arguments: list[str], capsys: pytest.Captu
     assert "usage: python -m deploy" in capsys.readouterr().err
 
 
+def test_without_a_verb_they_are_listed_with_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert "usage: python -m deploy [-h] VERB" in shown
+    verbs = ("up", "exec", "status", "logs", "smoke", "down", "render", "config-check", "diff", "devices", "bundle")
+    for verb in (*verbs, "deploy-fleet", "rollback-fleet", "drain-fleet", "deploy", "rollback", "drain", "undeploy"):
+        assert re.search(rf"^ +{verb}\s+[A-Z]\w+ ", shown, re.MULTILINE), verb
+
+
+@pytest.mark.parametrize("verb", ["render", "config-check", "diff", "devices"])
+def test_the_file_of_devices_is_explained_with_the_command_that_writes_it(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([verb, "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert "ssh HOST /opt/framefleet/current/bin/framefleet devices > HOST.json" in words and "--devices FILE" in words
+
+
 @pytest.mark.parametrize("verb", ["status", "smoke"])
 def test_without_a_fleet_there_is_nothing_to_ask(tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "--var", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"{tmp_path}: no fleet runs here; `make up` starts one\n"
+
+
+@pytest.mark.parametrize("content", [None, b""], ids=["missing", "empty"])
+def test_a_picture_that_will_not_do_is_said_before_a_fleet_is_looked_for(
+    tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "picture.jpg"
+    if content is not None:
+        image.write_bytes(content)
+    assert main(["smoke", "--var", str(tmp_path), "--image", str(image)]) == 2
+    assert capsys.readouterr().err.startswith(f"--image {image}: ")
 
 
 def test_down_without_a_fleet_is_done_and_creates_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.check import Outcome
 from deploy.fleet import Fleet
 from deploy.preflight import port_problem, preflight
 from tests.deploy.fleets import MACHINE, fleet_of
@@ -31,7 +32,7 @@ def taken_port() -> Iterator[int]:
 
 
 def words(fleet: Fleet, own_ports: frozenset[int] = frozenset()) -> list[str]:
-    return [str(problem) for problem in preflight(fleet, own_ports)]
+    return [str(problem) for problem in preflight(fleet, own_ports, lambda command: Outcome(0, ""))]
 
 
 def test_a_machine_that_has_everything_is_fine(fleet: Fleet) -> None:
@@ -66,25 +67,12 @@ def test_a_port_of_the_running_fleet_is_as_good_as_free(fleet: Fleet, taken_port
     assert words(taken, frozenset({taken_port})) == []
 
 
-def test_everything_missing_is_told_at_once(fleet: Fleet, tmp_path: Path) -> None:
-    nowhere = replace(fleet, model="/nowhere/m.onnx", machine=replace(MACHINE, nginx=tmp_path))
-    assert words(nowhere) == [
-        f"nginx: not found ({tmp_path}); install it: apt-get install nginx-light",
-        "model /nowhere/m.onnx: no such file, or not readable; run `make setup` or name another model",
-    ]
-
-
-def test_a_simulated_model_is_no_file(fleet: Fleet) -> None:
-    assert words(replace(fleet, model="simulated:a_ms=2")) == []
-
-
-def test_a_file_of_keys_that_is_not_there_is_told_once(
-    tmp_path: Path, free_port: Callable[[], int], fleet: Fleet
-) -> None:
-    environ = {"FRAMEFLEET_KEYS": "var/keys"}
-    machine = replace(fleet.machine, cwd=tmp_path)
-    ports = {"port": free_port(), "instance_port": free_port()}
-    wanted = fleet_of(1, **ports, model="simulated:", machine=machine, environ=environ)
-    assert words(wanted) == [
-        f"FRAMEFLEET_KEYS {tmp_path}/var/keys: no such file, or not readable; `make key NAME=...` makes one"
-    ]
+def test_everything_missing_is_told_at_once(fleet: Fleet, tmp_path: Path, taken_port: int) -> None:
+    nowhere = replace(
+        fleet, balancer=replace(fleet.balancer, port=taken_port), machine=replace(MACHINE, nginx=tmp_path)
+    )
+    complaint = Outcome(78, "FRAMEFLEET_MODEL: /nowhere/m.onnx does not exist; run `make setup`\n")
+    where, service, port = (str(problem) for problem in preflight(nowhere, frozenset(), lambda command: complaint))
+    assert where == f"nginx: not found ({tmp_path}); install it: apt-get install nginx-light"
+    assert service == "FRAMEFLEET_MODEL: /nowhere/m.onnx does not exist; run `make setup`"
+    assert port.startswith(f"port {taken_port}: already taken")

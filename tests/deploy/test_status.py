@@ -18,10 +18,10 @@ def test_the_table_shows_what_runs_and_what_answers() -> None:
     answers = [answer("cpu0"), answer("cpu1", False, "refuses connections"), answer("balancer", False, "answers 502")]
     found = rows(fleet_of(2), states, answers)
     assert table(found).splitlines() == [
-        "PROGRAM   STATE     PID   UPTIME  PORT  READY                                        RELEASE",
-        "cpu0      STARTING  4711  7s      8101  yes                                          r7",
-        "cpu1      BACKOFF   -     -       8102  no: Exited too quickly; refuses connections  -",
-        "balancer  MISSING   -     -       8080  no: answers 502                              -",
+        "PROGRAM   STATE         PID   UPTIME  PORT  READY                                        RELEASE",
+        "cpu0      up, settling  4711  7s      8101  yes                                          r7",
+        "cpu1      BACKOFF       -     -       8102  no: Exited too quickly; refuses connections  -",
+        "balancer  MISSING       -     -       8080  no: answers 502                              -",
     ]
     assert [row.well for row in found] == [True, False, False]
 
@@ -41,6 +41,11 @@ def test_a_program_is_well_if_it_runs_or_starts_and_is_ready(state: str, ready: 
     fleet = fleet_of(1)
     states = {"cpu0": ProgramState("cpu0", state, 1, 1, "")}
     assert rows(fleet, states, [answer("cpu0", ready)])[0].well is well
+
+
+def test_what_starts_and_does_not_answer_yet_is_starting() -> None:
+    found = rows(fleet_of(1), {"cpu0": ProgramState("cpu0", "STARTING", 4711, 1, "")}, [answer("cpu0", False, "no")])
+    assert table(found).splitlines()[1].split()[:3] == ["cpu0", "STARTING", "4711"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ cpu = {cpu}
         number = 1 + max((int(path.name.rpartition("r")[2]) for path in releases.iterdir()), default=0)
         release_id = f"20260101T{number:06}Z-r{number}"
         folder = releases / release_id
-        for package in ("service", "deploy"):
+        for package in ("framefleet", "service", "deploy"):
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "venv").symlink_to(sys.prefix)
         (folder / "golden.jpg").write_bytes(picture)

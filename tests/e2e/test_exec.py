@@ -26,6 +26,7 @@ def test_a_missing_command_leaves_nothing_running(new_fleet: Callable[[], LocalF
     done = fleet.run("exec", *fleet.options(1), "--", "no-such-command")
     assert done.returncode == 127
     assert "no-such-command: No such file or directory" in done.stderr
+    assert done.stdout == "" and not fleet.paths.record.exists()
     assert fleet.processes() == ()
 
 

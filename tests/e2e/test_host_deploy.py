@@ -156,7 +156,7 @@ def test_a_broken_release_is_found_before_anything_is_touched(
     code, shown = deployed.deploy(broken)
     assert code == 1
     assert message in shown.splitlines()[-1], shown
-    assert shown.splitlines()[-1].startswith(f"release {broken}: its trial ")
+    assert shown.splitlines()[-1].startswith(f"release {broken}: its ")
     assert (deployed.pids(), deployed.current()) == (before, current)
 
 

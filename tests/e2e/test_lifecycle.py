@@ -35,7 +35,7 @@ def test_status_shows_every_program_ready(fleet: LocalFleet) -> None:
         ("cpu1", str(pids["cpu1"]), str(fleet.instance_port + 1), "yes", "dev"),
         ("balancer", str(pids["balancer"]), str(fleet.port), "yes", "dev"),
     ]
-    assert {row[1] for row in rows} <= {"STARTING", "RUNNING"}
+    assert {row[1] for row in rows} <= {"up, settling", "RUNNING"}
 
 
 def test_a_second_up_restarts_nothing_and_says_so(fleet: LocalFleet) -> None:

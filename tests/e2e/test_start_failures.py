@@ -1,10 +1,13 @@
 """What cannot start says why in one clear line, and leaves nothing half-started behind."""
 
+import hashlib
+import json
 import os
 import re
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,16 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def fleet(new_fleet: Callable[[], LocalFleet]) -> LocalFleet:
     return new_fleet()
+
+
+@pytest.fixture
+def unloadable(tmp_path: Path, default_model: Path) -> Path:
+    """A file that is as its manifest says, and no model all the same."""
+    model, data = tmp_path / "unloadable.onnx", b"no model" * 100
+    model.write_bytes(data)
+    manifest = json.loads(default_model.with_suffix(".json").read_text())
+    model.with_suffix(".json").write_text(json.dumps(manifest | {"sha256": hashlib.sha256(data).hexdigest()}))
+    return model
 
 
 def refused(fleet: LocalFleet, *more: str, **settings: str) -> str:
@@ -34,7 +47,7 @@ def test_a_missing_nginx(fleet: LocalFleet) -> None:
 def test_a_missing_model(fleet: LocalFleet) -> None:
     message = refused(fleet.with_model("/nowhere/model.onnx"))
     assert message == (
-        "model /nowhere/model.onnx: no such file, or not readable; run `make setup` or name another model"
+        "FRAMEFLEET_MODEL: /nowhere/model.onnx does not exist; `make setup` and `make model` put models there"
     )
 
 
@@ -53,24 +66,41 @@ def test_a_taken_port(fleet: LocalFleet, offset: int) -> None:
 def test_a_corrupt_model(fleet: LocalFleet) -> None:
     model = fleet.var / "corrupt.onnx"
     model.write_bytes(b"no model" * 100)
-    message = refused(fleet.with_model(str(model)))
-    assert re.fullmatch(
-        r"(cpu[01]): ended while it started: cannot start: .*/corrupt\.json: missing; .*; its log is .*/log/\1\.log",
-        message,
-    )
+    assert re.fullmatch(r"FRAMEFLEET_MODEL: .*/corrupt\.json: missing; .*", refused(fleet.with_model(str(model))))
+
+
+def test_what_only_a_start_shows(fleet: LocalFleet, unloadable: Path) -> None:
+    message = refused(fleet.with_model(str(unloadable)))
+    reason = r"cannot start: FRAMEFLEET_MODEL: .*/unloadable\.onnx is no model ONNX Runtime can load .*"
+    assert re.fullmatch(rf"(cpu[01]): ended while it started: {reason}; its log is .*/log/\1\.log", message)
 
 
 def test_a_setting_that_does_not_exist(fleet: LocalFleet) -> None:
-    message = refused(fleet, qeue_size="7")
-    assert "cannot start: FRAMEFLEET_QEUE_SIZE: no such setting; did you mean FRAMEFLEET_QUEUE_SIZE?" in message
+    message = refused(fleet, qeue_size="7", conf="7")
+    assert message.splitlines() == [
+        "FRAMEFLEET_CONF: 7 is outside 0 to 1; correct it",
+        "FRAMEFLEET_QEUE_SIZE: no such setting; did you mean FRAMEFLEET_QUEUE_SIZE?",
+    ]
 
 
-def test_a_running_fleet_survives_a_change_that_does_not_start(fleet: LocalFleet) -> None:
+def test_a_running_fleet_is_not_touched_by_settings_that_are_wrong(fleet: LocalFleet) -> None:
     fleet.up()
     before = fleet.pids()
-    done = fleet.run("up", *fleet.options(), conf="7")
+    for more, settings in (((), {"conf": "7"}), ((), {"keys": "/nowhere"}), (("--model", "/nowhere/m.onnx"), {})):
+        done = fleet.run("up", *fleet.options(), *more, **settings)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("FRAMEFLEET_")
+    assert fleet.pids() == before
+    assert "nothing had to change" in fleet.up()
+
+
+def test_a_running_fleet_survives_a_change_that_does_not_start(fleet: LocalFleet, unloadable: Path) -> None:
+    fleet.up()
+    before = fleet.pids()
+    done = fleet.run("up", *fleet.with_model(str(unloadable)).options())
     assert done.returncode == 1
-    assert "cannot start: FRAMEFLEET_CONF: 7 is outside 0 to 1" in done.stderr
+    assert f"changes: model {fleet.model} -> unloadable (what is not given has its default)" in done.stdout
+    assert "is no model ONNX Runtime can load" in done.stderr
     assert "going back" in done.stdout
     after = fleet.pids()
     assert after["balancer"] == before["balancer"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("service", "deploy", "tools", "lock", "LICENSE")
+COPIED = ("framefleet", "service", "deploy", "tools", "lock", "LICENSE")
 
 
 class BundleMaker:

@@ -17,7 +17,7 @@ from tests.loadtest.builders import make_run, sample
     [
         (["replay", "--cameras", "0"], "--cameras=0: must be above 0"),
         (["replay", "--processes", "0"], "--processes=0: must be above 0"),
-        (["replay", "--url", "127.0.0.1:8080"], "--url=127.0.0.1:8080: must begin with http"),
+        (["replay", "--url", "127.0.0.1:8080"], "--url: 127.0.0.1:8080 is no address"),
     ],
 )
 def test_senseless_values_are_usage_errors(
@@ -27,7 +27,7 @@ def test_senseless_values_are_usage_errors(
     assert complaint in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["replay", "--camera-count", "3"], ["replay", "--fps", "fast"]])
+@pytest.mark.parametrize("arguments", [["replay", "--camera-count", "3"], ["replay", "--fps", "fast"]])
 def test_unknown_words_are_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -96,3 +96,39 @@ def test_samples_are_printed_as_csv(tmp_path: Path, sample_video: Path, capsys: 
 def test_samples_of_no_run_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["samples", str(tmp_path)]) == 1
     assert "no samples*.bin; give the folder of a replay" in capsys.readouterr().err
+
+
+def test_without_a_verb_they_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n    {verb} " in out for verb in ("replay", "report", "scenario", "capacity", "plan", "simulate"))
+
+
+@pytest.mark.parametrize("verb", [["replay"], ["replay", "--check"], ["scenario", "cameras"], ["capacity"]])
+@pytest.mark.parametrize("kind", ["missing", "empty", "no video"])
+def test_a_video_that_will_not_do_is_said_before_anything_else(
+    verb: list[str], kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = tmp_path / "clip.mp4"
+    if kind != "missing":
+        video.write_text("" if kind == "empty" else "no video")
+    out = tmp_path / "out"
+    assert main([*verb, "--video", str(video), "--var", str(tmp_path), "--out", str(out)]) == 1
+    assert str(video) in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("verb", [["replay"], ["scenario", "cameras"], ["capacity"]])
+def test_without_a_fleet_and_an_address_both_are_named(
+    verb: list[str], sample_video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main([*verb, "--video", str(sample_video), "--var", str(tmp_path), "--out", str(out)]) == 2
+    assert f"no fleet runs in {tmp_path}; start one with `make up`" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_check_needs_no_fleet(sample_video: Path, tmp_path: Path) -> None:
+    arguments = ["replay", "--check", "--video", str(sample_video), "--var", str(tmp_path)]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out").exists()

@@ -479,7 +479,8 @@ def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("verbose", [[], ["-v"]], ids=["summary", "every frame"])
 @pytest.mark.parametrize(
-    ("output", "said"), [("| head -c 1", ""), ("> /dev/full", "client: standard output: no space left on device; make room")]
+    ("output", "said"),
+    [("| head -c 1", ""), ("> /dev/full", "client: standard output: no space left on device; make room")],
 )
 def test_output_that_nobody_reads_or_that_is_full_is_no_traceback(
     sample_video: Path, output: str, said: str, verbose: list[str]
@@ -492,3 +493,10 @@ def test_output_that_nobody_reads_or_that_is_full_is_no_traceback(
     assert client.stderr.startswith(said) if said else client.stderr == ""
     assert "Traceback" not in client.stderr
     assert client.returncode == 1 or not said  # what is short is written before `head` hangs up
+
+
+def test_without_a_fleet_and_an_address_both_are_named(
+    first_frame: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(first_frame), "--var", str(tmp_path)]) == 2
+    assert f"no fleet runs in {tmp_path}; start one with `make up`" in capsys.readouterr().err

@@ -320,3 +320,7 @@ def test_a_dry_run_shows_the_command_alone(here: Checkout) -> None:
     done = here.make("-n", "detect", "VIDEO=it's mine")
     assert done.stdout == ".venv/bin/python -m service.client --var='var'  --save='var'/detect.mp4 -- 'it'\\''s mine'\n"
     assert not here.calls.exists()
+
+
+def test_a_demo_looks_at_its_video_before_it_starts_a_fleet(here: Checkout) -> None:
+    assert here.called("demo")[1:5] == ("-m", "deploy", "exec", "--check")

