@@ -4,9 +4,15 @@ It shows that our graphs and our builder code suit TensorRT's parser and interfa
 or the answers of an engine, and TensorRT itself may still differ.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("bench.check_trt")
+
+
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -63,7 +69,7 @@ def check(trt: Any, case: Case) -> str:
     return ROW.format(case.name, case.precision, size, batches, *megabytes, f"{seconds:.1f}", "built")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Prints the table; 1 when a graph cannot be built, or TensorRT-RTX is missing."""
     try:
         import tensorrt_rtx as trt
@@ -97,7 +103,3 @@ def _yolo(spec: YoloSpec) -> onnx.ModelProto:
         scale=1 / 255,
         source_sha256="",
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

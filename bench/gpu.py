@@ -4,6 +4,12 @@ Without `--model` it makes a YOLOv5s-shaped TorchScript network with random weig
 one. Figures go to `./var/gpu/bench.json` and, as a table, to `./var/gpu/bench.md`. Nothing else should run meanwhile.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("bench.gpu")
+
+
 import argparse
 import json
 import sys
@@ -102,7 +108,3 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=640, help="side of the network's input, px (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("var/gpu"), help="folder (default: %(default)s)")
     return parser.parse_args(arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,7 +4,14 @@ The sample video is enlarged to 1408x1152, so that there is something to scale d
 scaled, in turn, and detected by the default model.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("bench.jpeg_scaling")
+
+
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -23,7 +30,7 @@ EVERY = 4
 SELECTION = Selection(conf=0.35, iou=0.4)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Prints the table."""
     detector = Detector(Settings(deadline_ms=60_000, watchdog_s=600))
     detector.start()
@@ -74,7 +81,3 @@ def _detect(detector: Detector, frame: object) -> Boxes:
         ticket = detector.batcher.submit(fill, time.monotonic() + 60)
         inferred: Inferred[Letterbox] = detector.batcher.wait(ticket)
     return unletterbox(select(inferred.candidates, SELECTION), inferred.filled, clip=False)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,10 +3,17 @@
 Prints what becomes of accepted and of refused requests, and the throughput against its peak in the same run.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("bench.overload")
+
+
 import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -36,11 +43,11 @@ class Outcome:
     p95_ms: float
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures both loads."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="length of the overload (default %(default)s)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     for name, load in LOADS.items():
         settings = {key: value for key, value in load.items() if key != "rate"}
         with instance(deadline_ms=DEADLINE_MS, **settings) as url, tempfile.TemporaryDirectory() as folder:
@@ -91,7 +98,3 @@ def _print(name: str, peak: float, found: Outcome) -> None:
     print(f"  throughput / peak            {found.answered_fps / peak:.3f}   (at least 0.95)")
     print(f"  accepted: p95, worst         {found.p95_ms:.0f}, {found.worst_ms:.0f} ms   (deadline {DEADLINE_MS})")
     print(f"  refused with 503: median     {found.shed_p50_ms:.1f} ms   (at most 100)", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,10 +3,17 @@
 The instances are stand-in accelerators behind nginx, slow enough that this machine's CPU is not what is measured.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("bench.scaling")
+
+
 import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.capacity import records, usl
@@ -20,13 +27,13 @@ MEASURED, PREDICTED = (1, 2), 4
 PORT = 28580
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measures the three fleets, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("var/scaling"), help="folder (default %(default)s)")
     parser.add_argument("--slo-ms", type=float, default=SLO_MS, help="limit of the p95 (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=15, help="length of a step (default %(default)s)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     found = {n: measure(n, options) for n in (*MEASURED, PREDICTED)}
     law = usl.fit([ScalePoint(n, found[n].slo.estimate) for n in MEASURED])
     predicted, measured = law.fps(PREDICTED), found[PREDICTED].slo
@@ -46,7 +53,3 @@ def measure(instances: int, options: argparse.Namespace) -> Capacity:
     environment = os.environ | {"FRAMEFLEET_MAX_BATCH": str(MAX_BATCH)}
     subprocess.run([sys.executable, *fleet, "--", sys.executable, *capacity], env=environment, check=True)
     return records.read(folder)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,11 @@
 """The command line: `python -m chaos`. Exit code 0 only if everything held that is expected."""
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("chaos.__main__")
+
+
 import argparse
 import os
 import platform
@@ -22,7 +28,6 @@ from chaos.run import Campaign, Wish, campaign
 SIMULATED = "simulated:a_ms=10,b_ms=10"
 FRAMES = 60
 POISON_SIDE = 640
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,8 +38,6 @@ def main(arguments: Sequence[str]) -> int:
     except ChaosError as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
     # Without what a distribution or a host adds to the kernel's version.
     kernel = f"{platform.system()} {platform.release().partition('-')[0]}"
     machine = f"{len(os.sched_getaffinity(0))} cores, {kernel}"
@@ -117,7 +120,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, default=REPO / "docs" / "reliability.md", help="default %(default)s")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

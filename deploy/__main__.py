@@ -1,8 +1,15 @@
-"""The command line: `python -m deploy VERB`. Exit codes: 0 done, 1 failed, 2 options or settings make no sense."""
+"""The command line: `python -m deploy VERB`. Exit codes: 0 done, 1 failed, 2 options or settings make no sense.
+
+Others are those of `framefleet.command`.
+"""
+
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("deploy.__main__")
+
 
 import argparse
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +32,7 @@ from deploy.inventory_verbs import (
     write_and_list,
 )
 from deploy.local import FleetOptions, local_fleet
+from deploy.ownership import note_of_root
 from deploy.paths import Folders, Paths, local_paths
 from deploy.preflight import nginx_problems
 from deploy.recipes import down, run_while_up, up
@@ -56,17 +64,11 @@ def main(arguments: Sequence[str]) -> int:
     if (options.verb == "exec") != bool(command):
         parser.error("exec takes a command after --, and only exec does: exec [OPTIONS] -- COMMAND...")
     options.command = command
-    with run.handling({signal.SIGTERM: lambda number, frame: sys.exit(run.SIGNALLED + number)}):
-        try:
-            return int(options.carry_out(options, World(say=_say)))
-        except DeployError as error:
-            print(error, file=sys.stderr)
-            return error.exit_code
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        except BrokenPipeError:  # `logs | head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+    try:
+        return int(options.carry_out(options, World(say=_say)))
+    except DeployError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
 
 
 def _up(options: argparse.Namespace, world: World) -> int:
@@ -91,7 +93,12 @@ def _status(options: argparse.Namespace, world: World) -> int:
 def _logs(options: argparse.Namespace, world: World) -> int:
     site = _site(options, world)
     paths = site_paths(site) if site else _paths(options)
-    return follow_logs(paths, options.names, options.lines, options.follow, world)
+    try:
+        return follow_logs(paths, options.names, options.lines, options.follow, world)
+    except BrokenPipeError:  # `logs | head` has seen enough
+        return 0
+    except KeyboardInterrupt:  # that is how one leaves
+        return INTERRUPTED
 
 
 def _smoke(options: argparse.Namespace, world: World) -> int:
@@ -143,6 +150,8 @@ def _host_options(options: argparse.Namespace, here: bool = False) -> HostOption
 def _fleet(options: argparse.Namespace, world: World) -> Fleet:
     for variable in sorted(OWNED & world.environ.keys()):
         world.say(f"note: {variable} is set, but a fleet gives every instance its own; ignored")
+    if note := note_of_root(_paths(options)):
+        world.say(note)
     wanted = FleetOptions(
         var=_paths(options).state,
         instances=options.instances,
@@ -257,7 +266,3 @@ def _inventory_options() -> argparse.ArgumentParser:
         help=f"that host's GPUs and CPUs (default: this machine's if it is that host, else assumed): {DEVICES_COMMAND}",
     )
     return inventory
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -5,11 +5,17 @@ beside such workers; only then are new connections steered past them, and the on
 asked to finish.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("deploy.balancer")
+
+
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from deploy import run
@@ -64,7 +70,7 @@ def _holds(condition: Callable[[], bool], limit_s: float) -> bool:
     return True
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Replaces this process with nginx. Arguments: the nginx binary, the fleet's folders in the order of `Paths`."""
     nginx, *folders = arguments
     paths = Paths(*map(Path, folders))
@@ -75,7 +81,3 @@ def main(arguments: list[str]) -> None:
     run.write_text(paths.nginx_loaded, digest_on_disk(paths))
     # nginx itself waits and tries again where the port is not free yet.
     os.execv(nginx, [nginx, "-c", str(paths.nginx_conf)])
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

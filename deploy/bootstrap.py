@@ -4,6 +4,12 @@ Flow: bundle -> verify -> [Release] in `<install>/releases/<id>` with a venv of 
 Runs with the host's own Python before anything is installed, so: only the standard library, and no network.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("deploy.bootstrap")
+
+
 import os
 import platform
 import shutil
@@ -81,7 +87,8 @@ def _read_release(bundle: Path) -> Release:
     try:
         return from_json((bundle / RECORD).read_text())
     except (OSError, ValueError) as error:
-        raise CheckError(Problem(str(bundle / RECORD), str(error), "unpack the bundle again")) from None
+        what = getattr(error, "strerror", None) or str(error)
+        raise CheckError(Problem(str(bundle / RECORD), what, "unpack the bundle again")) from None
 
 
 def _check_host(release: Release) -> None:
@@ -164,12 +171,8 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(0o022)  # another user runs what is built here
     try:
         folder = build(bundle, install, lambda line: print(line, flush=True))
-    except (DeployError, PermissionError) as error:
+    except DeployError as error:
         print(error, file=sys.stderr)
         return 1
     program = str(folder / "bin" / "framefleet")
     os.execv(program, [program, "deploy", "--bundle", str(bundle), *arguments])
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 The files are rendered for a staging folder and written there by the caller, so that nothing live is touched.
 """
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def find_nginx(search_path: str) -> Path | None:
     """Looks for the nginx binary on a PATH and, as sbin is often missing from that, in the usual places."""
     for folder in (*search_path.split(":"), *NGINX_FOLDERS):
         candidate = Path(folder) / "nginx"
-        if folder and candidate.is_file():
+        if folder and os.path.isfile(candidate):  # False, too, in a folder that this user may not enter
             return candidate
     return None
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +16,7 @@ from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 from deploy.errors import ControlError, Problem
 from deploy.fleet import Balancer
 from deploy.paths import Paths
+from framefleet.ownership import why_denied
 
 # The longest call waits for a program to stop, which supervisord itself bounds by stopwaitsecs.
 CALL_TIMEOUT_S = 120.0
@@ -157,6 +159,8 @@ def _problems(where: str, method: str) -> Iterator[None]:
         raise ControlError(
             Problem(where, f"supervisord refused {method}: {fault.faultString}", "see its log")
         ) from None
+    except PermissionError:
+        raise ControlError(Problem(where, "permission denied", why_denied(Path(where)))) from None
     except (OSError, HTTPException, xmlrpc.client.ProtocolError) as error:
         what = f"supervisord does not answer ({error or type(error).__name__})"
         raise ControlError(Problem(where, what, "`make down` clears it away, `make up` starts it")) from None

@@ -4,7 +4,7 @@ Flow: command line -> local_fleet | fleet.toml -> host_fleet -> [Fleet] -> rende
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,11 @@ UNQUOTABLE_VAR = re.compile(rf"{UNQUOTABLE.pattern}|[\\$*?\[\]]")
 UNQUOTABLE_SETTING = re.compile(rf"{UNQUOTABLE.pattern}|^'|'$")
 IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def free_port(usual: Sequence[int], taken: Collection[Container[int]]) -> int:
+    """The first of the usual ports that is none of those taken: what a message may suggest. The last if none is."""
+    return next((port for port in usual if not any(port in ports for ports in taken)), usual[-1])
 
 
 @dataclass(frozen=True, slots=True)

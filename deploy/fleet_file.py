@@ -19,6 +19,7 @@ from deploy.inventory_rules import contradictions
 from deploy.local import DEFAULT_MODEL
 from deploy.paths import Folders
 from deploy.tables import Doubts, Table
+from framefleet.text_file import NotText, read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -69,10 +70,12 @@ def problems_of(file: Path, problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        what = getattr(error, "strerror", None) or str(error)
-        raise SettingsError(Problem(str(file), what, "deploy/fleet.example.toml is a file to start from")) from None
+        return read_text(file)
+    except NotText as error:
+        raise SettingsError(Problem(str(file), str(error), error.fix)) from None
+    except OSError as error:
+        fix = "deploy/fleet.example.toml is a file to start from"
+        raise SettingsError(Problem(str(file), error.strerror or str(error), fix)) from None
 
 
 def parse_inventory(text: str) -> Inventory:

@@ -21,6 +21,7 @@ from deploy.run_host import has_model
 from deploy.service_check import BROKEN, Scope, service_problems
 from deploy.site import Site
 from framefleet.session import open_session
+from framefleet.text_file import NotText, read_text
 
 # Logs, bodies that outgrow nginx's buffers, and an engine: less than this and something will fail soon.
 FREE_BYTES = 500 * 2**20
@@ -108,8 +109,8 @@ def key_problems(inventory: Inventory, run: Runner) -> Iterator[Problem]:
     if not (file and own):
         return
     try:
-        known, key, mode = file.read_text(), own.read_text().strip(), own.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
+        known, key, mode = read_text(file), read_text(own).strip(), own.stat().st_mode
+    except (OSError, NotText) as error:
         what = getattr(error, "strerror", None) or "not text"
         where = getattr(error, "filename", None) or str(file)
         yield Problem(f"keys: {where}", what, "docs/security.md says how to make keys on a host")

@@ -18,6 +18,7 @@ from deploy.inventory import AUTO, Host, Inventory
 from deploy.record import from_json
 from deploy.tables import Doubts
 from deploy.world import World
+from framefleet.text_file import read_text
 
 NO_RELEASE = "dev"
 DEVICES_COMMAND = "ssh HOST /opt/framefleet/current/bin/framefleet devices > HOST.json"
@@ -153,7 +154,7 @@ def _host_fleet(
 
 def _read_devices(file: Path) -> Devices:
     try:
-        return devices_from_json(file.read_text())
+        return devices_from_json(read_text(file))
     except (OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or str(error)
         fix = f"make it anew: {DEVICES_COMMAND}"

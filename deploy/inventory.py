@@ -10,7 +10,7 @@ from typing import Literal
 
 from deploy.allowance import Allowance
 from deploy.errors import Problem, SettingsError
-from deploy.fleet import MAX_INSTANCES, SIMULATED, Monitoring, Tls
+from deploy.fleet import MAX_INSTANCES, MAX_PORT, SIMULATED, Monitoring, Tls
 from deploy.paths import Folders
 
 # each: clients go to any host, whose nginx balances over its own instances. one: one host's nginx balances over every
@@ -149,6 +149,15 @@ class Inventory:
     def over_room(self, where: str, instances: int) -> Problem:
         """Says that a host has more instances than `room`; `where` is the path of what makes them so many."""
         what = f"{instances} instances exceed the ports {self.first_port}-{self.last_port}"
+        if instances > MAX_INSTANCES:
+            return Problem(
+                where, f"{instances} instances are more than a host may have", f"run {MAX_INSTANCES} at most"
+            )
+        needed = self.first_port + instances - 1
+        tls = self.balancing.tls
+        others = {self.balancing.port} | ({tls.port} if tls else set())
+        if needed > MAX_PORT or not others.isdisjoint(range(self.first_port, needed + 1)):
+            return Problem(where, what, f"move ports.first and ports.last to {instances} free ones, or run fewer")
         return Problem(where, what, f"raise ports.last ({MAX_INSTANCES} instances at most), or run fewer")
 
     def host(self, name: str) -> Host:

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from deploy.errors import Problem
-from deploy.fleet import IPV4, MAX_SOCKET_PATH_BYTES, PREFIX
+from deploy.fleet import IPV4, MAX_SOCKET_PATH_BYTES, PREFIX, free_port
 from deploy.inventory import Host, Inventory
 from deploy.tables import Doubts, more_than_once
+
+HTTPS_PORT = 443
 
 
 def contradictions(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
@@ -51,7 +53,17 @@ def _ports(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
                 where, f"{port} lies within the instance ports {first}-{last}", "move it, or ports.first and ports.last"
             )
     if len(set(taken.values())) < len(taken):
-        yield Problem("tls.port", f"{inventory.balancing.port} is balancer.port too", "choose another, such as 443")
+        yield _one_port_for_two(inventory.balancing.port, range(first, last + 1))
+
+
+def _one_port_for_two(port: int, instances: range) -> Problem:
+    """Which of HTTP and HTTPS has to move: the one that is not where people look for it."""
+    if port == HTTPS_PORT:
+        plain = free_port((80, 8080, 8081), [instances])
+        what = f"{port} is tls.port too; balancer.port is that of plain HTTP"
+        return Problem("balancer.port", what, f"choose another for it, such as {plain}")
+    secure = free_port((HTTPS_PORT, 8443, 18443), [instances, [port]])
+    return Problem("tls.port", f"{port} is balancer.port too", f"choose another, such as {secure}")
 
 
 def _instances(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
@@ -99,7 +111,10 @@ def _serving(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:
     if any(_counted(n, doubts) or doubts.about(f"hosts[{n}].drained") for n in range(len(inventory.hosts))):
         return
     serving = [host for host in inventory.hosts if host.instances != 0]
-    if not serving:
+    edges = inventory.balancing.hosts
+    if not serving and len(edges) > 1 and len(edges) == len(inventory.hosts):
+        yield Problem("hosts", "all balance, and none has an instance", "add a host with GPUs or cpu")
+    elif not serving:
         yield Problem("hosts", "none has an instance", "give at least one GPUs or cpu")
     elif all(host.drained for host in serving):
         yield Problem("hosts", "every one with instances is drained", "leave at least one undrained")

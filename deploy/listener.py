@@ -4,6 +4,12 @@ An event listener speaks supervisor's protocol on stdin and stdout, so what peop
 the reviver's log, and to a webhook where the fleet names one. Beside it a thread looks for silent instances (prober).
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("deploy.listener")
+
+
 import argparse
 import json
 import socket
@@ -180,7 +186,3 @@ def main(arguments: Sequence[str]) -> None:
     prober = threading.Thread(target=probe_for_ever, args=(paths, tell, Prober(Patience())), daemon=True)
     prober.start()
     listen(paths, reviver, tell, publish=make_publish(paths, certificate))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -26,11 +26,14 @@ from deploy.fleet import (
     Code,
     Fleet,
     Machine,
+    free_port,
 )
 from deploy.instances import make_instance
 from deploy.limits import Limits, balancer_workers
 from deploy.paths import Paths, local_paths
 
+# Instances start elsewhere than where these were typed.
+PATHS = tuple(PREFIX + name for name in ("CACHE", "KEYS", "PLUGIN", "QUARANTINE"))
 DEFAULT_MODEL = "centerface-320.onnx"
 NOT_IN_PATHS = "double quotes, line breaks, or a ; or # after a blank"
 
@@ -71,9 +74,7 @@ def local_fleet(options: FleetOptions, machine: Machine, code: Code, environ: Ma
     Raises:
         SettingsError: lists every problem at once.
     """
-    settings = {k: v for k, v in sorted(environ.items()) if k.startswith(PREFIX) and k not in OWNED}
-    if keys := settings.pop(PREFIX + "KEYS", ""):
-        settings[PREFIX + "KEYS"] = str(machine.cwd / keys)
+    settings = _settings(machine, environ)
     paths = local_paths(options.var)
     model = _model(options, machine, settings, paths)
     limits = Limits(settings)
@@ -118,6 +119,16 @@ def local_fleet(options: FleetOptions, machine: Machine, code: Code, environ: Ma
     )
 
 
+def _settings(machine: Machine, environ: Mapping[str, str]) -> dict[str, str]:
+    settings = {k: v for k, v in sorted(environ.items()) if k.startswith(PREFIX) and k not in OWNED}
+    for name in PATHS:
+        if path := settings.get(name):
+            settings[name] = str(machine.cwd / path)
+    if not settings.get(PREFIX + "KEYS"):  # empty lets everybody in, as no name does
+        settings.pop(PREFIX + "KEYS", None)
+    return settings
+
+
 def _model(options: FleetOptions, machine: Machine, settings: Mapping[str, str], paths: Paths) -> str:
     asked = options.model or settings.get(PREFIX + "MODEL") or str(paths.models / DEFAULT_MODEL)
     return asked if asked.startswith(SIMULATED) else str(machine.cwd / asked)
@@ -130,10 +141,12 @@ def _port_problems(options: FleetOptions) -> Iterator[Problem]:
         )
     last = options.instance_port + options.instances - 1
     if not 1 <= options.port <= MAX_PORT:
-        yield Problem("--port", f"{options.port} is outside 1-{MAX_PORT}", "choose a port such as 8080")
+        free = free_port((8080, 8081, 18080), [range(options.instance_port, last + 1)])
+        yield Problem("--port", f"{options.port} is outside 1-{MAX_PORT}", f"choose a port such as {free}")
     if options.instance_port < 1 or last > MAX_PORT:
         ports = f"instance ports {options.instance_port}-{last} are not within 1-{MAX_PORT}"
-        yield Problem("--instance-port", ports, "choose a port such as 8101")
+        starts = (start for start in (8101, 8201) if options.port not in range(start, start + options.instances))
+        yield Problem("--instance-port", ports, f"choose a port such as {next(starts)}")
     if options.instance_port <= options.port <= last:
         clash = f"{options.port} lies within the instance ports {options.instance_port}-{last}"
         yield Problem("--port", clash, "move --port or --instance-port")

@@ -57,7 +57,11 @@ def _lines(log: Path, since: int) -> list[str]:
 
 def log_names(folder: Path) -> tuple[str, ...]:
     """The names `logs` takes: every log file's, without its suffix."""
-    return tuple(sorted(path.stem for path in folder.glob("*.log")))
+    try:
+        found = os.listdir(folder)  # unlike glob, it says so where it may not look
+    except FileNotFoundError:
+        return ()
+    return tuple(sorted(name.removesuffix(".log") for name in found if name.endswith(".log")))
 
 
 class Tail:

@@ -19,6 +19,7 @@ from deploy.inventory import Inventory
 from deploy.release import Release, release_of
 from deploy.render import render
 from deploy.site import Site
+from framefleet.text_file import NotText, read_text
 
 BUNDLED = "fleet.toml"
 
@@ -156,9 +157,12 @@ def _text(request: Request, history: History) -> str:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(Problem(str(file), str(error), "name a fleet.toml: --fleet FILE")) from None
+        return read_text(file)
+    except NotText as error:
+        raise SettingsError(Problem(str(file), str(error), error.fix)) from None
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise SettingsError(Problem(str(file), what, "name a fleet.toml: --fleet FILE")) from None
 
 
 def _check_folders(inventory: Inventory, site: Site) -> None:

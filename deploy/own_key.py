@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from deploy.errors import Problem, SettingsError
 from deploy.fleet import Fleet
+from framefleet.text_file import NotText, read_text
 
 # In the environment, where other users do not see it, as they would in a command line. No name of the service's.
 VARIABLE = "FLEET_API_KEY"
@@ -19,8 +20,8 @@ def own_key(fleet: Fleet, environ: Mapping[str, str]) -> str:
     if key or not fleet.own_key:
         return key
     try:
-        return fleet.own_key.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(fleet.own_key).strip()
+    except (OSError, NotText) as error:
         reason = getattr(error, "strerror", None) or "not text"
         fix = f"run this as root, or set {VARIABLE}"
         raise SettingsError(Problem(f"keys.own: {fleet.own_key}", reason, fix)) from None

@@ -1,8 +1,6 @@
 """Looks whether this machine can run a fleet now: nginx, ports, settings and the files they name; changes nothing."""
 
-import errno
 import os
-import socket
 from collections.abc import Iterator
 
 from deploy.check import Runner
@@ -10,6 +8,7 @@ from deploy.errors import Problem
 from deploy.fleet import Fleet, Machine
 from deploy.processes import port_owner
 from deploy.service_check import service_problems
+from framefleet.listening import try_to_listen
 
 
 def preflight(fleet: Fleet, own_ports: frozenset[int], run: Runner) -> tuple[Problem, ...]:
@@ -36,19 +35,12 @@ def nginx_problems(machine: Machine) -> Iterator[Problem]:
 
 def port_problem(host: str, port: int) -> Problem | None:
     """Tries to listen on a port for a moment; returns why that cannot be done."""
-    with socket.socket() as trial:
-        # As nginx and gunicorn do: connections of an earlier server that linger are no reason to fail.
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, port))
-            trial.listen(1)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                return Problem(f"port {port}", error.strerror or str(error), "choose another port")
-            owner = port_owner(port)
-            by = f" by {owner}" if owner else ""
-            return Problem(f"port {port}", f"already taken{by}", "free it or choose another port")
-    return None
+    refusal = try_to_listen(host, port)
+    if refusal is None:
+        return None
+    owner = port_owner(port) if refusal.reason == "taken" else ""
+    where = f"port {port}" if refusal.reason in ("taken", "forbidden") else f"address {host}"
+    return Problem(where, f"{refusal.what} by {owner}" if owner else refusal.what, refusal.fix)
 
 
 def port_problems(fleet: Fleet, own_ports: frozenset[int]) -> Iterator[Problem]:

@@ -54,7 +54,7 @@ class Listening:
 def fleet_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
     """Lists the living processes of the fleet in `paths`, in the order of their ids.
 
-    Processes of other users cannot be read and are left out; so are zombies.
+    Of other users' processes those are found that their command line marks; zombies are left out.
     """
     found = []
     for pid in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):

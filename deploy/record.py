@@ -8,6 +8,7 @@ import msgspec
 from deploy.errors import ControlError, Problem
 from deploy.fleet import Fleet
 from deploy.paths import Paths
+from framefleet.ownership import why_denied
 
 
 def to_json(fleet: Fleet) -> str:
@@ -37,6 +38,8 @@ def read_record(paths: Paths) -> Fleet:
         return from_json(paths.record.read_text())
     except FileNotFoundError:
         raise ControlError(Problem(str(paths.state), "no fleet was started here", "run `make up` first")) from None
+    except PermissionError:
+        raise ControlError(Problem(str(paths.record), "permission denied", why_denied(paths.record))) from None
     except (OSError, ValueError) as error:
         raise ControlError(Problem(str(paths.record), str(error), "run `make down`, then `make up`")) from None
 

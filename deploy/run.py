@@ -20,6 +20,7 @@ from deploy.check import Outcome, find_nginx
 from deploy.devices import Devices, find_devices, load_nvml
 from deploy.errors import ControlError, Problem, StartError
 from deploy.fleet import Code, Machine
+from deploy.ownership import refuse_strangers, running_stranger
 from deploy.paths import Paths
 from deploy.processes import Process
 from deploy.render import RenderedFile
@@ -112,7 +113,13 @@ def read_files(folder: Path) -> dict[PurePosixPath, str]:
 
 
 def make_folders(paths: Paths) -> None:
-    """Creates what the programs expect to exist."""
+    """Creates what the programs expect to exist.
+
+    Raises:
+        ControlError: a fleet of another user runs there. Not even root mixes its files with theirs.
+    """
+    if problem := running_stranger(paths):
+        raise ControlError(problem)
     for folder in paths.folders():
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -230,8 +237,9 @@ def fleet_lock(paths: Paths) -> Iterator[None]:
     """Lets one `up` or `down` at a time work on a fleet.
 
     Raises:
-        ControlError: another one is at it.
+        ControlError: another one is at it, or the fleet is another user's.
     """
+    refuse_strangers(paths)
     paths.run.mkdir(parents=True, exist_ok=True)
     with (paths.run / "lock").open("a+") as file:
         try:

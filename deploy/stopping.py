@@ -7,6 +7,7 @@ from deploy import run
 from deploy.control import Control
 from deploy.errors import ControlError, Problem
 from deploy.fleet import Balancer
+from deploy.ownership import running_stranger
 from deploy.paths import Paths
 from deploy.processes import Process, fleet_processes
 from deploy.world import World
@@ -18,10 +19,18 @@ ANSWER_TIMEOUT_S = 10.0
 
 
 def answers(paths: Paths) -> bool:
-    """True if a supervisord of this fleet listens, be it on its way out."""
+    """True if a supervisord of this fleet listens, be it on its way out.
+
+    Raises:
+        ControlError: it is another user's, and takes no orders of this one.
+    """
     with socket.socket(socket.AF_UNIX) as client:
         try:
             client.connect(str(paths.supervisor_socket))
+        except PermissionError:
+            if problem := running_stranger(paths):
+                raise ControlError(problem) from None
+            return False
         except OSError:
             return False
     return True

@@ -1,7 +1,12 @@
 """`python -m loadtest VERB`: loads a fleet with video, says what it held, and plans how many are needed."""
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("loadtest.__main__")
+
+
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +22,7 @@ from loadtest.replay import Replay, replay
 from loadtest.scenario import command as scenario
 from loadtest.summary import shortcomings
 
-PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+PASSED, FAILED, USAGE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line, without the program's name.
 
     Returns:
-        The exit code: 0 done and every answer right, 1 not so, 2 usage, 130 interrupted.
+        The exit code: 0 done and every answer right, 1 not so, 2 usage; others as `framefleet.command`.
     """
     parser = _parser()
     namespace = parser.parse_args(arguments)
@@ -42,9 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LoadTestError as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print("loadtest: interrupted", file=sys.stderr)
-        return INTERRUPTED
     return code
 
 
@@ -95,13 +97,3 @@ def _report(namespace: argparse.Namespace) -> int:
     page = results.write_report(found, namespace.folder, Progress())
     print(f"report: {page}")
     return FAILED if shortcomings(found.summary) else PASSED
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    # A polite kill must not leave Locust running either.
-    signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(main())

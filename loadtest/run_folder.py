@@ -108,6 +108,8 @@ def clear(folder: Path) -> None:
         for pattern in OUR_PATTERNS:
             for path in folder.glob(pattern):
                 path.unlink()
+    except PermissionError:  # whose it is, is said where every command ends
+        raise
     except OSError as error:
         raise RunError(f"{folder}: {error.strerror}; give another folder with --out") from None
 
@@ -125,6 +127,8 @@ def read(path: Path, kind: type[Document]) -> Document:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
+    except PermissionError:  # whose it is, is said where every command ends
+        raise
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}; give the folder of a replay") from None
     except msgspec.MsgspecError as error:

@@ -14,7 +14,8 @@ OPEN = ("/", "/livez", "/readyz", "/docs", "/docs.css", "/openapi.json", "/v2", 
 OPEN_BELOW = "/static/"
 # Who asks from this machine is nginx, which lets operators alone through, or somebody who can read our files anyway.
 FIGURES = ("/status", "/metrics", "/fleet")
-THIS_MACHINE = ("127.0.0.1", "::1")
+# The last is the first as an IPv6 socket sees it.
+THIS_MACHINE = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 
 def require_keys(app: Flask, path: str, *, nginx_alone: bool = False) -> None:

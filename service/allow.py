@@ -34,8 +34,14 @@ def keep_out_others(listener: Any, allowed: tuple[Network, ...]) -> None:
     def accept() -> tuple[Any, Any]:
         while True:  # until nobody waits, which the listener says with an exception
             connection, peer = take()
-            if any(ipaddress.ip_address(peer[0]) in network for network in allowed):
+            if any(_address(peer[0]) in network for network in allowed):
                 return connection, peer
             connection.close()
 
     listener.accept = accept
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """A peer's address; that of an IPv4 peer also where it came to an IPv6 socket."""
+    address = ipaddress.ip_address(text)
+    return getattr(address, "ipv4_mapped", None) or address

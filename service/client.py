@@ -3,6 +3,12 @@
 video [Frame] -> sender, several at once [Answer] -> in order [Result] -> drawn, saved, shown, counted [Tally].
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.client")
+
+
 import argparse
 import json
 import math
@@ -17,12 +23,15 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from framefleet.address import KEY_VARIABLE, AddressError, service_address
+from framefleet.command import carry_out
+from framefleet.failure import explain_os_error
 from framefleet.running import URL_HELP, VAR_HELP, asked_address
+from framefleet.text_file import NotText, read_text
 from service.draw import Pixels, draw, draw_caption
 from service.sender import Answer, Sender, SendError, Wire, jpeg_wire, raw_wire
 from service.tally import Tally, summary
@@ -182,6 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_target(options.save, source)
         wire = _wire(options)
         url = asked_address(options.url, options.var)
+    except NotText as error:
+        return _fail(f"--names {options.names}: {error}; {error.fix}", EXIT_USAGE)
     except (MediaError, AddressError, OSError) as error:
         return _fail(error, EXIT_USAGE)
     try:
@@ -195,6 +206,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.save and tally.frames:
         print(f"{'saved':<11} {options.save}")
     return code
+
+
+def command() -> NoReturn:
+    """What is installed as `framefleet-detect`."""
+    carry_out("service.client")
 
 
 def _in_background(send: Callable[[Pixels], Answer], pixels: Pixels) -> Future[Answer]:
@@ -249,7 +265,7 @@ def _progress_bar(source: Source, limit: int | None) -> "tqdm[Any]":
 def _wire(options: Options) -> Wire:
     if not options.raw:
         return jpeg_wire(options.quality, options.conf)
-    names = options.names.read_text(encoding="utf-8").split("\n") if options.names else []
+    names = read_text(options.names).split("\n") if options.names else []
     return raw_wire([name.strip() for name in names if name.strip()])
 
 
@@ -301,9 +317,5 @@ def _number(kind: Callable[[str], float], low: float, high: float | None) -> Cal
 
 
 def _fail(reason: object, code: int) -> int:
-    print(f"client: {reason}", file=sys.stderr)
+    print(f"client: {explain_os_error(reason) if isinstance(reason, OSError) else reason}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

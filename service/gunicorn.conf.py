@@ -14,24 +14,34 @@ from typing import Any
 from gunicorn import sock, util
 from gunicorn.errors import HaltServer
 
-from service.allow import keep_out_others, parse_allow
-from service.errors import StartError
-from service.heap import bound_heap
-from service.memory import EXIT_MEMORY, Ceiling, shared_flag
-from service.observe import log_event
-from service.quarantine import make_quarantine, shared_table
-from service.settings import read_settings
-from service.watchdog import EXIT_HANG, Watchdog, shared_memory
-from service.wire_problems import HeadLimits, Unquoted, problem_writer
+from framefleet.command import tell
+from framefleet.listening import resolve
+
+try:
+    from service.allow import keep_out_others, parse_allow
+    from service.errors import StartError
+    from service.heap import bound_heap
+    from service.host import in_address
+    from service.memory import EXIT_MEMORY, Ceiling, shared_flag
+    from service.observe import log_event
+    from service.quarantine import make_quarantine, shared_table
+    from service.settings import read_settings
+    from service.surroundings import check_surroundings, why_not_listening
+    from service.watchdog import EXIT_HANG, Watchdog, shared_memory
+    from service.wire_problems import HeadLimits, Unquoted, problem_writer
+except ImportError as import_error:
+    raise SystemExit(tell("service", import_error, lead="cannot start")) from None
 
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG
 EXIT_WORKER_DIED = 70
 EXIT_FAILED_TO_BOOT = 3  # as wsgi.py
+EXIT_NO_PORT = 1  # as gunicorn's own
 PR_SET_PDEATHSIG = 1
 
 try:
     settings = read_settings(os.environ)
     allowed = parse_allow(settings.allow)
+    check_surroundings(settings)
 except StartError as start_error:
     print(f"cannot start: {start_error}", file=sys.stderr, flush=True)
     raise SystemExit(EXIT_BAD_SETTINGS) from None
@@ -98,12 +108,12 @@ def post_worker_init(worker: Any) -> None:
             flush=True,
         )
         raise SystemExit(EXIT_FAILED_TO_BOOT)
-    worker.cfg.set("bind", [_address()])
     try:
+        worker.cfg.set("bind", [_address()])
         worker.sockets = sock.create_sockets(worker.cfg, worker.log)
-    except SystemExit:
-        print(f"cannot start: {_address()} is taken; free it or set FRAMEFLEET_PORT", file=sys.stderr, flush=True)
-        raise
+    except (SystemExit, OSError):
+        print(f"cannot start: {why_not_listening(settings)}", file=sys.stderr, flush=True)
+        raise SystemExit(EXIT_NO_PORT) from None
     for listener in worker.sockets:
         keep_out_others(listener, allowed)
     worker.set_accept_enabled = _draining(worker)
@@ -192,4 +202,4 @@ def _accept_waiting(worker: Any, listener: Any) -> None:
 
 
 def _address() -> str:
-    return f"{settings.host}:{settings.port}"
+    return in_address(resolve(settings.host, settings.port), settings.port)

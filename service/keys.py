@@ -3,6 +3,12 @@
 A line of the file is `name:SHA-256 of the key:scopes`. The key itself is shown once, when it is made, and kept nowhere.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.keys")
+
+
 import argparse
 import hashlib
 import hmac
@@ -16,6 +22,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from framefleet.ownership import why_denied
+from framefleet.text_file import NotText, read_text
 from service.errors import StartError
 from service.observe import log_event
 
@@ -58,9 +66,13 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         BadKeyFile: says which line is wrong, without repeating it: it may hold a key by mistake.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
+        lines = read_text(path).splitlines()
+    except NotText as error:
+        raise BadKeyFile(f"{path}: {error}; {error.fix}") from None
+    except PermissionError:
+        raise BadKeyFile(f"{path}: permission denied; {why_denied(path)}") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise BadKeyFile(f"{path}: {reason}; `make key NAME=...` makes one") from None
     keys = [
         _parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line and not line.startswith("#")
@@ -159,10 +171,13 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     added = Key(name, hashlib.sha256(secret.encode()).hexdigest(), frozenset(scopes))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    temporary.write_text(before + added.line(), encoding="utf-8")
-    _as_before(path, temporary)
-    temporary.replace(path)
+    before = read_text(path) if path.exists() else ""
+    try:
+        temporary.write_text(before + added.line(), encoding="utf-8")
+        _as_before(path, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return secret
 
 
@@ -172,7 +187,10 @@ def _as_before(path: Path, temporary: Path) -> None:
         temporary.chmod(NEW_FILE_MODE)
         return
     found = path.stat()
-    os.chown(temporary, found.st_uid, found.st_gid)
+    try:
+        os.chown(temporary, found.st_uid, found.st_gid)
+    except PermissionError as error:  # it is the old file that is in the way
+        raise PermissionError(error.errno, error.strerror, str(path)) from None
     temporary.chmod(found.st_mode & 0o777)
 
 
@@ -192,11 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--scopes: there are {' and '.join(SCOPES)}")
     try:
         print(add_key(options.file, options.name, options.scopes))
-    except (BadKeyFile, OSError) as error:
+    except BadKeyFile as error:
         print(f"keys: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,14 +4,18 @@ Settings are read from `FRAMEFLEET_*` environment variables at start, frozen, an
 """
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from service.errors import StartError
+from service.host import parse_host
 
 PREFIX = "FRAMEFLEET_"
-
+# Both stand in the heads of answers, in logs and in names of files.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PLAIN_NAME_FIX = "use letters, digits and . _ - (64 at most)"
 
 MODES: dict[str, dict[str, float]] = {
     # Each frame goes as soon as the engine is free; a short queue sheds early.
@@ -21,10 +25,22 @@ MODES: dict[str, dict[str, float]] = {
 }
 
 
+def _plain_name(text: str) -> str:
+    if not PLAIN_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is no plain name; {PLAIN_NAME_FIX}")
+    return text
+
+
 def _setting(
-    default: Any, why: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()
+    default: Any,
+    why: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    parse: Callable[[str], str] = str,
 ) -> Any:
-    return field(default=default, metadata={"why": why, "low": low, "high": high, "choices": choices})
+    return field(default=default, metadata={"why": why, "low": low, "high": high, "choices": choices, "parse": parse})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +51,10 @@ class Settings:
         "var/models/centerface-320.onnx",
         "model file, its suffix picks the engine; `simulated:` is a stand-in accelerator",
     )
-    host: str = _setting("127.0.0.1", "address to listen on; keep it on loopback behind nginx")
+    host: str = _setting("127.0.0.1", "address to listen on; keep it on loopback behind nginx", parse=parse_host)
     port: int = _setting(8101, "port to listen on, once the model answers", low=1, high=65535)
-    instance: str = _setting("local", "this instance's name in answers, logs and status")
-    release: str = _setting("dev", "release id shown by /readyz, so that a rollout can wait for it")
+    instance: str = _setting("local", "this instance's name in answers, logs and status", parse=_plain_name)
+    release: str = _setting("dev", "release id shown by /readyz, so that a rollout can wait for it", parse=_plain_name)
     mode: str = _setting(
         "latency",
         "`throughput` changes two defaults: max_wait_ms to 5 and queue_size to 128",
@@ -175,11 +191,13 @@ def _parse(setting: "Field[Any]", text: str) -> Any:
     if kind is str:
         if not text.strip() and setting.default:  # an empty default means none
             raise ValueError(f"is empty; unset it for the default {setting.default!r}")
+        if text != text.strip() or not text.isprintable():  # such as the end of a line that another system wrote
+            raise ValueError(f"{text!r} has blanks at an end, or characters that cannot be printed; take them out")
         if setting.metadata["choices"] and text not in setting.metadata["choices"]:
             raise ValueError(f"{text!r} is not one of {_limits(setting)}")
-        return text
+        return setting.metadata["parse"](text)
     try:
-        value = kind(text)
+        value = kind(text.replace("_", "x"))  # Python alone takes 1_000
     except ValueError:
         raise ValueError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}") from None
     low, high = setting.metadata["low"], setting.metadata["high"]

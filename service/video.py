@@ -258,6 +258,8 @@ def _read_picture(path: Path) -> Pixels:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except PermissionError:  # whose it is, is said where every command ends
+        raise
     except OSError as error:
         raise MediaError(f"--save: {folder} cannot be made ({error.strerror}); try another folder") from error
 

@@ -2,21 +2,19 @@
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from flask import Flask
-
-from service.app import create_app
-from service.detector import Detector
+from framefleet.command import tell
 from service.errors import StartError
-from service.quarantine import make_quarantine
-from service.settings import read_settings
-from service.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 # gunicorn's master takes this exit code of a worker as "failed to boot" and ends, so that supervisor learns of it.
 EXIT_FAILED_TO_BOOT = 3
 
 
-def application(watchdog_fd: int, in_flight_fd: int) -> Flask:
+def application(watchdog_fd: int, in_flight_fd: int) -> "Flask":
     """Loads and warms up the model, then makes the application.
 
     Args:
@@ -27,14 +25,27 @@ def application(watchdog_fd: int, in_flight_fd: int) -> Flask:
         SystemExit: the instance cannot start; the reason is on stderr in one line.
     """
     try:
-        settings = read_settings(os.environ)
-        detector = Detector(
-            settings,
-            watchdog=Watchdog(settings.watchdog_s, watchdog_fd),
-            quarantine=make_quarantine(settings, in_flight_fd),
-        )
-        detector.start()
+        return _make(watchdog_fd, in_flight_fd)
     except StartError as error:
         print(f"cannot start: {error}", file=sys.stderr, flush=True)
-        raise SystemExit(EXIT_FAILED_TO_BOOT) from None
+    except Exception as error:  # gunicorn would print its traceback
+        tell("service", error, lead="cannot start")
+    raise SystemExit(EXIT_FAILED_TO_BOOT)
+
+
+def _make(watchdog_fd: int, in_flight_fd: int) -> "Flask":
+    # Here, so that a package that is missing is one line too.
+    from service.app import create_app
+    from service.detector import Detector
+    from service.quarantine import make_quarantine
+    from service.settings import read_settings
+    from service.watchdog import Watchdog
+
+    settings = read_settings(os.environ)
+    detector = Detector(
+        settings,
+        watchdog=Watchdog(settings.watchdog_s, watchdog_fd),
+        quarantine=make_quarantine(settings, in_flight_fd),
+    )
+    detector.start()
     return create_app(settings, detector)

@@ -18,6 +18,7 @@ SLOW = (
     "tests/chaos",
     "tests/e2e/test_host_deploy.py",
     "tests/e2e/test_scenarios.py",
+    "tests/e2e/test_users.py",
     "tests/fuzz",
     "tests/loadtest/capacity/test_command.py",
     "tests/loadtest/scenario/test_command.py",

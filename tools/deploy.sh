@@ -37,5 +37,5 @@ case ${1:-} in
 esac
 
 # -I: the folder this is called from, which the options may name files in, has no say in what is imported.
-run='import sys; sys.path.insert(0, sys.argv[1]); from deploy.bootstrap import main; sys.exit(main(sys.argv[2:]))'
+run='import sys; sys.path.insert(0, sys.argv[1]); from framefleet.command import carry_out; carry_out("deploy.bootstrap", sys.argv[2:])'
 "$PYTHON" -I -B -c "$run" "$bundle" "$@"

@@ -110,6 +110,8 @@ def write(found: Capacity, folder: Path, comparison: Comparison | None = None) -
         run_folder.write(found, folder / records.FILE)
         path = folder / records.PAGE
         path.write_text(page.render(found, comparison), encoding="utf-8")
+    except PermissionError:  # whose it is, is said where every command ends
+        raise
     except OSError as error:
         raise RunError(f"{folder}: {error.strerror}; give another folder with --out") from None
     return path

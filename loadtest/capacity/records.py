@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from framefleet.text_file import NotText, read_text
 from loadtest.capacity.fits import BatchFit, Interval, Scaling
 from loadtest.capacity.row import Row
 from loadtest.errors import RunError
@@ -127,10 +128,12 @@ def read(path: Path) -> Capacity:
     """
     path = path / FILE if path.is_dir() else path
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Capacity)
+        found = msgspec.json.decode(read_text(path), type=Capacity)
+    except PermissionError:  # whose it is, is said where every command ends
+        raise
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}; make one with `make capacity`") from None
-    except msgspec.MsgspecError as error:
+    except (NotText, msgspec.MsgspecError) as error:
         raise RunError(f"{path}: {error}; make it again with `make capacity`") from None
     if found.format != FORMAT:
         raise RunError(f"{path}: format {found.format}, this version reads {FORMAT}; make it again")

@@ -75,5 +75,7 @@ def _write(found: Plan, path: Path | None) -> None:
         return
     try:
         run_folder.write(found, path)
+    except PermissionError:  # whose it is, is said where every command ends
+        raise
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}; give another file with --out") from None

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from framefleet.text_file import NotText, read_text
 from loadtest.errors import OptionError
 from loadtest.options import ReplayOptions, checked
 from loadtest.scenario.condition import Condition, parse
@@ -88,9 +89,11 @@ def read(name: str) -> Profile:
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
-        file = msgspec.toml.decode(path.read_bytes(), type=_File)
+        file = msgspec.toml.decode(read_text(path), type=_File)
     except OSError:
         raise OptionError(f"{name}: no such profile; there are {', '.join(names())}, or give a .toml file") from None
+    except NotText as error:
+        raise OptionError(f"{path}: {error}; {error.fix}") from None
     except msgspec.DecodeError as error:
         raise OptionError(f"{path}: {error}") from None
     return Profile(

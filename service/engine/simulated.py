@@ -14,6 +14,7 @@ from service.errors import StartError
 
 PREFERRED_BATCH = 8
 SCORE = 0.9
+LIMITS = {"a_ms": (0, 3_600_000), "b_ms": (0, 3_600_000), "size": (8, 4096), "load_ms": (0, 3_600_000)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class SimulatedEngine:
         max_batch: frames at once; 0 takes the default.
 
     Raises:
-        StartError: the spec names something else or a value is no number.
+        StartError: the spec names something else, or a value is no number within `LIMITS`.
     """
 
     def __init__(self, spec: str, max_batch: int) -> None:
@@ -77,9 +78,12 @@ def _parse(spec: str) -> SimulatedCost:
     for part in filter(None, spec.split(",")):
         name, _, text = part.partition("=")
         try:
-            values[name] = kinds[name](text)
+            value = values[name] = kinds[name](text)
         except (KeyError, ValueError):
             raise StartError(
                 f"FRAMEFLEET_MODEL: simulated:{spec}: {part!r} is not {', '.join(kinds)} with a number"
             ) from None
+        low, high = LIMITS[name]
+        if not low <= value <= high:  # also refuses nan
+            raise StartError(f"FRAMEFLEET_MODEL: simulated:{spec}: {part!r} is outside {low} to {high}")
     return SimulatedCost(**values)

@@ -1,11 +1,18 @@
 """`python -m service.model MODEL` inspects a model and makes it servable; `make model` calls it."""
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.model.__main__")
+
+
 import argparse
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from framefleet.text_file import NotText, read_text
 from service.model.errors import FetchError, ModelError
 from service.model.place import Request, place
 
@@ -18,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         path = place(_request(options), _print)
-    except (FetchError, ModelError, OSError) as error:
+    except (FetchError, ModelError) as error:
         print(f"model: {error}", file=sys.stderr)
         return 1
     _print(f"serve it: make up MODEL={path}")
@@ -68,7 +75,10 @@ def read_names(text: str) -> tuple[str, ...]:
     """
     path = Path(text)
     is_file = "," not in text and path.is_file()
-    lines = path.read_text(encoding="utf-8").splitlines() if is_file else text.split(",")
+    try:
+        lines = read_text(path).splitlines() if is_file else text.split(",")
+    except NotText as error:
+        raise ModelError(f"names {path}: {error}; {error.fix}") from None
     names = tuple(line.strip() for line in lines if line.strip())
     if not names or len(set(names)) != len(names):
         raise ModelError(f"names {text!r}: expected different names, a,b,c or a text file with one a line")
@@ -96,7 +106,3 @@ def _name(text: str) -> str:
 
 def _print(line: str) -> None:
     print(line, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,5 +1,11 @@
 """Command line of the engine builder: `python -m service.model.build MODEL`, on the GPU that the engine is for."""
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.model.build")
+
+
 import argparse
 import sys
 from collections.abc import Callable, Sequence
@@ -38,7 +44,7 @@ def main(arguments: Sequence[str] | None = None, find_tools: Callable[[], Toolch
         tools = find_tools()
         with closing(Bar()) as bar:
             path = build(order, tools, bar.say, bar.step)
-    except (ModelError, StartError, OSError) as error:
+    except (ModelError, StartError) as error:
         print(f"engine: {error}", file=sys.stderr)
         return 1
     print(f"serve it: make up MODEL={path}")
@@ -116,7 +122,3 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not within 0 to 1")
     return value
-
-
-if __name__ == "__main__":
-    sys.exit(main())

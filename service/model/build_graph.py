@@ -66,6 +66,8 @@ def read_graph(path: Path) -> ServingGraph:
     try:
         data = path.read_bytes()
         model = onnx.load_model_from_string(data)
+    except PermissionError:  # whose it is, is said where every command ends
+        raise
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); name a serving graph from var/models") from error
     except Exception as error:  # protobuf's DecodeError; its package has no types

@@ -5,6 +5,12 @@ whose first frame -> var/frame.jpg.
 What is in place already is left alone, so a second run neither needs the network nor changes a file.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("service.model.fetch")
+
+
 import argparse
 import sys
 from collections.abc import Callable, Sequence
@@ -149,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         fetch(options.var, options.size, _silent if options.quiet else _print)
-    except (FetchError, ModelError, OSError) as error:
+    except (FetchError, ModelError) as error:
         print(f"fetch: {error}", file=sys.stderr)
         return 1
     return 0
@@ -161,7 +167,3 @@ def _print(line: str) -> None:
 
 def _silent(_line: str) -> None:
     pass
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, request
 
 from service.detector import Detector
+from service.host import in_address
 from service.openapi import openapi_document
 from service.openapi.page import docs_page
 from service.routes.exchange import json_answer
@@ -22,7 +23,7 @@ def api_docs_routes(detector: Detector, settings: Settings) -> Blueprint:
 
     def address() -> str:
         # A Host header that is none leaves an empty host; the examples then name the instance itself.
-        return request.root_url.rstrip("/") if request.host else f"http://{settings.host}:{settings.port}"
+        return request.root_url.rstrip("/") if request.host else f"http://{in_address(settings.host, settings.port)}"
 
     @routes.get("/openapi.json")
     def openapi() -> Response:

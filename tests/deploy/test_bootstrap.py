@@ -182,6 +182,8 @@ def test_the_script_hands_a_bundle_to_the_release_it_makes(repo_root: Path, tmp_
     (bundle / "bin/framefleet").write_text('#!/bin/sh\necho "$0 $*"; exit 7\n')
     for name in ("__init__", "bootstrap", "bundle", "errors", "release", "run_lock"):
         shutil.copyfile(repo_root / "deploy" / f"{name}.py", bundle / "deploy" / f"{name}.py")
+    for file in (repo_root / "framefleet").glob("*.py"):
+        shutil.copyfile(file, bundle / "framefleet" / file.name)
     text = (bundle / "deploy/bootstrap.py").read_text()
     (bundle / "deploy/bootstrap.py").write_text(
         text.replace("import cv2, deploy.__main__, service.app", "import small")

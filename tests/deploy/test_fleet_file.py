@@ -219,10 +219,32 @@ def test_problems_of_a_file_name_the_file(tmp_path: Path) -> None:
         read_inventory(file)
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["missing", "no text"])
-def test_a_file_that_cannot_be_read_says_what_to_start_from(tmp_path: Path, content: bytes | None) -> None:
-    file = tmp_path / "fleet.toml"
-    if content is not None:
-        file.write_bytes(content)
+def test_a_file_that_is_missing_says_what_to_start_from(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"fleet\.toml: .*; deploy/fleet\.example\.toml is a file to start from"):
+        read_inventory(tmp_path / "fleet.toml")
+
+
+def test_a_mark_that_editors_put_in_front_is_no_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + ONE_HOST.replace("\n", "\r\n").encode())
+    assert [host.name for host in read_inventory(file).hosts] == ["h1"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (ONE_HOST.encode("utf-16"), "is UTF-16, as some editors write it; save it as UTF-8"),
+        (ONE_HOST.encode("utf-16-be"), "is UTF-16, as some editors write it; save it as UTF-8"),
+        (
+            f"{ONE_HOST}# Müller\n".encode("latin-1"),
+            f"line {ONE_HOST.count(chr(10)) + 1} is not UTF-8, but perhaps Latin-1 (byte 0xfc); save it as UTF-8",
+        ),
+    ],
+    ids=["UTF-16", "without its mark", "Latin-1"],
+)
+def test_a_file_in_another_encoding_is_told_so(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
         read_inventory(file)
+    assert str(caught.value) == f"{file}: {message}"

@@ -41,6 +41,46 @@ def mode(name: str, *balancing: str) -> str:
             id="tls port",
         ),
         pytest.param(
+            f'[balancer]\nport = 443\n[tls]\ncertificate = "/c"\nkey = "/k"\n{ONE_HOST}',
+            "balancer.port: 443 is tls.port too; balancer.port is that of plain HTTP; "
+            "choose another for it, such as 80",
+            id="HTTPS on both",
+        ),
+        pytest.param(
+            "[ports]\nfirst = 60\nlast = 90\n[balancer]\nport = 443\n"
+            f'[tls]\ncertificate = "/c"\nkey = "/k"\n{ONE_HOST}',
+            "balancer.port: 443 is tls.port too; balancer.port is that of plain HTTP; "
+            "choose another for it, such as 8080",
+            id="HTTPS on both, 80 an instance's",
+        ),
+        pytest.param(
+            f'[ports]\nfirst = 400\nlast = 460\n[tls]\ncertificate = "/c"\nkey = "/k"\nport = 80\n{ONE_HOST}',
+            "tls.port: 80 is balancer.port too; choose another, such as 8443",
+            id="tls port, 443 an instance's",
+        ),
+        pytest.param(
+            "[balancer]\nport = 8103\n[ports]\nlast = 8102\n" + hosts("cpu = 3"),
+            "hosts[0].cpu: 3 instances exceed the ports 8101-8102; "
+            "move ports.first and ports.last to 3 free ones, or run fewer",
+            id="no room before the balancer",
+        ),
+        pytest.param(
+            "[ports]\nfirst = 65534\nlast = 65535\n" + hosts("cpu = 3"),
+            "hosts[0].cpu: 3 instances exceed the ports 65534-65535; "
+            "move ports.first and ports.last to 3 free ones, or run fewer",
+            id="no ports above",
+        ),
+        pytest.param(
+            hosts("gpus = [0, 1, 2]\ninstances_per_gpu = 30"),
+            "hosts[0].instances_per_gpu: 90 instances are more than a host may have; run 64 at most",
+            id="more than any ports",
+        ),
+        pytest.param(
+            mode("edge", "h1", "h2") + hosts("gpus = []", "gpus = []"),
+            "hosts: all balance, and none has an instance; add a host with GPUs or cpu",
+            id="edges alone",
+        ),
+        pytest.param(
             mode("one", "h1") + '[[hosts]]\nname = "h1"\ngpus = []\n' + hosts("", "cpu = 1").partition("\n\n")[2],
             "hosts[0].address: 'h1' is no IPv4 address, by which the other hosts' instances would let it in; "
             "write one, or name who may connect in settings.allow",

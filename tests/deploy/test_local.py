@@ -81,6 +81,14 @@ def test_nginx_and_supervisor_follow_the_services_limits() -> None:
     assert (raised.balancer.max_body_bytes, raised.balancer.read_timeout_s, raised.stop_wait_s) == (1000, 66, 115)
 
 
+def test_files_and_folders_that_settings_name_are_found_from_where_they_were_typed() -> None:
+    given = {"FRAMEFLEET_CACHE": "cache", "FRAMEFLEET_PLUGIN": "own/p.so", "FRAMEFLEET_QUARANTINE": "/q"}
+    instance = fleet_of(1, environ={**given, "FRAMEFLEET_KEYS": "keys"}).instances[0].environment
+    assert [instance[f"FRAMEFLEET_{name}"] for name in ("CACHE", "PLUGIN", "QUARANTINE", "KEYS")] == [
+        *("/home/operator/cache", "/home/operator/own/p.so", "/q", "/home/operator/keys")
+    ]
+
+
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (64, 4)])
 def test_nginx_gets_few_workers(cores: int, workers: int) -> None:
     assert fleet_of(machine=replace(MACHINE, cores=cores)).balancer.workers == workers
@@ -92,6 +100,16 @@ def test_nginx_gets_few_workers(cores: int, workers: int) -> None:
         pytest.param({"instances": 0}, "--instances: 0 is outside 1-64; choose a number in that range", id="none"),
         pytest.param({"instances": 65}, "--instances: 65 is outside 1-64; choose a number in that range", id="many"),
         pytest.param({"port": 0}, "--port: 0 is outside 1-65535; choose a port such as 8080", id="port 0"),
+        pytest.param(
+            {"port": 0, "instance_port": 8080},
+            "--port: 0 is outside 1-65535; choose a port such as 18080",
+            id="port 0, and what would be advised is an instance's",
+        ),
+        pytest.param(
+            {"port": 8102, "instance_port": 0},
+            "--instance-port: instance ports 0-1 are not within 1-65535; choose a port such as 8201",
+            id="instance port 0, and what would be advised is the balancer's",
+        ),
         pytest.param(
             {"instance_port": 65535},
             "--instance-port: instance ports 65535-65536 are not within 1-65535; choose a port such as 8101",

@@ -8,8 +8,9 @@ import pytest
 
 from deploy.check import Outcome
 from deploy.fleet import Fleet
-from deploy.preflight import preflight
+from deploy.preflight import port_problem, preflight
 from tests.deploy.fleets import MACHINE, fleet_of
+from tests.framefleet.test_ownership import NOBODY, as_root, as_user
 
 
 @pytest.fixture
@@ -44,6 +45,21 @@ def test_a_taken_port_is_told_with_its_owner(fleet: Fleet, taken_port: int) -> N
     assert words(taken) == [
         f"port {taken_port}: already taken by {name}, pid {os.getpid()}; free it or choose another port"
     ]
+
+
+def test_an_address_of_another_machine_is_not_called_taken(fleet: Fleet) -> None:
+    foreign = replace(fleet, balancer=replace(fleet.balancer, host="192.0.2.1"))
+    assert words(foreign) == [
+        "address 192.0.2.1: 192.0.2.1 is no address of this machine; choose one that `ip address` lists, or 127.0.0.1"
+    ]
+
+
+@as_root
+def test_a_port_for_root_alone_is_not_called_taken() -> None:
+    assert as_user(NOBODY, lambda: str(port_problem("127.0.0.1", 80))) == (
+        "port 80: only root may listen on port 80; "
+        "choose a port from 1024 on, or `sudo sysctl net.ipv4.ip_unprivileged_port_start=80`"
+    )
 
 
 def test_a_port_of_the_running_fleet_is_as_good_as_free(fleet: Fleet, taken_port: int) -> None:

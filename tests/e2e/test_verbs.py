@@ -102,7 +102,10 @@ def test_nginx_says_itself_why_it_does_not_take_new_files(new_fleet: Callable[[]
     fleet.up(instances=1)
     upstream = fleet.paths.etc / "nginx" / "snippets" / "upstream.conf"
     upstream.write_text(upstream.read_text().replace("least_conn;", "least_con;"))
-    with Control(fleet.paths) as control, pytest.raises(ControlError, match=r'\[emerg\] unknown directive "least_con" in .*:5'):
+    with (
+        Control(fleet.paths) as control,
+        pytest.raises(ControlError, match=r'\[emerg\] unknown directive "least_con" in .*:5'),
+    ):
         reload_balancer(fleet.paths, control, World(say=lambda line: None))
 
 

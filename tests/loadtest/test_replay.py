@@ -160,7 +160,7 @@ def test_a_polite_kill_takes_locust_along(repo_root: Path, sample_video: Path, t
             wait_until(lambda: service.posts > FRAMES + 5)
             (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(LIMIT_S) == 130
+            assert process.wait(LIMIT_S) == 143
             assert not Path(f"/proc/{child}").exists()
         finally:
             process.kill()

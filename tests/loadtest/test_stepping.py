@@ -211,7 +211,7 @@ def test_workers_of_other_machines_share_nothing_but_the_network(
         for worker in workers:
             worker.terminate()
         codes = [worker.wait(LIMIT_S) for worker in workers]
-    assert codes == [130, 130]
+    assert codes == [143, 143]
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["log"]
 
 

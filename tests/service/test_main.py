@@ -26,6 +26,15 @@ def test_it_becomes_gunicorn_and_refuses_bad_settings(repo_root: Path) -> None:
     assert (ended.returncode, ended.stderr) == (78, "cannot start: FRAMEFLEET_PORT: 'no' is not a whole number\n")
 
 
+def test_gunicorns_own_variable_changes_nothing(repo_root: Path) -> None:
+    command = [sys.executable, "-m", "service"]
+    environment = {"FRAMEFLEET_PORT": "no", "GUNICORN_CMD_ARGS": "--no-such-option"}
+    ended = subprocess.run(
+        command, cwd=repo_root, capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (78, "cannot start: FRAMEFLEET_PORT: 'no' is not a whole number\n")
+
+
 @pytest.mark.parametrize(
     ("port", "ended"),
     [("8101", (0, "")), ("0", (78, "FRAMEFLEET_PORT: 0 is outside 1 to 65535\n"))],

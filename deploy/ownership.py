@@ -1,0 +1,82 @@
+"""Looks whether a fleet in some folder is another user's, running or left behind; changes nothing."""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from deploy.errors import ControlError, Problem
+from deploy.paths import Paths, local_paths
+from deploy.processes import PROC, fleet_processes
+from framefleet.ownership import chown_command, run_as, user_name
+
+# Enough to say that there are more; a folder of request bodies may hold thousands.
+MAX_LOOKED_AT = 1000
+
+
+def refuse_strangers(paths: Paths) -> None:
+    """Makes sure that this user may work on the fleet in a folder.
+
+    Raises:
+        ControlError: another user's fleet runs there, or their files are in the way; says whose, and the way out.
+    """
+    if os.geteuid() == 0:  # may stop anybody's
+        return
+    if problem := running_stranger(paths) or next(left_behind(paths), None):
+        raise ControlError(problem)
+
+
+def running_stranger(paths: Paths, proc: Path = PROC) -> Problem | None:
+    """Says whose fleet runs in a folder, if it is not this user's."""
+    me = os.geteuid()
+    for process in fleet_processes(paths, proc):
+        try:
+            owner = (proc / str(process.pid)).stat().st_uid
+        except OSError:  # it has ended
+            continue
+        if process.kind == "supervisord" and owner != me:
+            who = user_name(owner)
+            what = f"a fleet of {who} runs here (supervisord, pid {process.pid}), and you are {user_name(me)}"
+            if paths != local_paths(paths.state):  # a host's, which is no matter of whose folders
+                return Problem("supervisord", what, "ask as root: put `sudo` in front")
+            as_owner = f"{run_as(owner)} make"
+            take_over = f"`{as_owner} down`, then `{_give(paths, me)}`"
+            return Problem(str(paths.state), what, f"ask as {who} (`{as_owner} status`); to take it over: {take_over}")
+    return None
+
+
+def left_behind(paths: Paths) -> Iterator[Problem]:
+    """Finds files that another user's fleet left, and this user may not replace."""
+    inside = (paths.etc, paths.etc_new, paths.etc_previous, paths.etc_failed, paths.stage, paths.tmp)
+    for folder in (paths.state, paths.run, paths.log, *inside):
+        for path in islice(_with_its_files(folder), MAX_LOOKED_AT):
+            if (owner := path.lstat().st_uid) != os.geteuid() and not os.access(path, os.W_OK, follow_symlinks=False):
+                what = f"belongs to {user_name(owner)}, and you are {user_name(os.geteuid())}"
+                fix = f"`{_give(paths, os.geteuid())}`, or name a folder of your own (VAR=)"
+                yield Problem(str(path), what, fix)
+                return
+
+
+def note_of_root(paths: Paths) -> str:
+    """What root should know before it writes into another user's folder; empty if it does not."""
+    there = next(path for path in (paths.state, *paths.state.parents) if path.exists())
+    owner = there.stat().st_uid
+    if os.geteuid() != 0 or owner == 0:
+        return ""
+    who = user_name(owner)
+    fix = f"when it is down: `{chown_command(paths.state, owner)}`"
+    return f"note: {there} belongs to {who}, who cannot use what root leaves in it; {fix}"
+
+
+def _give(paths: Paths, uid: int) -> str:
+    command = chown_command(paths.state, uid)
+    return command if os.geteuid() == 0 else f"sudo {command}"
+
+
+def _with_its_files(folder: Path) -> Iterator[Path]:
+    """A folder, what is in it, and what is in the folders below it; nothing if it is not there."""
+    if not os.path.lexists(folder):
+        return
+    yield folder
+    if folder.is_dir() and not folder.is_symlink():
+        yield from folder.rglob("*")

@@ -1,0 +1,148 @@
+"""Runs one of our command lines: whatever goes wrong becomes one line that says what, where and what to do about it.
+
+Flow: `carry_out("deploy.__main__")` -> that module's `main(arguments)` -> the process's exit code. The module is
+imported here, so that a package which is not installed is a line too. Only the standard library: some commands run
+before anything is installed.
+
+exit code   of `main`, or
+1           what we stand on failed: a file, the disk, memory, a package that is missing
+70          a fault of ours (EX_SOFTWARE)
+130, 143    interrupted, asked to end
+141         who read our output has gone, in the middle of the work
+"""
+
+import importlib
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOWrapper
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+from framefleet.failure import explain
+from framefleet.traceback_file import SUPERVISED, keep_traceback
+
+INTERRUPTED = 128 + signal.SIGINT
+READER_GONE = 128 + signal.SIGPIPE
+TERMINATED = 128 + signal.SIGTERM
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: what was started has to be stopped, as after Ctrl-C."""
+
+
+def carry_out(module: str, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Imports a module, calls its `main` with the arguments, and ends the process with what that returns.
+
+    Args:
+        module: its whole name, such as `deploy.__main__`; its last word that is no `__main__` begins every line.
+        arguments: the command line, without the program's name; None takes this process's own.
+    """
+    name = _name(module)
+    _accept_every_character()
+    _show_failures_elsewhere(name)
+    if SUPERVISED not in os.environ:  # supervisord's programs start others of which it knows
+        signal.signal(signal.SIGTERM, _terminate)
+    code = _run(module, name, sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left that a second Ctrl-C could hurry
+    sys.exit(code if _flush(name) else code or 1)
+
+
+def tell(name: str, error: BaseException, *, lead: str = "") -> int:
+    """Prints what went wrong in one line, keeps the traceback where that line says, and returns the exit code.
+
+    Args:
+        name: of the command.
+        error: what nobody nearer to it has caught.
+        lead: what the line begins with; the name, unless readers of a log look for something else.
+    """
+    failure = explain(error)
+    kept = keep_traceback(error, name)
+    with suppress(OSError, ValueError):  # nobody reads it
+        print(f"{lead or name}: {failure.text}{f' (traceback: {kept})' if kept else ''}", file=sys.stderr, flush=True)
+    return failure.code
+
+
+def _run(module: str, name: str, arguments: Sequence[str]) -> int | str:
+    try:
+        code: int | None = importlib.import_module(module).main(arguments)
+    except SystemExit as end:
+        # Text is argparse's and others' way to fail with a line; sys.exit prints it.
+        return end.code if isinstance(end.code, int | str) else 0
+    except KeyboardInterrupt as error:
+        with suppress(OSError, ValueError):
+            print(f"{name}: interrupted", file=sys.stderr, flush=True)
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+    except BrokenPipeError as error:
+        # Or is it a connection's?
+        return READER_GONE if _reader_is_gone() else tell(name, error)
+    except BaseException as error:
+        return tell(name, error)
+    return code or 0
+
+
+def _name(module: str) -> str:
+    return [word for word in module.split(".") if word != "__main__"][-1]
+
+
+def _accept_every_character() -> None:
+    """Lets output show what its encoding cannot say as `?`: a name in another script must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
+def _show_failures_elsewhere(name: str) -> None:
+    """What Python would print of threads, and of objects that fail while they are cleared away, is a line too."""
+
+    def of_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value and not isinstance(failed.exc_value, SystemExit):
+            tell(name, failed.exc_value)
+
+    def of_object(failed: "sys.UnraisableHookArgs") -> None:
+        if failed.exc_value and not isinstance(failed.exc_value, KeyboardInterrupt | BrokenPipeError):
+            tell(name, failed.exc_value)
+
+    def of_shutdown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        tell(name, error)
+
+    threading.excepthook, sys.unraisablehook, sys.excepthook = of_thread, of_object, of_shutdown
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _reader_is_gone() -> bool:
+    try:
+        poll = select.poll()
+        for stream in (sys.stdout, sys.stderr):
+            if stream:
+                poll.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return True
+
+
+def _flush(name: str) -> bool:
+    """Writes out what is still held back; False if it is lost. Python itself would end with a traceback and 120."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `... | head` has seen enough, and all was done
+        _drop_output()
+    except OSError as error:
+        _drop_output()
+        tell(name, OSError(error.errno, error.strerror, "standard output"))
+        return False
+    return True
+
+
+def _drop_output() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

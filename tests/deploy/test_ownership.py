@@ -1,0 +1,69 @@
+"""Whose a fleet is: what runs, and what is left, of other users'."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.ownership import note_of_root, refuse_strangers, running_stranger
+from deploy.paths import Paths, local_paths
+from tests.framefleet.test_ownership import NOBODY, as_user, open_folder
+
+__all__ = ["open_folder"]  # a fixture
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
+
+
+@pytest.fixture
+def paths(open_folder: Path) -> Paths:
+    made = local_paths(open_folder / "var")
+    for folder in made.folders():
+        folder.mkdir(parents=True)
+    for path in (made.state, *made.state.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    return made
+
+
+def refused(paths: Paths, uid: int = NOBODY) -> str:
+    return str(as_user(uid, lambda: refuse_strangers(paths)) or "")
+
+
+def test_ones_own_files_are_no_problem(paths: Paths) -> None:
+    assert refused(paths) == ""
+
+
+@pytest.mark.parametrize("place", ["run/lock", "log/cpu0.log", "etc/nginx/nginx.conf", "etc.previous/x", "tmp/body/1"])
+def test_what_root_left_is_told_with_the_command_that_gives_all_of_it(paths: Paths, place: str) -> None:
+    file = paths.state / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(0o644)
+    told = refused(paths)
+    assert f"belongs to root, and you are nobody; `sudo chown -R nobody: {paths.state}`, or name a folder" in told
+    os.chmod(paths.run, 0o700)
+    assert refused(paths, uid=0) == ""
+
+
+def test_a_fleet_of_root_is_told_with_its_supervisord(paths: Paths) -> None:
+    code = "import time; print('up', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", code, str(paths.supervisor_conf)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisord:
+        try:
+            assert supervisord.stdout
+            supervisord.stdout.readline()
+            assert refused(paths).startswith(
+                f"{paths.state}: a fleet of root runs here (supervisord, pid {supervisord.pid}), and you are nobody; "
+            )
+            assert running_stranger(paths) is None  # root's own
+        finally:
+            supervisord.kill()
+
+
+def test_root_is_told_before_it_writes_into_another_users_folder(paths: Paths) -> None:
+    assert note_of_root(paths) == (
+        f"note: {paths.state} belongs to nobody, who cannot use what root leaves in it; "
+        f"when it is down: `chown -R nobody: {paths.state}`"
+    )
+    assert as_user(NOBODY, lambda: note_of_root(paths)) == ""
+    assert note_of_root(local_paths(Path("/run/framefleet-none"))) == ""
