@@ -146,7 +146,7 @@ def _port_problems(options: FleetOptions) -> Iterator[Problem]:
     if options.instance_port < 1 or last > MAX_PORT:
         ports = f"instance ports {options.instance_port}-{last} are not within 1-{MAX_PORT}"
         starts = (start for start in (8101, 8201) if options.port not in range(start, start + options.instances))
-        yield Problem("--instance-port", ports, f"choose a port such as {next(starts)}")
+        yield Problem("--instance-port", ports, f"choose a port such as {next(starts, 8101)}")
     if options.instance_port <= options.port <= last:
         clash = f"{options.port} lies within the instance ports {options.instance_port}-{last}"
         yield Problem("--port", clash, "move --port or --instance-port")

@@ -24,7 +24,7 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 from framefleet.failure import explain
-from framefleet.traceback_file import SUPERVISED, keep_traceback
+from framefleet.traceback_file import is_supervised, keep_traceback
 
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
@@ -45,7 +45,7 @@ def carry_out(module: str, arguments: Sequence[str] | None = None) -> NoReturn:
     name = _name(module)
     _accept_every_character()
     _show_failures_elsewhere(name)
-    if SUPERVISED not in os.environ:  # supervisord's programs start others of which it knows
+    if not is_supervised():  # supervisord's programs start others of which it knows
         signal.signal(signal.SIGTERM, _terminate)
     code = _run(module, name, sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left that a second Ctrl-C could hurry

@@ -51,6 +51,9 @@ def explain(error: BaseException) -> Failure:
             return Failure(_missing(error), FAILED)
         case OSError() if error.errno is not None:
             return Failure(explain_os_error(error), FAILED)
+        case UnicodeEncodeError(reason="surrogates not allowed"):
+            what = f"a file's name is not in the encoding of this environment ({sys.getfilesystemencoding()})"
+            return Failure(f"{what}; set LC_ALL=C.UTF-8, or choose another name", FAILED)
     first = (str(error).strip().splitlines() or ["no more is known"])[0]
     if isinstance(error, OSError | subprocess.SubprocessError):  # such as what `requests` raises
         return Failure(f"{first} ({type(error).__name__})", FAILED)

@@ -10,8 +10,13 @@ from pathlib import Path
 
 # The state folder of who works in a checkout, made by whatever needs it first.
 LOGS = Path("var") / "log"
-# supervisord sets it in every program: there what is printed goes into the program's log, which is the right place.
+# supervisord sets it in every program, and so in a terminal that one of them opens.
 SUPERVISED = "SUPERVISOR_ENABLED"
+
+
+def is_supervised() -> bool:
+    """True if what is printed goes into a program's log, which is the right place for a traceback."""
+    return SUPERVISED in os.environ and not (sys.stderr and sys.stderr.isatty())
 
 
 def keep_traceback(error: BaseException, name: str) -> str:
@@ -25,7 +30,7 @@ def keep_traceback(error: BaseException, name: str) -> str:
         The path of the file, one per command, of the last failure; empty if there is none, or it went into a log.
     """
     text = "".join(traceback.format_exception(error))
-    if SUPERVISED in os.environ:
+    if is_supervised():
         with suppress(OSError, ValueError):
             print(text, file=sys.stderr, flush=True)
         return ""

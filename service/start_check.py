@@ -19,7 +19,7 @@ from service.engine.trusted import owners_by
 from service.errors import StartError
 from service.keys import KeyRing
 from service.settings import Settings, parse_settings
-from service.surroundings import surroundings_problems
+from service.surroundings import surrounding_problems
 
 # How much is here to be looked at: `settings` alone, the `files` they name too, or `all`, the devices among them.
 SCOPES = {"settings": 1, "files": 3, "all": 5}
@@ -34,7 +34,7 @@ def start_problems(environ: Mapping[str, str], scope: str) -> tuple[str, ...]:
     """
     values, problems = parse_settings(environ)
     settings = Settings(**values)
-    checks = (_allow, _keys, _model, _device, surroundings_problems)[: SCOPES[scope]]
+    checks = (_allow, _keys, _model, _device, surrounding_problems)[: SCOPES[scope]]
     said: dict[str, str] = {}
     for text in (*problems, *(text for check in checks for text in check(settings))):
         # What is wrong with a setting is said once, by whoever finds it first.

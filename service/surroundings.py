@@ -20,14 +20,14 @@ def check_surroundings(settings: Settings) -> None:
     Raises:
         StartError: names every setting that points to what is not there, or cannot be used.
     """
-    if problems := surroundings_problems(settings):
+    if problems := surrounding_problems(settings):
         raise StartError("; ".join(problems))
     if reason := _unwritable(Path(settings.cache)):  # it is only slower without
         log_event("cache_not_used", instance=settings.instance, reason=f"FRAMEFLEET_CACHE: {reason}")
 
 
-def surroundings_problems(settings: Settings) -> tuple[str, ...]:
-    """The same as a list, each with the variable that is to blame."""
+def surrounding_problems(settings: Settings) -> tuple[str, ...]:
+    """Lists every setting that points to what is not there, or cannot be used, by its variable."""
     found = (_address(settings), _keys(settings), _plugin(settings), _quarantine(settings))
     return tuple(problem for problem in found if problem)
 

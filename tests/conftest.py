@@ -1,6 +1,7 @@
 """Fixtures that every part of the suite shares."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -63,3 +64,11 @@ def free_port() -> Iterator[Callable[[], int]]:
     """Gives TCP ports that stay reserved until the last test has ended."""
     with ExitStack() as held:
         yield lambda: held.enter_context(reserved_ports())
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder of root that everybody may look into; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)

@@ -111,6 +111,12 @@ def test_nginx_gets_few_workers(cores: int, workers: int) -> None:
             id="instance port 0, and what would be advised is the balancer's",
         ),
         pytest.param(
+            {"port": 8300, "instance_port": 65000, "instances": 64000},
+            "--instances: 64000 is outside 1-64; choose a number in that range\n"
+            "--instance-port: instance ports 65000-128999 are not within 1-65535; choose a port such as 8101",
+            id="far too many",
+        ),
+        pytest.param(
             {"instance_port": 65535},
             "--instance-port: instance ports 65535-65536 are not within 1-65535; choose a port such as 8101",
             id="last port",

@@ -9,9 +9,7 @@ import pytest
 
 from deploy.ownership import note_of_root, refuse_strangers, running_stranger
 from deploy.paths import Paths, local_paths
-from tests.framefleet.test_ownership import NOBODY, as_user, open_folder
-
-__all__ = ["open_folder"]  # a fixture
+from tests.users import NOBODY, as_user
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
 

@@ -10,7 +10,7 @@ from deploy.check import Outcome
 from deploy.fleet import Fleet
 from deploy.preflight import port_problem, preflight
 from tests.deploy.fleets import MACHINE, fleet_of
-from tests.framefleet.test_ownership import NOBODY, as_root, as_user
+from tests.users import NOBODY, as_root, as_user
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ def read_only(): raise OSError(errno.EROFS, "Read-only file system", "var")
 def package(): import no_such_package
 def reset(): raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 def a_socket(): raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+def a_name(): "caf\\udce9".encode()
 def seven(): return 7
 def text(): sys.exit("in words")
 def in_a_thread():
@@ -114,6 +115,12 @@ def run(tmp_path: Path, what: str, **more: str) -> "subprocess.CompletedProcess[
             1,
             "var: read-only file system; choose another folder: nothing can be written in this one",
         ),
+        (
+            "a_name",
+            1,
+            "a file's name is not in the encoding of this environment (utf-8); "
+            "set LC_ALL=C.UTF-8, or choose another name",
+        ),
         ("reset", 1, "connection reset by peer"),
         ("a_socket", 1, "broken pipe"),
         (
@@ -148,6 +155,23 @@ def test_a_supervised_program_has_its_traceback_in_its_log(tmp_path: Path) -> No
     lines = run(tmp_path, "bug", SUPERVISOR_ENABLED="1").stderr.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[-1] == "failing: a fault of this program, IndexError: list index out of range; please report it"
+
+
+def test_a_terminal_that_a_supervised_program_opened_sees_no_traceback(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "wb") as terminal:
+        done = subprocess.run(
+            command(tmp_path, "bug"),
+            cwd=tmp_path,
+            env=environment(TMPDIR=str(tmp_path), SUPERVISOR_ENABLED="1"),
+            stderr=terminal,
+            check=False,
+            timeout=60,
+        )
+    with os.fdopen(ours, "rb") as reader:
+        shown = reader.read1()
+    assert done.returncode == 70
+    assert shown.startswith(b"failing: a fault of this program") and b"Traceback (most" not in shown
 
 
 @pytest.mark.parametrize(

@@ -1,47 +1,12 @@
 """Whose a file is, and how another user may come to use it."""
 
-import multiprocessing
 import os
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from framefleet.ownership import CHECKOUT, chown_command, run_as, user_name, why_denied
-
-NOBODY, UNKNOWN = 65534, 54321
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
-
-
-def _answer(uid: int, ask: Callable[[], Any], answer: "multiprocessing.Queue[Any]", here: Path) -> None:
-    os.chdir(here)
-    os.setgroups([])
-    os.setuid(uid)
-    try:
-        answer.put(ask())
-    except Exception as error:
-        answer.put(str(error))  # not every exception can be sent
-
-
-def as_user(uid: int, ask: Callable[[], Any], here: Path = Path("/")) -> Any:
-    """What a function gives, or the words of what it raises, in a process of another user."""
-    context = multiprocessing.get_context("fork")
-    answer: multiprocessing.Queue[Any] = context.Queue()
-    child = context.Process(target=_answer, args=(uid, ask, answer, here))
-    child.start()
-    found = answer.get(timeout=60)
-    child.join()
-    return found
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder of root that everybody may look into; pytest's own are closed to others."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        os.chmod(folder, 0o755)
-        yield Path(folder)
+from tests.users import NOBODY, UNKNOWN, as_root, as_user
 
 
 def test_commands_are_quoted_and_know_users_without_a_name() -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from service.errors import StartError
 from service.keys import BadKeyFile, Key, KeyRing, add_key, read_keys
+from tests.users import NOBODY, as_root, as_user
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -134,3 +136,14 @@ def test_the_command_shows_the_key_once(tmp_path: Path) -> None:
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr.count("\n") == 1 and "is there already" in again.stderr
+
+
+@as_root
+def test_a_file_of_root_in_ones_own_folder_is_named_and_left_as_it_was(open_folder: Path) -> None:
+    file = open_folder / "keys"
+    add_key(file, "anna", ["detect"])
+    os.chown(open_folder, NOBODY, NOBODY)
+    before = file.read_text()
+    told = as_user(NOBODY, lambda: add_key(file, "ben", ["detect"]))
+    assert told == f"[Errno 1] Operation not permitted: '{file}'"
+    assert (file.read_text(), list(open_folder.iterdir())) == (before, [file])
