@@ -29,9 +29,7 @@ def main(arguments: Sequence[str]) -> None:
         epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    text = (
-        "only say what would keep it from starting: in settings alone, in files too, or in all it needs (the default)"
-    )
+    text = "only say what would keep it from starting: in settings, in files too, or in all it needs (the default)"
     parser.add_argument("--check", nargs="?", const="all", choices=tuple(SCOPES), help=text)
     if scope := parser.parse_args(arguments).check:
         _check(scope)

@@ -34,10 +34,12 @@ def start_problems(environ: Mapping[str, str], scope: str) -> tuple[str, ...]:
     """
     values, problems = parse_settings(environ)
     settings = Settings(**values)
-    checks = (_allow, _keys, _model, surrounding_problems, _device)[: SCOPES[scope]]
-    wrong = {text.partition(":")[0] for text in problems}
-    found = [text for check in checks for text in check(settings) if text.partition(":")[0] not in wrong]
-    return tuple(dict.fromkeys((*problems, *found)))
+    checks = (_allow, _keys, _model, _device, surrounding_problems)[: SCOPES[scope]]
+    said: dict[str, str] = {}
+    for text in (*problems, *(text for check in checks for text in check(settings))):
+        # What is wrong with a setting is said once, by whoever finds it first.
+        said.setdefault(text.partition(":")[0], text)
+    return tuple(said.values())
 
 
 def _allow(settings: Settings) -> Iterator[str]:
