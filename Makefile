@@ -133,7 +133,7 @@ scenario: ## Make one scenario against URL: SCENARIO=cameras (server offline sin
 	@$(PY) -m loadtest scenario $(SCENARIO) --url $(URL) --video $(VIDEO) --out $(VAR)/scenario $(ARGS)
 
 load-ui: ## Open Locust's web page for URL on http://127.0.0.1:8089
-	@$(PY) -m locust -f loadtest/locustfile.py --host $(URL) --video $(VIDEO) --web-host 127.0.0.1
+	@$(PY) -m loadtest ui --url $(URL) --video $(VIDEO) --out $(VAR)/locust
 
 capacity: ## Find what URL holds within SLO_MS=100: capacity.json and a page in ./var/capacity (BASELINE=file, ARGS=...)
 	@$(PY) -m loadtest capacity --url $(URL) --video $(VIDEO) --slo-ms $(SLO_MS) --out $(VAR)/capacity \

@@ -1,17 +1,20 @@
 """Cuts a video into JPEG bodies that are ready to be sent: video -> [FrameSet] -> schedule."""
 
 import hashlib
+import re
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from framefleet.video import UnreadableVideo, VideoFile
 from loadtest.errors import VideoError
-
-# Some containers carry no rate; a clip then plays at this one.
-FALLBACK_FPS = 25.0
+from loadtest.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class CutSettings:
         quality: JPEG quality, 1 to 100.
         width: width of the frames in pixels, the height follows; 0 keeps the video's size.
         every: takes every n-th frame of the video.
-        limit: stops after this many frames (they are held in memory); 0 takes all.
+        limit: stops after this many frames; 0 takes all.
     """
 
     quality: int = 90
@@ -42,14 +45,16 @@ class FrameSet:
         fps: frames per second at which they would play at their natural speed.
         jpegs: the encoded frames, in order.
         times_s: presentation time of each frame, in seconds from the first.
+        lost: frames between them that could not be read.
     """
 
     video: Path
     width: int
     height: int
     fps: float
-    jpegs: tuple[bytes, ...]
+    jpegs: Sequence[bytes]
     times_s: tuple[float, ...]
+    lost: int = 0
 
     @property
     def digest(self) -> str:
@@ -65,7 +70,7 @@ class FrameSet:
 
 
 def cut(video: Path, settings: CutSettings) -> FrameSet:
-    """Reads a video and encodes its frames.
+    """Reads a video and encodes each frame as it is read, on behind damage.
 
     Args:
         video: any file that OpenCV's FFmpeg can decode.
@@ -74,52 +79,59 @@ def cut(video: Path, settings: CutSettings) -> FrameSet:
     Raises:
         VideoError: the file is missing, unreadable or holds no frame.
     """
+    if _is_address(video):
+        # Not repeated: cameras have their passwords there.
+        raise VideoError(
+            "--video: a replay needs a file that gives the same frames again, and no address; record one first, "
+            "e.g. `ffmpeg -i ADDRESS -t 60 -c copy clip.mp4`"
+        )
     if not video.is_file():
         raise VideoError(f"{video}: no such video; give the path of a file with --video")
-    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     try:
-        fps = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_FPS
-        shots = _shots(capture, settings)
-    finally:
-        capture.release()
-    if not shots:
+        with VideoFile(video) as opened:
+            return _frame_set(opened, settings)
+    except UnreadableVideo:
+        raise _unreadable(video) from None
+
+
+def _frame_set(video: VideoFile, settings: CutSettings) -> FrameSet:
+    times_s: list[float] = []
+    sizes: set[tuple[int, ...]] = set()
+
+    def jpegs() -> Iterator[bytes]:
+        for shot in islice(video.shots(settings.every), settings.limit or None):
+            picture = _resized(shot.picture, settings.width)
+            sizes.add(picture.shape[:2])
+            times_s.append(shot.taken_s)
+            yield encode(picture, settings.quality)
+
+    spool = Spool(jpegs())
+    if not sizes:
+        raise _unreadable(video.path)
+    if len(sizes) > 1:
         raise VideoError(
-            f"{video}: OpenCV reads no frame of it; convert it first, e.g. `ffmpeg -i {video.name} frames.mp4`"
+            f"{video.path}: its frames have several sizes; convert it first, or cut out a part of one size"
         )
-    height, width = shots[0].picture.shape[:2]
+    ((height, width),) = sizes
     return FrameSet(
-        video=video,
+        video=video.path,
         width=width,
         height=height,
-        fps=fps / settings.every,
-        jpegs=tuple(encode(shot.picture, settings.quality) for shot in shots),
-        times_s=tuple(shot.taken_s - shots[0].taken_s for shot in shots),
+        fps=video.fps / settings.every,
+        jpegs=spool,
+        times_s=tuple(taken_s - times_s[0] for taken_s in times_s),
+        lost=video.lost,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Shot:
-    """A picture, uint8 BGR [h, w, 3], and its presentation time in seconds."""
-
-    picture: NDArray[np.uint8]
-    taken_s: float
+def _unreadable(video: Path) -> VideoError:
+    way = f"convert it first, e.g. `ffmpeg -i {shlex.quote(video.name)} frames.mp4`"
+    return VideoError(f"{video}: OpenCV reads no frame of it; {way}")
 
 
-def _shots(capture: cv2.VideoCapture, settings: CutSettings) -> list[_Shot]:
-    taken: list[_Shot] = []
-    index = 0
-    while settings.limit == 0 or len(taken) < settings.limit:
-        # grab() without retrieve() skips the colour conversion of frames nobody wants.
-        if not capture.grab():
-            break
-        if index % settings.every == 0:
-            done, picture = capture.retrieve()
-            if not done:
-                break
-            small = _resized(np.asarray(picture, dtype=np.uint8), settings.width)
-            taken.append(_Shot(small, capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3))
-        index += 1
-    return taken
+def _is_address(video: Path) -> bool:
+    # A Path has made one slash of two.
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(video)) is not None and not video.exists()
 
 
 def _resized(picture: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:

@@ -18,12 +18,14 @@ from locust.env import Environment
 from locust.exception import StopUser
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 
-from loadtest import prepare
+from loadtest import certificate, prepare
+from loadtest.claim import folder_claim, target_claim
 from loadtest.collect import Collector
 from loadtest.crew import Member
 from loadtest.errors import LoadTestError
 from loadtest.lead import Lead
-from loadtest.options import ReplayOptions, add_arguments, from_namespace
+from loadtest.locust_process import settle
+from loadtest.options import ReplayOptions, add_arguments, checked_url, from_namespace
 from loadtest.run import Run
 
 DEFAULT_RUN_DIR = "var/locust"
@@ -44,6 +46,7 @@ def _add_arguments(parser: LocustArgumentParser) -> None:
 
 def _set_up(environment: Environment, runner: object, **others: object) -> None:
     """Gives a master or a worker its half of the conversation; a process on its own needs none."""
+    settle()
     if isinstance(runner, WorkerRunner):
         Cameras.fixed_count, Cameras.member = 0, Member(runner)
     elif isinstance(runner, MasterRunner):
@@ -67,6 +70,9 @@ class Cameras(FastHttpUser):
     wait_time = constant(0)
     # A redirect is an answer like any other here: not the promised one.
     max_redirects = 0
+    # By default Locust sends to whoever answers, an API key too.
+    insecure = False
+    ssl_context_factory = staticmethod(certificate.context)
 
     def __init__(self, environment: Environment) -> None:
         self._settings = environment.parsed_options or argparse.Namespace()
@@ -90,10 +96,11 @@ class Cameras(FastHttpUser):
 
     def _alone(self) -> None:
         options, url, folder, given = _wanted(self.environment)
-        work = prepare.load(options)
-        references = prepare.lead(options, work, url, folder, given)
-        with Collector(folder, 1) as collector:
-            Run(self, options, prepare.prepare(options, work, references), collector.outlet(0)).make()
+        with folder_claim(folder), target_claim(url):
+            work = prepare.load(options)
+            references = prepare.lead(options, work, url, folder, given)
+            with Collector(folder, 1) as collector:
+                Run(self, options, prepare.prepare(options, work, references), collector.outlet(0)).make()
 
     def _together(self, member: Member) -> None:
         try:
@@ -113,7 +120,8 @@ def _conduct(environment: Environment, lead: Lead) -> None:
         options, url, folder, given = _wanted(environment)
         runner = environment.runner
         parts = runner.target_user_count if isinstance(runner, MasterRunner) else 1
-        lead.conduct(options, url, folder, given, parts)
+        with folder_claim(folder), target_claim(url):
+            lead.conduct(options, url, folder, given, parts)
 
     _leave_after(environment, conduct)
 
@@ -121,10 +129,8 @@ def _conduct(environment: Environment, lead: Lead) -> None:
 def _wanted(environment: Environment) -> tuple[ReplayOptions, str, Path, Path | None]:
     """Options, service, run folder and file of references, as they were asked for."""
     settings = environment.parsed_options or argparse.Namespace()
-    folder = Path(settings.run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     given = Path(settings.references) if settings.references else None
-    return from_namespace(settings), str(environment.host or "").rstrip("/"), folder, given
+    return from_namespace(settings), checked_url(str(environment.host or ""), "--host"), Path(settings.run_dir), given
 
 
 def _leave_after(environment: Environment, act: Callable[[], None]) -> None:

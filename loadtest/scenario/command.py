@@ -4,8 +4,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from loadtest.errors import OptionError
-from loadtest.options import add_arguments, checked_url
+from loadtest import certificate
+from loadtest.claim import folder_claim, target_claim
+from loadtest.options import add_arguments, checked_processes, checked_url
 from loadtest.scenario import profile
 from loadtest.scenario.bench import Bench
 from loadtest.scenario.outcome import carry_out, check, forget, tell
@@ -30,6 +31,7 @@ def add_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
             parser.add_argument(
                 "--" + name.replace("_", "-"), type=type(default), help=f"see the profile's plan.{name}"
             )
+    certificate.add_argument(parser)
     add_arguments(parser, defaults=False)
     parser.set_defaults(verb=run)
 
@@ -40,24 +42,22 @@ def run(namespace: argparse.Namespace) -> int:
     Raises:
         LoadTestError: an option makes no sense, or a step could not be made.
     """
-    if namespace.processes < 1:
-        raise OptionError(f"--processes={namespace.processes}: must be above 0")
     wanted = profile.changed(profile.read(namespace.name), vars(namespace))
     check(wanted)
-    folder = namespace.out / wanted.name
-    if not namespace.resume:
-        forget(folder)
-    print(f"{wanted.name}: {wanted.about}", flush=True)
     bench = Bench(
         url=checked_url(namespace.url),
         load=wanted.load,
         plan=wanted.plan,
-        folder=folder,
+        folder=namespace.out / wanted.name,
         say=_say,
-        processes=namespace.processes,
+        processes=checked_processes(namespace.processes),
         bind=namespace.bind,
     )
-    outcome = carry_out(wanted, bench)
+    with folder_claim(bench.folder), target_claim(bench.url):
+        if not namespace.resume:
+            forget(bench.folder)
+        print(f"{wanted.name}: {wanted.about}", flush=True)
+        outcome = carry_out(wanted, bench)
     tell(outcome, _say)
     return PASSED if outcome.passed else FAILED
 

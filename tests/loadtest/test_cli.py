@@ -17,7 +17,7 @@ from tests.loadtest.builders import make_run, sample
     [
         (["replay", "--cameras", "0"], "--cameras=0: must be above 0"),
         (["replay", "--processes", "0"], "--processes=0: must be above 0"),
-        (["replay", "--url", "127.0.0.1:8080"], "--url=127.0.0.1:8080: must begin with http"),
+        (["replay", "--url", "127.0.0.1:8080"], "--url: 127.0.0.1:8080 is no address; expected http"),
     ],
 )
 def test_senseless_values_are_usage_errors(
