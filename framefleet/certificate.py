@@ -20,7 +20,7 @@ def refusal(url: str, error: BaseException) -> str:
     if not isinstance(found, ssl.SSLCertVerificationError):
         reason = str(getattr(found, "reason", "") or error).replace("_", " ").lower()
         return f"{where} speaks no TLS that works here ({reason}); if it has no certificate, ask it with http://"
-    reason = found.verify_message
+    reason = found.verify_message.rstrip(".")
     if found.verify_code in (EXPIRED, NOT_YET):
         fix = "renew it, or set this machine's clock"
     elif found.verify_code in (OTHER_HOST, OTHER_ADDRESS):

@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     namespace = _parser().parse_args(arguments)
     try:
-        certificate.trust(getattr(namespace, "cacert", None))
+        if hasattr(namespace, "cacert"):
+            certificate.trust(namespace.cacert, getattr(namespace, "url", None) or "")
         code: int = namespace.verb(namespace)
     except OptionError as error:
         print(f"loadtest: {error}", file=sys.stderr)

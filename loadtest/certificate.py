@@ -15,14 +15,20 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cacert", type=Path, default=None, metavar="FILE", help=text)
 
 
-def trust(cacert: Path | None) -> None:
-    """Trusts a file in this process and in those that it starts; None leaves it to the environment.
+def trust(cacert: Path | None, url: str) -> None:
+    """Trusts a file in this process and in those that it starts.
+
+    Args:
+        cacert: the file; None leaves it to the environment.
+        url: the service, empty if it is not known here; without TLS nobody needs what the environment names.
 
     Raises:
         OptionError: the file cannot be read, or holds no certificate.
     """
     if cacert:
         os.environ[CERTIFICATE_VARIABLES[0]] = str(cacert.absolute())
+    elif not url.lower().startswith("https:"):
+        return
     named = certificates()
     try:
         context()

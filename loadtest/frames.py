@@ -1,7 +1,6 @@
 """Cuts a video into JPEG bodies that are ready to be sent: video -> [FrameSet] -> schedule."""
 
 import hashlib
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,6 +56,13 @@ class FrameSet:
     lost: int = 0
 
     @property
+    def damage(self) -> str:
+        """What a person should know about the video; empty if all is well with it."""
+        if not self.lost:
+            return ""
+        return f"{self.video}: damaged, {self.lost} of its frames could not be read and are left out"
+
+    @property
     def digest(self) -> str:
         """SHA-256 over all bodies: two sets with one digest are the same work."""
         total = hashlib.sha256()
@@ -79,12 +85,6 @@ def cut(video: Path, settings: CutSettings) -> FrameSet:
     Raises:
         VideoError: the file is missing, unreadable or holds no frame.
     """
-    if _is_address(video):
-        # Not repeated: cameras have their passwords there.
-        raise VideoError(
-            "--video: a replay needs a file that gives the same frames again, and no address; record one first, "
-            "e.g. `ffmpeg -i ADDRESS -t 60 -c copy clip.mp4`"
-        )
     if not video.is_file():
         raise VideoError(f"{video}: no such video; give the path of a file with --video")
     try:
@@ -127,11 +127,6 @@ def _frame_set(video: VideoFile, settings: CutSettings) -> FrameSet:
 def _unreadable(video: Path) -> VideoError:
     way = f"convert it first, e.g. `ffmpeg -i {shlex.quote(video.name)} frames.mp4`"
     return VideoError(f"{video}: OpenCV reads no frame of it; {way}")
-
-
-def _is_address(video: Path) -> bool:
-    # A Path has made one slash of two.
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(video)) is not None and not video.exists()
 
 
 def _resized(picture: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:

@@ -25,6 +25,7 @@ MOST = {
 MOST_FPS = 100_000
 MOST_FRAMES = 200_000_000
 MOST_PROCESSES = 128
+ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # A query is written down with the route.
 SECRET_PARAMETER = re.compile(r"[?&;](api_?key|key|token|access_token|password|pass|secret)=", re.IGNORECASE)
 # What a camera at its bound does with a frame: `all` sends it or drops it at once, `newest` keeps the latest one.
@@ -187,6 +188,12 @@ def checked(options: ReplayOptions) -> ReplayOptions:
     Raises:
         OptionError: a value is out of range.
     """
+    if ADDRESS.match(options.video):
+        # Not repeated: a camera's password may stand in it.
+        raise OptionError(
+            "--video: is an address, and a replay needs a file, which gives the same frames again; record one, e.g. "
+            "`ffmpeg -i ADDRESS -t 60 -c copy clip.mp4`"
+        )
     for name, value in asdict(options).items():
         _demand(not isinstance(value, float) or value != math.inf, options, name, "must be finite")
     for name in ("cameras", "fps", "seconds", "slo_ms", "in_flight", "wait_s", "every", "burst"):

@@ -164,4 +164,5 @@ def _record(options: ReplayOptions, work: Work, url: str, status: dict[str, Any]
         machine=machine.describe(),
         versions=machine.versions(),
         status=status,
+        frames_lost=frames.lost,
     )

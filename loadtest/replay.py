@@ -70,6 +70,7 @@ def replay(job: Replay, progress: Progress, clock: Callable[[], float] = time.mo
 def make_ready(job: Replay, progress: Progress) -> None:
     """Empties the run folder and puts the reference answers there: those given, or new ones from the idle service."""
     work = prepare.load(job.options)
+    progress.note(work.frames.damage)
     run_folder.clear(job.folder)
     if job.references:
         answers = prepare.load_references(job.references, job.options, work)

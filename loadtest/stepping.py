@@ -70,10 +70,11 @@ def take_references(url: str, options: ReplayOptions, path: Path) -> Path:
     Raises:
         LoadTestError: the video or the service is not usable.
     """
-    work = prepare.load(checked(options))
+    work, progress = prepare.load(checked(options)), Progress()
+    progress.note(work.frames.damage)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Target(url, options.wait_s) as target:
-        reference.save(prepare.take_references(options, work, target, Progress()), path)
+        reference.save(prepare.take_references(options, work, target, progress), path)
     return path
 
 

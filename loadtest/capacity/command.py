@@ -168,7 +168,8 @@ def _provenance(bench: Bench, seed: int) -> Provenance:
         started=record.started,
         revision=revision(),
         video=bench.base.video,
-        frame=f"{record.frame_width}x{record.frame_height}, {bench.base.payload}, quality {bench.base.quality}",
+        frame=f"{record.frame_width}x{record.frame_height}, {bench.base.payload}, quality {bench.base.quality}"
+        + (f", {record.frames_lost} damaged ones left out" if record.frames_lost else ""),
         request_bytes=record.frame_bytes,
         response_bytes=bench.response_bytes,
         seed=seed,

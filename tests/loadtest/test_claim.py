@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.__main__ import main
 from loadtest.claim import LOCK, folder_claim, target_claim
 from loadtest.errors import RunError
+from tests.loadtest.builders import make_run, sample
+from tests.loadtest.fake_service import RIGHT, fake_service
+from tests.loadtest.waiting import LIMIT_S, wait_until
 
 URL = "http://127.0.0.1:20249"
 HOLD = """
@@ -93,3 +97,71 @@ def test_a_file_in_the_folders_place_is_named(tmp_path: Path) -> None:
         folder_claim(tmp_path / "file/run"),
     ):
         pass
+
+
+@pytest.mark.parametrize("verb", [["replay"], ["scenario", "cameras"], ["capacity"]], ids=lambda verb: verb[0])
+@pytest.mark.parametrize("shared", ["folder", "address"])
+def test_every_verb_refuses_before_it_asks_anything(
+    *,
+    verb: list[str],
+    shared: str,
+    tmp_path: Path,
+    repo_root: Path,
+    sample_video: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    with fake_service(lambda number: RIGHT) as service:
+        folder = (out / "cameras" if verb[0] == "scenario" else out) if shared == "folder" else tmp_path / "other"
+        with another(folder, service.url if shared == "address" else URL, repo_root) as first:
+            code = main([*verb, "--url", service.url, "--video", str(sample_video), "--out", str(out)])
+        assert (code, service.posts, service.gets) == (1, 0, 0)
+    assert f"process {first.pid} is" in capsys.readouterr().err
+
+
+def test_a_report_is_not_made_of_a_run_that_goes_on(
+    tmp_path: Path, repo_root: Path, sample_video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path, sample_video, [sample(0)])
+    with another(tmp_path, URL, repo_root) as first:
+        assert main(["report", str(tmp_path)]) == 1
+    assert f"{tmp_path}: process {first.pid} is writing there" in capsys.readouterr().err
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_a_replay_that_is_killed_takes_locust_along_and_frees_folder_and_address(
+    tmp_path: Path, repo_root: Path, sample_video: Path
+) -> None:
+    with fake_service(lambda number: RIGHT) as service:
+        arguments = ["replay", "--url", service.url, "--video", str(sample_video), "--max-frames", "2"]
+        command = [sys.executable, "-m", "loadtest", *arguments, "--out", str(tmp_path)]
+        first = subprocess.Popen([*command, "--seconds", "600"], cwd=repo_root, stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: service.posts > 5)
+            (child,) = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+            second = subprocess.run(command, cwd=repo_root, capture_output=True, text=True, check=False)
+            assert (second.returncode, second.stdout) == (1, "")
+            assert f"process {first.pid} is writing there" in second.stderr
+        finally:
+            first.kill()
+            first.wait(LIMIT_S)
+        wait_until(lambda: not alive(child))
+        third = subprocess.run([*command, "--seconds", "1"], cwd=repo_root, capture_output=True, text=True, check=False)
+    assert third.returncode == 0, third.stdout + third.stderr
+
+
+def alive(pid: str) -> bool:
+    """Whether a process is there and no zombie that its new parent has not looked at yet."""
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def test_plain_locust_keeps_to_it_too(tmp_path: Path, repo_root: Path, sample_video: Path) -> None:
+    locust = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "--loglevel", "ERROR"]
+    with fake_service(lambda number: RIGHT) as service, another(tmp_path, service.url, repo_root) as first:
+        more = ["--host", service.url, "--video", str(sample_video), "--run-dir", str(tmp_path)]
+        done = subprocess.run([*locust, *more], cwd=repo_root, capture_output=True, text=True, check=False)
+        assert (done.returncode, service.posts) == (2, 0)
+    assert f"process {first.pid} is writing there" in done.stderr
