@@ -83,7 +83,7 @@ def read(folder: Path) -> SampleTable:
     if not paths:
         raise RunError(f"{folder}: no {PATTERN}; give the folder of a replay")
     try:
-        return merge([_records(path) for path in paths])
+        return merge(map(_records, paths))
     except ValueError as error:
         raise RunError(f"{folder}: {error}; run the replay again") from None
 

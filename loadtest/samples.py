@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,14 +140,14 @@ class Encoder:
         )
 
 
-def merge(files: Sequence[NDArray[np.void]]) -> SampleTable:
+def merge(files: Iterable[NDArray[np.void]]) -> SampleTable:
     """The samples of a run's files, in scheduled order.
 
     A day of many cameras leaves tens of millions of them, so they are put in their places one column at a time, and the
     names take no more room than the longest one needs.
 
     Args:
-        files: records [records] of `STORED` of each file, without its header.
+        files: records [records] of `STORED` of each file, without its header; at least one, none is kept.
 
     Returns:
         Structured array [samples] with the columns of `DTYPE`.
@@ -155,8 +155,7 @@ def merge(files: Sequence[NDArray[np.void]]) -> SampleTable:
     Raises:
         ValueError: a file is damaged.
     """
-    names = [_names(records) for records in files]
-    kept = [records[records["verdict"] != NAME] for records in files]
+    names, kept = zip(*((_names(records), records[records["verdict"] != NAME]) for records in files), strict=True)
     due_s = [records["scheduled_s"] for records in kept]
     order = np.argsort(np.concatenate(due_s), kind="stable")
     places = np.empty_like(order)
