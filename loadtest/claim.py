@@ -4,24 +4,20 @@ Both claims are the kernel's: they end with the process that holds them, however
 started shares them.
 """
 
-import errno
 import fcntl
 import os
 import socket
-import struct
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from framefleet.claim import ClaimedError, claimed, holder_text, lineage
 from loadtest.errors import RunError
 
 LOCK = ".lock"
 PORTS = {"http": 80, "https": 443}
-# So many refused ones can ask who holds a claim; it is never answered, the kernel knows.
-WAITING = 64
-_CREDENTIALS = struct.Struct("3i")
 
 
 @contextmanager
@@ -56,21 +52,14 @@ def folder_claim(folder: Path) -> Iterator[None]:
 def target_claim(url: str) -> Iterator[None]:
     """No other load goes from this machine to an address while the block lasts: two would measure each other.
 
-    It is a name in the kernel and no file, so that users who share the machine need no folder in common.
-
     Raises:
         RunError: another load does.
     """
-    name = "\0framefleet-load-" + sha256(_endpoint(url).encode()).hexdigest()[:32]
-    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as claim:
+    with ExitStack() as stack:
         try:
-            claim.bind(name)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            _demand_shared(_owner(name), f"{url}: {{}} is loading it, and two loads would measure each other", "")
-        else:
-            claim.listen(WAITING)
+            stack.enter_context(claimed(f"load-{sha256(_endpoint(url).encode()).hexdigest()[:32]}"))
+        except ClaimedError as error:
+            _demand_shared(error.pid, f"{url}: {{}} is loading it, and two loads would measure each other", "")
         yield
 
 
@@ -78,8 +67,8 @@ def _demand_shared(holder: int, what: str, otherwise: str) -> None:
     """Makes sure that a claim's holder is this process, or one that it descends from."""
     if holder and holder in lineage():
         return
-    who, end = (f"process {holder}", f", end it (kill {holder})") if holder else ("another process", "")
-    raise RunError(f"{what.format(who)}; wait for it{end}{otherwise}")
+    end = f", end it (kill {holder})" if holder else ""
+    raise RunError(f"{what.format(holder_text(holder))}; wait for it{end}{otherwise}")
 
 
 def _noted(lock: Path) -> int:
@@ -87,32 +76,6 @@ def _noted(lock: Path) -> int:
         return int(lock.read_text(encoding="ascii"))
     except (OSError, ValueError):  # it has only just begun, or it ended in this moment
         return 0
-
-
-def _owner(name: str) -> int:
-    """Process id of who listens there; 0 if it cannot be seen from here."""
-    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as question:
-        try:
-            question.setblocking(False)
-            question.connect(name)
-            peer = question.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        except OSError:
-            return 0
-    pid: int = _CREDENTIALS.unpack(peer)[0]
-    return pid
-
-
-def lineage() -> Iterator[int]:
-    """Process ids: this one, its parent, and so on."""
-    pid = os.getpid()
-    while pid > 0:
-        yield pid
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return
-        # The name before it may hold blanks and brackets.
-        pid = int(stat.rpartition(")")[2].split()[1])
 
 
 def _endpoint(url: str) -> str:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import framefleet
-from loadtest.claim import lineage
+from framefleet.claim import lineage
 
 LOCUSTFILE = "loadtest/locustfile.py"
 PACKAGES = (Path(__file__).parent, Path(str(framefleet.__file__)).parent)
