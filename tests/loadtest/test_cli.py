@@ -16,6 +16,7 @@ from tests.loadtest.builders import make_run, sample
     ("arguments", "complaint"),
     [
         (["replay", "--cameras", "0"], "--cameras=0: must be above 0"),
+        (["replay", "--processes", "100000"], "--processes=100000: must be 128 at most"),
         (["replay", "--processes", "0"], "--processes=0: must be above 0"),
         (["replay", "--url", "127.0.0.1:8080"], "--url: 127.0.0.1:8080 is no address; expected http"),
     ],
@@ -25,6 +26,19 @@ def test_senseless_values_are_usage_errors(
 ) -> None:
     assert main(arguments) == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["replay"], ["scenario", "cameras"], ["capacity"], ["ui"]], ids=lambda verb: verb[0])
+@pytest.mark.parametrize("host", ["any:SECRET@127.0.0.1:1", "SECRET@127.0.0.1:1", "127.0.0.1:1/?key=SECRET"])
+def test_a_key_in_an_address_is_refused_and_kept_nowhere(
+    verb: list[str], host: str, tmp_path: Path, sample_video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main([*verb, "--url", f"http://{host}", "--video", str(sample_video), "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("loadtest: --url: ")
+    assert "SECRET" not in said.out + said.err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("arguments", [[], ["replay", "--camera-count", "3"], ["replay", "--fps", "fast"]])

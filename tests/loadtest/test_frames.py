@@ -61,3 +61,14 @@ def test_an_unreadable_video_says_what_to_do(tmp_path: Path, content: bytes) -> 
     path.write_bytes(content)
     with pytest.raises(VideoError, match=r"broken\.mp4: OpenCV reads no frame of it; convert"):
         cut(path, CutSettings())
+
+
+def test_frames_behind_damage_are_taken_and_the_lost_ones_counted(repo_root: Path) -> None:
+    frames = cut(repo_root / "tests/cases/damaged-middle.mp4", CutSettings())
+    assert (len(frames.jpegs), frames.lost) == (53, 7)
+    assert "damaged-middle.mp4: damaged, 7 of its frames could not be read" in frames.damage
+
+
+def test_what_lies_behind_the_last_frame_that_is_taken_is_not_lost(repo_root: Path) -> None:
+    frames = cut(repo_root / "tests/cases/damaged-middle.mp4", CutSettings(limit=10))
+    assert (len(frames.jpegs), frames.lost, frames.damage) == (10, 0, "")
