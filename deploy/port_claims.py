@@ -23,7 +23,7 @@ def port_claims(addresses: Iterable[tuple[str, int]]) -> Iterator[None]:
     with ExitStack() as held:
         for port in sorted({port for _, port in addresses}):
             try:
-                held.enter_context(claimed(f"port-{port}"))
+                held.enter_context(claimed(f"start-{port}"))
             except ClaimedError as error:
                 what = f"{holder_text(error.pid)} is starting a fleet on it"
                 raise PreflightError(Problem(f"port {port}", what, "wait for it, or choose another port")) from None

@@ -1,18 +1,25 @@
-"""Reads a video file frame by frame, and reads on behind damage: file -> [Shot] -> whoever sends or encodes them."""
+"""Reads a video frame by frame, and reads on behind damage: file or stream -> [Shot] -> who sends or encodes them."""
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from framefleet.container import look_at
+
+if TYPE_CHECKING:
+    from cv2 import VideoCapture
+
 # Some containers carry no rate; a clip then plays at this one.
 FALLBACK_FPS = 25.0
-# OpenCV says "no frame" at a damaged packet, and in the same words at the end of the file, again and again.
+# OpenCV says "no frame" at a damaged packet, and in the same words at the end, again and again.
 _FAILURES_AT_LEAST = 64
 _FAILURES_AT_MOST = 10_000
 # Each thread of the decoder holds frames of its own: of 4K, 16 of them take 400 MB.
@@ -39,14 +46,93 @@ class Shot:
     taken_s: float
 
 
-class VideoFile:
-    """An opened video; use it in a `with`, and read its shots once.
+class Video:
+    """An opened video or stream; use it in a `with`, and read its shots once.
+
+    Args:
+        capture: opened; released at the end.
+        patience_s: longest time without a frame; None waits for as long as OpenCV does.
+        clock: seconds, monotonic.
 
     Attributes:
-        path: the file.
         fps: frames per second at its natural speed.
         count: frames that its container promises; None where it promises nothing. A few containers are wrong.
         read: frames that could be read so far.
+    """
+
+    def __init__(
+        self,
+        capture: "VideoCapture",
+        *,
+        patience_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        import cv2
+
+        self._capture = capture
+        self._patience_s = patience_s
+        self._clock = clock
+        self._time_property = cv2.CAP_PROP_POS_MSEC
+        fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.fps = fps if 0 < fps < sys.maxsize else FALLBACK_FPS
+        self.count = int(count) if 0 < count <= _MOST_FRAMES else None
+        self.read = 0
+        self._failures = 0  # reads without a frame that frames followed
+        self._ended = False
+        self._first_s: float | None = None
+        self._last_s = 0.0
+
+    def __enter__(self) -> "Video":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._capture.release()
+
+    def shots(self, every: int = 1) -> Iterator[Shot]:
+        """Gives every n-th frame that can be read, to the real end; of a file it always ends.
+
+        Args:
+            every: 1 gives all; the frames between are not even converted to pictures.
+        """
+        while self._grab():
+            wanted = self.read % every == 0
+            done, picture = self._capture.retrieve() if wanted else (True, None)
+            if not done:
+                self._failures += 1
+                continue
+            self._last_s = max(self._last_s, self._capture.get(self._time_property) / 1e3)
+            if self._first_s is None:
+                self._first_s = self._last_s
+            self.read += 1
+            if wanted:
+                yield Shot(self.read - 1, np.asarray(picture, dtype=np.uint8), self._last_s)
+        self._ended = True
+
+    @property
+    def lost(self) -> int:
+        """Frames that are known to be missing: so far, and of the whole video once `shots` has ended."""
+        return max(self._failures, self._short) if self._failures and self._ended else self._failures
+
+    @property
+    def _short(self) -> int:
+        return max((self.count or 0) - self.read, 0)
+
+    def _grab(self) -> bool:
+        """Advances to the next frame, over damage; False at the end."""
+        began = self._clock()
+        for failures in range(min(max(self._short, _FAILURES_AT_LEAST), _FAILURES_AT_MOST)):
+            if self._capture.grab():
+                self._failures += failures
+                return True
+            if self._patience_s is not None and self._clock() - began > self._patience_s:
+                break
+        return False
+
+
+class VideoFile(Video):
+    """A video file of any kind that OpenCV's FFmpeg can read.
 
     Raises:
         UnreadableVideo: the file is missing, or OpenCV cannot open it.
@@ -57,59 +143,46 @@ class VideoFile:
 
         if not path.is_file():
             raise UnreadableVideo(f"{path}: no such file; give the path of a video")
-        self.path = path
-        settings = [cv2.CAP_PROP_N_THREADS, min(_MOST_THREADS, os.cpu_count() or 1)]
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, settings)
-        if not self._capture.isOpened():
-            self._capture.release()
+        threads = [cv2.CAP_PROP_N_THREADS, min(_MOST_THREADS, os.cpu_count() or 1)]
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, threads)
+        if not capture.isOpened():
+            capture.release()
             raise UnreadableVideo(f"{path}: no video that OpenCV can read; convert it to .mp4")
-        self._time_property = cv2.CAP_PROP_POS_MSEC
-        fps, count = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.fps = fps if 0 < fps < sys.maxsize else FALLBACK_FPS
-        self.count = int(count) if 0 < count <= _MOST_FRAMES else None
-        self.read = 0
-        self._failures = 0  # reads without a frame that frames followed
-        self._ended = False
-        self._last_s = 0.0
+        super().__init__(capture)
+        self.path = path
 
     def __enter__(self) -> "VideoFile":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._capture.release()
-
-    def shots(self, every: int = 1) -> Iterator[Shot]:
-        """Gives every n-th frame that can be read, to the real end of the file; always ends.
-
-        Args:
-            every: 1 gives all; pictures of frames between are not even converted.
-        """
-        while self._grab():
-            self._last_s = max(self._last_s, self._capture.get(self._time_property) / 1e3)
-            wanted = self.read % every == 0
-            done, picture = self._capture.retrieve() if wanted else (True, None)
-            if not done:
-                self._failures += 1
-                continue
-            self.read += 1
-            if wanted:
-                yield Shot(self.read - 1, np.asarray(picture, dtype=np.uint8), self._last_s)
-        self._ended = True
-
     @property
     def lost(self) -> int:
-        """Frames that could not be read: so far, and of the whole file once `shots` has ended."""
-        if not self._failures or not self._ended:
-            return self._failures
-        return max(self._failures, (self.count or 0) - self.read)
+        """Frames that are known to be missing: so far, and of the whole file once `shots` has ended.
 
-    def _grab(self) -> bool:
-        """Advances to the next frame, over damage; False at the end."""
-        missing = (self.count or 0) - self.read
-        for failures in range(min(max(missing, _FAILURES_AT_LEAST), _FAILURES_AT_MOST)):
-            if self._capture.grab():
-                self._failures += failures
-                return True
-        return False
+        A promise that is not kept is no proof: MKV's and WebM's is but the length of the longest track at the usual
+        rate, an MP4 that was trimmed counts what it does not show, and an AVI's is what its recorder last wrote.
+        """
+        if self._failures or not self._short or not self._ended:
+            return super().lost
+        container = look_at(self.path)
+        if not container.whole:
+            return self._short
+        if container.indexed is not None:
+            return max(min(container.indexed - self.read, self._short), 0)
+        return min(self._short, self._gaps) if container.kind in ("iso", "avi", "ts") else 0
+
+    @property
+    def _gaps(self) -> int:
+        """Frames that would fit between those that were read."""
+        return max(round((self._last_s - (self._first_s or 0)) * self.fps) + 1 - self.read, 0)
+
+
+def count_packets(path: Path) -> int:
+    """Frames that a file holds, as its container tells; nothing is decoded. 0 where there is no video in it."""
+    import cv2
+
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count

@@ -11,38 +11,28 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from framefleet.address import KEY_VARIABLE, AddressError, service_address
 from service.draw import Pixels, draw, draw_caption
 from service.sender import Answer, Sender, SendError, Wire, jpeg_wire, raw_wire
+from service.sink import Sink, open_sink, open_window, target_for
 from service.tally import Tally, summary
-from service.video import (
-    Frame,
-    Frames,
-    MediaError,
-    Sink,
-    Source,
-    check_target,
-    open_sink,
-    open_source,
-    open_window,
-    silence_libraries,
-)
+from service.video import Frame, Frames, Incomplete, MediaError, Source, open_source, silence_libraries
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130
 _RATE_WINDOW = 30
-# No option: everybody on a machine can read command lines. No FRAMEFLEET_ name: those are an instance's settings.
-KEY_VARIABLE = "FLEET_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +50,7 @@ class Options:
     in_flight: int
     limit: int | None
     json: Path | None
+    cacert: Path | None
     verbose: bool
 
 
@@ -92,10 +83,11 @@ def detect_in_order(
         clock: seconds, monotonic.
 
     Raises:
-        SendError, MediaError: of the first frame, in order, that failed.
+        SendError, MediaError: of the first frame, in order, that failed; what a source lacks comes behind all answers.
     """
     arrivals = deque([clock()], maxlen=_RATE_WINDOW)
     waiting: deque[tuple[Frame, Future[Answer]]] = deque()
+    lack: MediaError | None = None
 
     def oldest() -> Result:
         frame, future = waiting.popleft()
@@ -105,29 +97,54 @@ def detect_in_order(
 
     with closing(frames):
         try:
-            for frame in islice(frames, limit):
+            taken = islice(frames, limit)
+            while True:
+                try:
+                    frame = next(taken, None)
+                except MediaError as error:
+                    lack, frame = error, None
+                if frame is None:
+                    break
                 waiting.append((frame, _in_background(send, frame.pixels)))
                 while waiting and (len(waiting) >= in_flight or waiting[0][1].done()):
                     yield oldest()
             while waiting:
                 yield oldest()
+            if lack:
+                raise lack
         finally:
             stopped.set()
 
 
-def run(options: Options, source: Source, wire: Wire, tally: Tally, stopped: threading.Event, *, key: str) -> None:
+def run(
+    options: Options,
+    source: Source,
+    *,
+    send: Callable[[Pixels], Answer],
+    sinks: Sequence[Sink],
+    tally: Tally,
+    stopped: threading.Event,
+) -> None:
     """Sends every frame; shows, saves and counts what comes back.
 
+    Args:
+        options: the command line.
+        source: opened.
+        send: sends one frame; called in several threads.
+        sinks: take the annotated frames; closed at the end.
+        tally: counts the answers.
+        stopped: ends the run when it is set, and is set at its end.
+
     Raises:
-        SendError, MediaError, OSError: the run cannot go on.
+        SendError, MediaError: the run cannot go on, the source lacks frames, or an output could not be written.
     """
-    sender = Sender(options.url, wire, stopped=stopped, on_retry=_told_once(f"client: {options.url}"), key=key)
     with ExitStack() as stack:
-        sinks = _open_sinks(options, source, stopped, stack)
-        lines = stack.enter_context(options.json.open("w", encoding="utf-8")) if options.json else None
+        for sink in sinks:
+            stack.callback(sink.close)
+        lines = stack.enter_context(_lines(options.json)) if options.json else None
         bar = stack.enter_context(_progress_bar(source, options.limit))
         found = detect_in_order(
-            source.frames(), sender.send, in_flight=options.in_flight, limit=options.limit, stopped=stopped
+            source.frames(), send, in_flight=options.in_flight, limit=options.limit, stopped=stopped
         )
         for result in stack.enter_context(closing(found)):
             tally.add(result.answer)
@@ -140,6 +157,8 @@ def run(options: Options, source: Source, wire: Wire, tally: Tally, stopped: thr
             bar.set_postfix({"sent again": tally.retries} if tally.retries else {}, refresh=False)
             if stopped.is_set():
                 return
+        if not tally.frames:
+            raise MediaError(f"{source.name}: no frame in it; give one that has some")
 
 
 def frame_line(result: Result) -> str:
@@ -168,28 +187,31 @@ def json_line(result: Result) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; 0 done, 1 the service or an output failed, 2 wrong arguments or source, 130 interrupted."""
+    """Command line; the exit codes are those of `--help`."""
     options = _parse(arguments)
     silence_libraries()
     stopped, tally = threading.Event(), Tally()
     began, code = time.perf_counter(), 0
     try:
         source = open_source(options.source)
-        if options.save:
-            check_target(options.save, source)
-        wire = _wire(options)
+        saving = open_sink(target_for(options.save, source), source) if options.save else None
+        windows = [open_window(stopped.set)] if options.show else []
+        sender = _sender(options, stopped)
     except (MediaError, OSError) as error:
         return _fail(error, EXIT_USAGE)
     try:
-        run(options, source, wire, tally, stopped, key=os.environ.get(KEY_VARIABLE, ""))
+        sinks = [*([saving] if saving else []), *windows]
+        run(options, source, send=sender.send, sinks=sinks, tally=tally, stopped=stopped)
     except KeyboardInterrupt:
         code = _fail("interrupted", EXIT_INTERRUPTED)
+    except Incomplete as error:
+        code = _fail(error, EXIT_INCOMPLETE)
     except (SendError, MediaError, OSError) as error:
         code = _fail(error, EXIT_FAILED)
     if tally.frames or not code:
         print(summary(tally, time.perf_counter() - began))
-    if options.save and tally.frames:
-        print(f"{'saved':<11} {options.save}")
+    if saving and saving.saved:
+        print(f"{'saved':<11} {saving.saved}")
     return code
 
 
@@ -216,13 +238,16 @@ def _annotate_into(sinks: Sequence[Sink], result: Result) -> None:
         sink.put(result.frame)
 
 
-def _open_sinks(options: Options, source: Source, stopped: threading.Event, stack: ExitStack) -> list[Sink]:
-    sinks = [open_sink(options.save, source)] if options.save else []
-    if options.show:
-        sinks.append(open_window(stopped.set))
-    for sink in sinks:
-        stack.callback(sink.close)
-    return sinks
+@contextmanager
+def _lines(path: Path) -> Iterator[TextIO]:
+    """The file of `--json`; a full disk may show as late as when it is closed."""
+    try:
+        with path.open("w", encoding="utf-8") as lines:
+            yield lines
+    except OSError as error:
+        raise MediaError(
+            f"--json {path}: cannot be written ({error.strerror}); free some space, or try another"
+        ) from error
 
 
 def _told_once(start: str) -> Callable[[str], None]:
@@ -242,6 +267,17 @@ def _progress_bar(source: Source, limit: int | None) -> "tqdm[Any]":
     return tqdm(total=min(known, default=None), unit="frame", desc=Path(source.name).name, disable=None)
 
 
+def _sender(options: Options, stopped: threading.Event) -> Sender:
+    return Sender(
+        options.url,
+        _wire(options),
+        stopped=stopped,
+        on_retry=_told_once(f"client: {options.url}"),
+        key=os.environ.get(KEY_VARIABLE, ""),
+        cacert=options.cacert,
+    )
+
+
 def _wire(options: Options) -> Wire:
     if not options.raw:
         return jpeg_wire(options.quality, options.conf)
@@ -253,12 +289,15 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m service.client",
         description="Detect objects in a video, picture, folder or camera with a running service.",
-        epilog=f"A service that asks for an API key gets the one in the environment variable {KEY_VARIABLE}.",
+        epilog=f"A service that asks for an API key gets the one in the environment variable {KEY_VARIABLE}. "
+        "Exit codes: 0 every frame was read, answered and saved; 1 the service or an output failed; 2 wrong arguments, "
+        "or a source that cannot be opened; 3 part of the source could not be read, the rest was answered (a damaged "
+        "clip, an unreadable picture, a camera or stream that broke off); 130 interrupted.",
     )
     add = parser.add_argument
-    add("source", help="video or picture file, folder of pictures, camera number, or rtsp:// address")
+    add("source", help="video or picture file, folder of pictures, camera number, rtsp:// or http:// address")
     add("--url", default="http://127.0.0.1:8080", help="service or balancer (default: %(default)s)")
-    add("--save", type=Path, metavar="FILE", help="annotated .mp4, .webm or .avi; a .jpg or .png for a picture")
+    add("--save", type=Path, metavar="FILE", help="annotated .mp4, .webm or .avi; of a picture a .jpg or .png")
     add("--show", action="store_true", help="show the annotated frames in a window; q ends")
     add("--raw", action="store_true", help="send the first protocol: raw pixels as base64 JSON to /predict")
     add("--names", type=Path, metavar="FILE", help="class names for --raw, one a line")
@@ -267,12 +306,17 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     add("--in-flight", type=_number(int, 1, 64), default=4, help="frames on their way at once (default: %(default)s)")
     add("--limit", type=_number(int, 1, None), metavar="N", help="stop after N frames")
     add("--json", type=Path, metavar="FILE", help="write one line of JSON per frame")
+    add("--cacert", type=Path, metavar="FILE", help="certificate to trust for https (default: REQUESTS_CA_BUNDLE)")
     add("-v", "--verbose", action="store_true", help="print the timing of every frame")
     options = Options(**vars(parser.parse_args(arguments)))
-    if not options.url.startswith(("http://", "https://")):
-        parser.error(f"--url {options.url}: expected http://HOST:PORT or https://HOST:PORT")
-    if "@" in options.url.partition("://")[2].partition("/")[0]:
-        parser.error(f"--url: no place for a password, everybody here can read it; set {KEY_VARIABLE}")
+    try:
+        options = replace(options, url=service_address(options.url))
+    except AddressError as error:
+        parser.error(f"--url: {error}")
+    if options.cacert and not options.cacert.exists():
+        parser.error(
+            f"--cacert {options.cacert}: no such file; give the certificate of the service or of who signed it"
+        )
     if options.raw and options.conf is not None:
         parser.error("--conf: the first protocol's threshold is fixed at 0.35; leave --conf or --raw out")
     if options.names and not options.raw:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ import cv2
 import pybase64
 import requests
 
+from framefleet.session import open_session
 from service.draw import LabelledBox, Pixels
 
 _CONNECT_LIMIT_S = 3.05
@@ -143,6 +145,7 @@ class Sender:
         jitter: gives 0 to 1.
         clock: seconds, monotonic.
         key: API key; empty sends none.
+        cacert: certificates to trust, see `open_session`.
     """
 
     def __init__(
@@ -157,7 +160,9 @@ class Sender:
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.perf_counter,
         key: str = "",
+        cacert: Path | None = None,
     ) -> None:
+        self._cacert = cacert
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._url = url.rstrip("/")
         self._wire = wire
@@ -196,6 +201,11 @@ class Sender:
             response = self._post(address, body)
         except requests.ReadTimeout as error:
             raise SendError(f"{address}: no answer within {self._timeout_s:g} s; is the service stuck?") from error
+        except requests.exceptions.SSLError as error:
+            raise SendError(
+                f"{address}: no trusted https ({_tls_reason(error)}); name the service's certificate, or that of who "
+                "signed it, with --cacert"
+            ) from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise _TryAgain(_unreachable(error)) from error
         except requests.RequestException as error:
@@ -211,14 +221,14 @@ class Sender:
         try:
             session = self._idle.pop()
         except IndexError:
-            session = requests.Session()
+            session = open_session(self._cacert)
             session.auth = self._authorize
         response = session.post(address, body, timeout=(_CONNECT_LIMIT_S, self._timeout_s))
         self._idle.append(session)
         return response
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Adds the key; a header of the session's would give way to a password from ~/.netrc."""
+        """Adds the key to one request; the session itself holds no secret."""
         request.headers.update(self._headers)
         return request
 
@@ -274,6 +284,12 @@ def _problem(response: requests.Response) -> str:
         return f"{status}: {response.json()['detail']}"
     except (ValueError, KeyError, TypeError):
         return status
+
+
+def _tls_reason(error: Exception) -> str:
+    """OpenSSL's own words, without the layers around them."""
+    found = re.search(r"\[SSL[^\]]*\] ?([^(')]+)", str(error))
+    return found[1].strip() if found else str(error)
 
 
 def _unreachable(error: Exception) -> str:

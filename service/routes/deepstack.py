@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
-from service.body import Form, Upload, read_form
 from service.boxes import Boxes, Selection
 from service.client_gone import client_gone
 from service.detector import Detections, Detector, Wish
 from service.engine import EngineInfo
 from service.errors import InvalidValue, ServiceError
+from service.form import Form, Upload
 from service.observe import request_id
 from service.query import read_selection
 from service.routes.detect import default_selection
-from service.routes.exchange import json_answer, read_body, read_deadline_ms
+from service.routes.exchange import json_answer, read_deadline_ms, read_upload_form
 from service.settings import Settings
 
 MIN_CONFIDENCE = 0.4  # both servers' own default
@@ -58,7 +58,7 @@ def deepstack_routes(detector: Detector, settings: Settings, clock: Callable[[],
 
     def answer(command: str) -> Response:
         began = clock()
-        form = read_form(read_body(), settings.max_files)
+        form = read_upload_form(settings.max_files)
         timeout_ms = read_deadline_ms(settings)
         selection = _selection(form.texts, default_selection(settings))
         wish = Wish(selection, timeout_ms, gone=client_gone(request.environ))

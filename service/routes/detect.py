@@ -7,16 +7,16 @@ import msgspec
 import numpy as np
 from flask import Blueprint, Response, request
 
-from service.body import Upload, uploads
 from service.boxes import Boxes, Selection
 from service.client_gone import client_gone
 from service.detector import Detections, Detector, Wish
 from service.draw import LabelledBox, draw
 from service.errors import InvalidValue, RequestError, ServiceError
+from service.form import Upload
 from service.observe import request_id
 from service.problems import problem_document
 from service.query import read_selection
-from service.routes.exchange import json_answer, read_body, read_deadline_ms
+from service.routes.exchange import json_answer, read_deadline_ms, read_upload_form
 from service.settings import Settings
 
 # What the first server computed, for ever: its clients depend on these figures.
@@ -34,14 +34,14 @@ def detect_routes(detector: Detector, settings: Settings) -> Blueprint:
 
     @routes.post("/predict")
     def predict() -> Response:
-        found = _single(detector, uploads(read_body(), 1), _wish(FIRST_SERVER, clip=False))
+        found = _single(detector, read_upload_form(1).files, _wish(FIRST_SERVER, clip=False))
         return _answer(msgspec.json.encode(first_server_answer(found.boxes)), "application/json", found)
 
     @routes.post("/v1/detect")
     def detect() -> Response:
         info = detector.batcher.info
         wish = _wish(read_selection(request.args, defaults, info.classes), clip=True)
-        pictures = uploads(read_body(), max_files(settings))
+        pictures = read_upload_form(max_files(settings)).files
         if len(pictures) > 1:
             return _several(detector, pictures, wish)
         found = _single(detector, pictures, wish)

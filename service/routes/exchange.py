@@ -4,6 +4,7 @@ import msgspec
 from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from service.form import Form, read_form
 from service.query import read_timeout_ms
 from service.settings import Settings
 
@@ -19,6 +20,15 @@ def read_body() -> bytes:
     if len(body) == request.max_content_length and request.content_length is None and request.input_stream.read(1):
         raise RequestEntityTooLarge
     return body
+
+
+def read_upload_form(max_files: int) -> Form:
+    """The pictures of a request, and the texts beside them; see `read_form` for `max_files` and what it raises.
+
+    Raises:
+        RequestEntityTooLarge: the body has more bytes than the instance takes.
+    """
+    return read_form(read_body(), request.headers.get("Content-Type", ""), max_files)
 
 
 def read_deadline_ms(settings: Settings) -> float:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.body import MAX_FIELD_BYTES, MAX_FORM_PARTS, MAX_NAME_CHARACTERS, Form, decode, read_form
+from service.body import decode
 from service.errors import RequestError
+from service.form import MAX_FIELD_BYTES, MAX_FORM_PARTS, MAX_NAME_CHARACTERS, Form, read_form
 from service.image import Frame, ImageLimits
 from tests.fuzz.inputs import corpus, damaged, fuzz
 
@@ -52,6 +53,9 @@ TOKENS = [
         b"Content-Disposition: form-data; ",
         b'name="',
         b"filename*=utf-8''%",
+        b"\r\nContent-Type: multipart/mixed; boundary=xyz",
+        b"Content-Transfer-Encoding: base64\r\n",
+        b'name="_charset_"',
         b";",
         b"=",
     ),
@@ -73,15 +77,18 @@ def check_decode(body: bytes, limits: ImageLimits) -> None:
     assert limits.shrink_to or (height, width) == (frame.height, frame.width)
 
 
-def check_form(body: bytes) -> None:
+def check_form(body: bytes, content_type: str = "") -> None:
     try:
-        form = read_form(body, MAX_FILES)
+        form = read_form(body, content_type, MAX_FILES)
     except RequestError as error:
         assert str(error)
         return
     assert isinstance(form, Form) and 1 <= len(form.files) <= MAX_FILES
     assert len(form.files) + len(form.texts) <= MAX_FORM_PARTS
     assert sum(len(upload.data) for upload in form.files) <= len(body)
+    for upload in form.files:
+        upload.name.encode()  # else it could not be answered as JSON
+        assert len(upload.name) <= MAX_NAME_CHARACTERS
     for name, text in form.texts.items():
         assert len(name) <= MAX_NAME_CHARACTERS and len(text) <= MAX_FIELD_BYTES
 
@@ -90,6 +97,7 @@ def check(body: bytes) -> None:
     check_decode(body, LIMITS)
     check_decode(body, SHRINKING)
     check_form(body)
+    check_form(body, "multipart/form-data; boundary=xyz")
 
 
 @pytest.mark.parametrize("path", corpus("body"), ids=lambda path: path.name)
@@ -107,7 +115,9 @@ def test_damaged_bodies(body: bytes) -> None:
 @given(body=bodies, field=st.text(max_size=20), boundary=st.binary(max_size=210))
 def test_damaged_files_inside_of_forms(body: bytes, field: str, boundary: bytes) -> None:
     head = b'\r\nContent-Disposition: form-data; name="%b"; filename="a"\r\n\r\n' % field.encode("utf-8", "replace")
-    check_form(b"--" + boundary + head + body + b"\r\n--" + boundary + b"--\r\n")
+    form = b"--" + boundary + head + body + b"\r\n--" + boundary + b"--\r\n"
+    check_form(form)
+    check_form(b"a preamble\r\n" + form, f'multipart/form-data; boundary="{boundary.decode("latin-1")}"')
 
 
 @fuzz()

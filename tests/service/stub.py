@@ -1,6 +1,7 @@
 """A stand-in HTTP service for answers that a real instance cannot be made to give on cue."""
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ class Stub:
 
 
 @contextmanager
-def running_stub(*replies: Reply) -> Iterator[Stub]:
+def running_stub(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[Stub]:
     stub = Stub(replies=list(replies) or [Reply()])
 
     class Handler(BaseHTTPRequestHandler):
@@ -80,9 +81,11 @@ def running_stub(*replies: Reply) -> Iterator[Stub]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    stub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    stub.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
     try:
         yield stub
     finally:

@@ -1,4 +1,6 @@
+import argparse
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -10,13 +12,17 @@ import cv2
 import numpy as np
 import pytest
 
-from service.client import detect_in_order, main
+from framefleet.video import VideoFile
+from service.client import detect_in_order, main, run
 from service.draw import LabelledBox, Pixels
 from service.sender import Answer, SendError
-from service.video import Frame, Frames
+from service.tally import Tally
+from service.video import Frame, Frames, Incomplete, MediaError, Source
 from tests.instance import running_instance
+from tests.service.camera import Resource, running_camera, stream
 from tests.service.stub import Reply, running_stub
 
+CASES = Path("tests/cases")
 # SIGINT may be ignored where the tests run in the background; the client under test starts as from a terminal.
 AS_FROM_A_TERMINAL = (
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -195,7 +201,8 @@ def test_interrupt_ends_at_once_with_the_summary_and_a_whole_video(sample_video:
         (["missing.mp4", "--in-flight", "1.5"], "'1.5' is not a whole number, 1 to 64"),
         (["missing.mp4", "--conf", "nan"], "'nan' is not a number, 0 to 1"),
         (["missing.mp4", "--limit", "0"], "'0' is not a whole number, at least 1"),
-        (["missing.mp4", "--url", "localhost:8080"], "--url localhost:8080: expected http://HOST:PORT"),
+        (["missing.mp4", "--url", "localhost:8080"], "--url: localhost:8080 is no address; expected http://HOST:PORT"),
+        (["missing.mp4", "--url", "https://127.0.0.1:1", "--cacert", "no.pem"], "--cacert no.pem: no such file"),
         (["missing.mp4", "--raw", "--conf", "0.5"], "--conf: the first protocol's threshold is fixed"),
         (["missing.mp4", "--names", "n.txt"], "--names: only --raw needs names"),
     ],
@@ -296,3 +303,173 @@ def test_an_address_with_a_password_is_refused_and_not_repeated(capsys: pytest.C
         main(["clip.mp4", "--url", "http://any:s3cret@127.0.0.1:8080"])
     said = capsys.readouterr().err
     assert "set FLEET_API_KEY" in said and "s3cret" not in said
+
+
+def frames_of(path: Path) -> int:
+    with VideoFile(path) as video:
+        return sum(1 for _ in video.shots())
+
+
+def test_a_damaged_clip_is_read_on_behind_the_damage_and_what_is_lost_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    damaged = CASES / "damaged-middle.mp4"
+    with running_stub() as stub:
+        code = main([str(damaged), "--url", stub.url, "--save", str(saved), "--json", str(lines)])
+        within = main([str(damaged), "--url", stub.url, "--limit", "10"])
+
+    printed = capsys.readouterr()
+    assert (code, within) == (3, 0)
+    assert printed.err == (
+        f"client: {damaged}: 7 of its 60 frames cannot be read, 53 were sent; the file is damaged or breaks off\n"
+    )
+    assert "frames      53 in" in printed.out and f"saved       {saved}\n" in printed.out
+    assert frames_of(saved) == len(read_lines(lines)) == 53
+
+
+def test_unreadable_pictures_of_a_folder_are_passed_over_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, saved = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    whole = (CASES / "clean.jpg").read_bytes()
+    for name, content in {"a.jpg": whole, "b.jpg": whole[:5000], "c.png": b"", "d.jpg": whole}.items():
+        (folder / name).write_bytes(content)
+    with running_stub() as stub:
+        code = main([str(folder), "--url", stub.url, "--save", str(saved)])
+
+    assert code == 3
+    assert "2 of its 4 pictures cannot be read (b.jpg, c.png); 2 were sent" in capsys.readouterr().err
+    assert sorted(path.name for path in saved.iterdir()) == ["a.jpg", "d.jpg"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".avi", ".jpg", ".png", ""])
+@pytest.mark.parametrize("limit_bytes", [0, 100, 9000])
+def test_a_full_disk_is_no_success_and_leaves_nothing_broken(tmp_path: Path, suffix: str, limit_bytes: int) -> None:
+    """The limit on a file's size stands for the disk's end: writes fail from there on."""
+    clip, picture, saved = CASES / "damaged-middle.mp4", CASES / "clean.jpg", tmp_path / f"out{suffix}"
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(picture.read_bytes())
+    source = {".jpg": picture, ".png": picture, "": folder}.get(suffix, clip)
+    if suffix:
+        saved.write_bytes(b"of the last run")
+    with running_stub() as stub:
+        client = subprocess.run(
+            [sys.executable, "-m", "service.client", source, "--url", stub.url, "--save", saved, "--limit", "15"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes)),
+        )
+
+    assert client.returncode == 1, client.stdout + client.stderr
+    assert "saved " not in client.stdout
+    assert "client: --save " in client.stderr and "ree some space" in client.stderr
+    assert "Traceback" not in client.stderr
+    kept = [path.name for path in tmp_path.rglob("*") if path.is_file() and path.parent != folder]
+    assert kept == ([saved.name] if suffix else [])
+    assert not suffix or saved.read_bytes() == b"of the last run"
+
+
+def test_lines_that_cannot_be_written_are_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    with running_stub() as stub:
+        code = main([str(CASES / "clean.jpg"), "--url", stub.url, "--json", "/dev/full"])
+    assert code == 1
+    assert "client: --json /dev/full: cannot be written (No space left on device)" in capsys.readouterr().err
+
+
+JPEG = (CASES / "clean.jpg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        Resource("image/jpeg", JPEG, len(JPEG)),
+        Resource("Image/JPEG; charset=binary", JPEG),
+        Resource("application/octet-stream", JPEG, len(JPEG)),
+    ],
+)
+def test_a_snapshot_address_is_one_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], answered: Resource
+) -> None:
+    path = "/cgi/snapshot.jpg?channel=1&size=2"
+    with running_camera({path: answered}) as camera, running_stub() as stub:
+        code = main([camera + path, "--url", stub.url, "--save", str(tmp_path / "detect.mp4")])
+
+    printed = capsys.readouterr()
+    assert (code, printed.err) == (0, "")
+    assert "frames      1 in" in printed.out
+    assert f"saved       {tmp_path / 'detect.jpg'}\n" in printed.out
+    assert [path.name for path in tmp_path.iterdir()] == ["detect.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("answered", "exit_code", "sent", "message"),
+    [
+        (stream([JPEG] * 7), 3, 7, "/live: the stream ended after 7 frames; check the camera"),
+        (stream([]), 2, 0, "/live: camera or stream cannot be opened"),
+        (Resource("image/jpeg", JPEG[:9000], len(JPEG)), 2, 0, "/live: answers no whole picture"),
+        (Resource("image/jpeg", b"no picture", 10), 2, 0, "/live: answers no whole picture"),
+        (Resource("text/html", b"<html>", 6), 2, 0, "/live: camera or stream cannot be opened"),
+    ],
+    ids=["camera", "camera without a frame", "half a snapshot", "no snapshot", "page"],
+)
+def test_a_source_behind_an_address_that_breaks_off_is_no_success(
+    capsys: pytest.CaptureFixture[str], answered: Resource, exit_code: int, sent: int, message: str
+) -> None:
+    with running_camera({"/live": answered}) as camera, running_stub() as stub:
+        address = camera.replace("//", "//user:s3cret@") + "/live"
+        code = main([address, "--url", stub.url])
+
+    printed = capsys.readouterr()
+    assert (code, len(stub.bodies)) == (exit_code, sent)
+    assert message in printed.err and "s3cret" not in printed.err + printed.out
+
+
+def test_a_clip_behind_an_address_has_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "a.webm"), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), 25, (64, 48))
+    dice = np.random.default_rng(1)
+    for _ in range(60):
+        writer.write(dice.integers(0, 256, (48, 64, 3), np.uint8))
+    writer.release()
+    clip = (tmp_path / "a.webm").read_bytes()
+    whole = Resource("video/webm", clip, len(clip))
+    half = Resource("video/webm", clip[: len(clip) // 2], len(clip))
+    with running_camera({"/whole": whole, "/half": half}) as camera, running_stub() as stub:
+        codes = [main([camera + path, "--url", stub.url]) for path in ("/whole", "/half")]
+
+    printed = capsys.readouterr()
+    assert codes == [0, 3]
+    assert "frames      60 in" in printed.out
+    assert "of about 60 frames" in printed.err
+
+
+def test_a_source_without_a_frame_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    options = argparse.Namespace(json=None, limit=None, in_flight=1, verbose=False)
+    source = Source("empty", "video", None, 25, lambda: numbered(0))
+    with pytest.raises(MediaError, match="empty: no frame in it"):
+        run(options, source, send=lambda pixels: Answer([], 1), sinks=[], tally=Tally(), stopped=Event())  # type: ignore[arg-type]
+
+
+def test_what_a_source_lacks_is_said_behind_all_answers() -> None:
+    def lacking() -> Frames:
+        yield from numbered(5)
+        raise Incomplete("two are missing")
+
+    given: list[int] = []
+    with pytest.raises(Incomplete, match="two are missing"):
+        for result in detect_in_order(
+            lacking(), lambda pixels: Answer([], 1), in_flight=8, limit=None, stopped=Event()
+        ):
+            given.append(result.frame.index)
+    assert given == list(range(5))
+
+
+def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with running_stub() as stub:
+        assert main([str(CASES / "clean.jpg"), "--url", stub.url]) == 0

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from service.body import decode, uploads
+from service.body import decode
 from service.errors import ImageTooLarge, InvalidValue, MalformedBody, RequestError, UnsupportedBody
 from service.image import Frame, ImageLimits, letterbox
 from service.png import plain_png
@@ -210,52 +210,3 @@ def test_scaled_decoding_keeps_the_pictures_own_size_for_boxes() -> None:
     whole_slot, shrunk_slot = np.zeros((320, 320, 3), np.uint8), np.zeros((320, 320, 3), np.uint8)
     assert letterbox(decode(body, LIMITS), whole_slot) == letterbox(shrunk, shrunk_slot)
     assert np.abs(whole_slot.astype(int) - shrunk_slot).mean() < 4
-
-
-def form(*parts: tuple[str, bytes], boundary: bytes = b"xyz") -> bytes:
-    pieces = [
-        b"--" + boundary + b"\r\nContent-Disposition: form-data; " + head.encode() + b"\r\n\r\n" + data
-        for head, data in parts
-    ]
-    return b"\r\n".join([*pieces, b"--" + boundary + b"--\r\n"])
-
-
-def test_a_form_gives_its_files_in_order_and_skips_its_fields() -> None:
-    body = form(
-        ('name="image"; filename="a.jpg"', b"one"), ('name="min"', b"0.4"), ('name="x"; filename="b.png"', b"\r\n--two")
-    )
-    assert [(upload.name, upload.data) for upload in uploads(body, 4)] == [("a.jpg", b"one"), ("b.png", b"\r\n--two")]
-
-
-def test_a_picture_in_a_form_needs_no_file_name() -> None:
-    body = form(('name="image"', b"\xff\xd8\xffrest"), ('name="min"', b"0.4"))
-    assert [(upload.name, upload.data) for upload in uploads(body, 4)] == [("image", b"\xff\xd8\xffrest")]
-
-
-@pytest.mark.parametrize("length", [1, 70, 71, 200])
-def test_boundaries_may_be_longer_than_the_standard_allows(length: int) -> None:
-    body = form(('name="image"; filename="a.jpg"', b"one"), boundary=b"b" * length)
-    assert [upload.data for upload in uploads(body, 1)] == [b"one"]
-
-
-def test_a_body_that_is_no_form_is_one_upload() -> None:
-    assert [upload.data for upload in uploads(b"\xff\xd8\xff", 1)] == [b"\xff\xd8\xff"]
-
-
-@pytest.mark.parametrize(
-    ("body", "kind", "words"),
-    [
-        (form(('name="a"; filename="a"', b"1"), ('name="b"; filename="b"', b"2")), InvalidValue, "2 files, at most 1"),
-        (form(*[('name="a"', b"1")] * 65), InvalidValue, "more than 64 parts"),
-        (form(('name="a"', b"1")), MalformedBody, "no file"),
-        (form(('name="a"; filename="a"', b"1"))[:-20], MalformedBody, "breaks off"),
-        (b"--", MalformedBody, "no boundary"),
-        (b"--" + b"x" * 300 + b"\r\n", MalformedBody, "no boundary"),
-        (b"--xyz\r\nno header", MalformedBody, "form"),
-    ],
-    ids=["too many files", "too many parts", "fields only", "cut", "dashes", "long boundary", "no header"],
-)
-def test_a_bad_form_is_refused_by_name(body: bytes, kind: type[RequestError], words: str) -> None:
-    with pytest.raises(RequestError) as caught:
-        uploads(body, 1)
-    assert (type(caught.value), words in str(caught.value)) == (kind, True), str(caught.value)

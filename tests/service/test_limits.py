@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from service.body import MAX_BOUNDARY_BYTES, MAX_FIELD_BYTES, MAX_FORM_PARTS, MAX_PART_HEAD_BYTES
+from service.form import MAX_BOUNDARY_BYTES, MAX_FIELD_BYTES, MAX_FORM_PARTS, MAX_PART_HEAD_BYTES
 from service.image import MAX_JPEG_SCANS
 from service.json_depth import MAX_JSON_DEPTH
 from service.oip.request import MAX_NAME, MAX_RANK, MAX_SMALL_JSON_BYTES

@@ -1,7 +1,10 @@
 import base64
 import json
+import ssl
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from framefleet.session import CERTIFICATE_VARIABLES
 from service.draw import LabelledBox
 from service.sender import RetryPolicy, Sender, SendError, SendingStopped, jpeg_wire, raw_wire, read_server_timing
-from tests.service.stub import Reply, running_stub
+from tests.service.stub import Reply, Stub, running_stub
 
 FRAME = np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8)
 FOUND = {"detections": [{"label": "face", "class_id": 2, "score": 0.9, "box": [1, 2, 3.5, 4]}]}
@@ -188,3 +192,42 @@ def test_a_key_travels_in_the_head_whatever_netrc_says(tmp_path: Path, monkeypat
         sender(stub.url).send(FRAME)
     assert stub.authorizations == {"Bearer s3cret", ""}
     assert [b"s3cret" in body for body in stub.bodies] == [False, False]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for 127.0.0.1 that nobody signed, in one file."""
+    path = tmp_path_factory.mktemp("tls") / "own.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1".split()
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", f"{path}.crt"]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    return path
+
+
+@contextmanager
+def running_tls_stub(certificate: Path) -> Iterator[Stub]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with running_stub(Reply(body=json.dumps(FOUND).encode()), tls=context) as stub:
+        yield stub
+
+
+def test_own_certificate_is_trusted_by_option_or_environment(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in CERTIFICATE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    with running_tls_stub(certificate) as stub:
+        assert sender(stub.url, cacert=certificate).send(FRAME).detections
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert sender(stub.url).send(FRAME).detections
+
+
+def test_a_certificate_that_nobody_trusts_is_named_at_once(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in CERTIFICATE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    waits = RecordedWaits()
+    with running_tls_stub(certificate) as stub, pytest.raises(SendError, match=r"self-signed certificate.*--cacert"):
+        sender(stub.url, stopped=waits).send(FRAME)
+    assert waits.asked_s == []
