@@ -1,7 +1,6 @@
 """Starts one instance for a measurement and stops it afterwards."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -9,6 +8,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from framefleet.ports import reserved_ports
 
 START_LIMIT_S = 60
 
@@ -23,18 +24,16 @@ def instance(**settings: object) -> Iterator[str]:
     Yields:
         Its URL, once it answers.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    names = {"port": port, "instance": "bench", **settings}
-    environment = {**os.environ, **{f"FRAMEFLEET_{name.upper()}": str(value) for name, value in names.items()}}
-    process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stderr=subprocess.DEVNULL)
-    try:
-        _wait(f"http://127.0.0.1:{port}/readyz", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
+    with reserved_ports() as port:
+        names = {"port": port, "instance": "bench", **settings}
+        environment = {**os.environ, **{f"FRAMEFLEET_{name.upper()}": str(value) for name, value in names.items()}}
+        process = subprocess.Popen([sys.executable, "-m", "service"], env=environment, stderr=subprocess.DEVNULL)
+        try:
+            _wait(f"http://127.0.0.1:{port}/readyz", process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]") -> None:

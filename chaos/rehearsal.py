@@ -9,21 +9,20 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.machine import belongs, listening, processes, small_disk
 from chaos.web import get_json
+from framefleet.ports import reserved_ports
 
 REPO = Path(__file__).resolve().parent.parent
 COMMAND_LIMIT_S = 300.0
 DISK_BYTES = 64 * 2**20
-LOWEST_PORT = 21000
 EDITS = {
     "deploy/supervisor/supervisord.conf.j2": (
         "; For people:",
@@ -159,9 +158,11 @@ class Rehearsal:
 @contextmanager
 def rehearsal(folder: Path, model: str, count: int) -> Iterator[Rehearsal]:
     """Makes the copy and starts the fleet; nothing of it runs afterwards."""
-    place = Rehearsal(folder.resolve(), _free_ports(count + 2), model, count)
-    _copy_code(place)
-    with small_disk(place.log, DISK_BYTES), small_disk(place.var / "tmp", DISK_BYTES):
+    with ExitStack() as stage:
+        place = Rehearsal(folder.resolve(), stage.enter_context(reserved_ports(count + 2)), model, count)
+        _copy_code(place)
+        for small in (place.log, place.var / "tmp"):
+            stage.enter_context(small_disk(small, DISK_BYTES))
         try:
             place.up()
             yield place
@@ -198,14 +199,3 @@ def _copy_code(place: Rehearsal) -> None:
 def _environment() -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FRAMEFLEET_")}
     return {**kept, "FRAMEFLEET_THREADS": "1"}
-
-
-def _free_ports(count: int) -> int:
-    """The first of so many free ports in a row, below those that the kernel gives to outgoing connections."""
-    for first in range(LOWEST_PORT, LOWEST_PORT + 8000, count):
-        with suppress(OSError):
-            for port in range(first, first + count):
-                with socket.socket() as trial:
-                    trial.bind(("127.0.0.1", port))
-            return first
-    raise ChaosError(f"no {count} free ports in a row above {LOWEST_PORT}; free some")

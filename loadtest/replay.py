@@ -1,12 +1,12 @@
 """A run as a runbook: claims, references, Locust, end."""
 
-import socket
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from framefleet.ports import reserved_ports
 from loadtest import prepare, reference, run_folder
 from loadtest.claim import folder_claim, target_claim
 from loadtest.errors import RunError
@@ -60,8 +60,9 @@ def replay(job: Replay, progress: Progress, clock: Callable[[], float] = time.mo
     with folder_claim(job.folder), target_claim(job.url):
         make_ready(job, progress)
         with (
+            reserved_ports() as port,
             (job.folder / run_folder.LOCUST_OUTPUT).open("wb") as output,
-            locust_process(locust_arguments(job), output) as process,
+            locust_process(locust_arguments(job, port), output) as process,
         ):
             watch(process, job, progress, clock)
         check_end(process, job.folder)
@@ -80,8 +81,8 @@ def make_ready(job: Replay, progress: Progress) -> None:
     reference.save(answers, job.folder / run_folder.REFERENCES)
 
 
-def locust_arguments(job: Replay) -> list[str]:
-    """Locust's command line, without the locustfile: headless, and quiet but for its log."""
+def locust_arguments(job: Replay, port: int) -> list[str]:
+    """Locust's command line without the locustfile: headless, quiet but for its log, its own workers find it on `port`."""
     folder = job.folder.absolute()
     statistics = ("--csv", str(folder / run_folder.LOCUST_STATS)) if job.statistics else ()
     return [
@@ -91,14 +92,14 @@ def locust_arguments(job: Replay) -> list[str]:
         *("--exit-code-on-error", "0"),
         *("--logfile", str(folder / run_folder.LOCUST_LOG)),
         *statistics,
-        *_crew(job),
+        *_crew(job, port),
         *("--run-dir", str(folder)),
         *("--references", str(folder / run_folder.REFERENCES)),
         *to_arguments(job.options),
     ]
 
 
-def _crew(job: Replay) -> list[str]:
+def _crew(job: Replay, own_port: int) -> list[str]:
     """Locust's options about its workers; none for a process on its own."""
     if job.bind:
         host, _, port = job.bind.rpartition(":")
@@ -107,16 +108,9 @@ def _crew(job: Replay) -> list[str]:
     if job.processes == 1:
         return []
     # Not Locust's usual port, so that runs go on side by side.
-    port = str(_free_port())
+    port = str(own_port)
     bound = ["--master-bind-host", LOOPBACK, "--master-bind-port", port]
     return ["--processes", str(job.processes), *bound, "--master-host", LOOPBACK, "--master-port", port]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def watch(process: subprocess.Popen[bytes], job: Replay, progress: Progress, clock: Callable[[], float]) -> None:

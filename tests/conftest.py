@@ -1,10 +1,12 @@
 """Fixtures that every part of the suite shares."""
 
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from framefleet.ports import reserved_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 # What takes longest: `make test`, which is to end within ten minutes, leaves it to `make test-slow`.
@@ -50,17 +52,7 @@ def sample_video() -> Path:
 
 
 @pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """Gives a TCP port of 127.0.0.1 that nobody listened on a moment ago, never the same one twice."""
-    given: set[int] = set()
-
-    def find() -> int:
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port: int = probe.getsockname()[1]
-            if port not in given:
-                given.add(port)
-                return port
-
-    return find
+def free_port() -> Iterator[Callable[[], int]]:
+    """Gives TCP ports that stay reserved until the last test has ended."""
+    with ExitStack() as held:
+        yield lambda: held.enter_context(reserved_ports())

@@ -67,9 +67,8 @@ def test_a_file_of_keys_that_is_not_there_is_told_once(
 ) -> None:
     environ = {"FRAMEFLEET_KEYS": "var/keys"}
     machine = replace(fleet.machine, cwd=tmp_path)
-    wanted = fleet_of(
-        2, port=free_port(), instance_port=free_port(), model="simulated:", machine=machine, environ=environ
-    )
+    ports = {"port": free_port(), "instance_port": free_port()}
+    wanted = fleet_of(1, **ports, model="simulated:", machine=machine, environ=environ)
     assert words(wanted) == [
         f"FRAMEFLEET_KEYS {tmp_path}/var/keys: no such file, or not readable; `make key NAME=...` makes one"
     ]

@@ -1,7 +1,7 @@
 """A silent instance is killed while its requests can still be run elsewhere; a slow one is left alone."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -72,10 +72,8 @@ def test_a_port_that_accepts_and_says_nothing_is_silent(listener: socket.socket)
     assert ask(instance_at(listener.getsockname()[1]), timeout_s=0.2) == "silent"
 
 
-def test_a_port_nobody_listens_on_refuses(listener: socket.socket) -> None:
-    port = listener.getsockname()[1]
-    listener.close()
-    assert ask(instance_at(port)) == "refuses"
+def test_a_port_nobody_listens_on_refuses(free_port: Callable[[], int]) -> None:
+    assert ask(instance_at(free_port())) == "refuses"
 
 
 def test_any_http_answer_is_an_answer() -> None:

@@ -1,9 +1,7 @@
 """A fleet of its own for a test: drives `python -m deploy` as a person does, and leaves nothing running."""
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +16,7 @@ import requests
 from deploy.control import Control, ProgramState
 from deploy.paths import Paths, local_paths
 from deploy.processes import Process, fleet_processes
+from framefleet.ports import reserved_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMULATED = "simulated:a_ms=2,b_ms=0.1"
@@ -97,31 +96,16 @@ class LocalFleet:
 @contextmanager
 def local_fleet(var: Path) -> Iterator[LocalFleet]:
     """Ports and a folder for a fleet; whatever was started there is gone afterwards."""
-    port = free_ports(6)
-    fleet = LocalFleet(var.resolve(), port, port + 1)
-    try:
-        yield fleet
-    finally:
-        with suppress(subprocess.TimeoutExpired):
-            fleet.run("down", "--var", str(fleet.var))
-        for process in fleet.processes():
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-
-
-def free_ports(count: int) -> int:
-    """Finds `count` free ports in a row, below those the kernel gives to outgoing connections.
-
-    An instance that is restarted must find its port as it left it.
-    """
-    lowest_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        first = random.randrange(min(20000, lowest_outgoing - 2000), lowest_outgoing - count)
-        with suppress(OSError):
-            for port in range(first, first + count):
-                with socket.socket() as trial:
-                    trial.bind(("127.0.0.1", port))
-            return first
+    with reserved_ports(6) as port:
+        fleet = LocalFleet(var.resolve(), port, port + 1)
+        try:
+            yield fleet
+        finally:
+            with suppress(subprocess.TimeoutExpired):
+                fleet.run("down", "--var", str(fleet.var))
+            for process in fleet.processes():
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
 
 
 def clean_environment(**settings: str) -> dict[str, str]:

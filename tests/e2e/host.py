@@ -17,7 +17,8 @@ from deploy.fleet import PREFIX
 from deploy.fleet_file import parse_inventory
 from deploy.paths import Paths
 from deploy.processes import fleet_processes
-from tests.e2e.fleet import SIMULATED, free_ports
+from framefleet.ports import reserved_ports
+from tests.e2e.fleet import SIMULATED
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = Path(__file__).with_name("host_driver.py")
@@ -136,15 +137,15 @@ cpu = {cpu}
 @contextmanager
 def scratch_host(folder: Path) -> Iterator[ScratchHost]:
     """A host's folders and ports; whatever was started there is gone afterwards."""
-    port = free_ports(8)
-    host = ScratchHost(folder.resolve(), Path(f"/run/framefleet-test-{os.getpid()}-{port}"), port)
-    try:
-        yield host
-    finally:
-        for _ in range(2):  # the second time for what was just being started
-            for process in fleet_processes(host.paths):
-                try:
-                    os.kill(process.pid, 9)
-                except ProcessLookupError:
-                    continue
-        shutil.rmtree(host.run, ignore_errors=True)
+    with reserved_ports(8) as port:
+        host = ScratchHost(folder.resolve(), Path(f"/run/framefleet-test-{os.getpid()}-{port}"), port)
+        try:
+            yield host
+        finally:
+            for _ in range(2):  # the second time for what was just being started
+                for process in fleet_processes(host.paths):
+                    try:
+                        os.kill(process.pid, 9)
+                    except ProcessLookupError:
+                        continue
+            shutil.rmtree(host.run, ignore_errors=True)

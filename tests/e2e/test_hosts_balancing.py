@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from framefleet.ports import reserved_ports
 from tests.deploy.inventories import hosts
-from tests.e2e.fleet import ROOT, direct_session, free_ports
+from tests.e2e.fleet import ROOT, direct_session
 from tests.e2e.hosts import OtherHost, nginx_of
 
 pytestmark = pytest.mark.e2e
@@ -20,8 +21,9 @@ SECOND, THIRD = "127.0.0.2", "127.0.0.3"
 
 
 @pytest.fixture
-def port() -> int:
-    return free_ports(2)
+def port() -> Iterator[int]:
+    with reserved_ports(2) as first:
+        yield first
 
 
 def edge(port: int, *lines: str) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from deploy.fleet import Fleet
+from framefleet.ports import reserved_ports
 from tests.deploy.inventories import hosts
-from tests.e2e.fleet import free_ports, wait_until
+from tests.e2e.fleet import wait_until
 from tests.e2e.hosts import OtherHost, nginx_of
 
 pytestmark = pytest.mark.e2e
@@ -28,11 +29,12 @@ RATE = f"rate = 1\nburst = {BURST}\n"
 
 @contextmanager
 def edge(folder: Path, limits: str, keys: str = "", other: OtherHost | None = None) -> Iterator[Fleet]:
-    port = free_ports(1)
-    balancer = f'[balancer]\nmode = "edge"\nhosts = ["h1"]\naddress = "127.0.0.1"\nport = {port}\n'
-    inventory = balancer + hosts("gpus = []", "cpu = 1").replace("10.0.0.", "127.0.0.") + keys + f"[limits]\n{limits}"
-    with (other or OtherHost("h2")).listening("127.0.0.2", port), nginx_of(inventory, folder) as fleet:
-        yield fleet
+    with reserved_ports() as port:
+        balancer = f'[balancer]\nmode = "edge"\nhosts = ["h1"]\naddress = "127.0.0.1"\nport = {port}\n'
+        host = hosts("gpus = []", "cpu = 1").replace("10.0.0.", "127.0.0.")
+        inventory = balancer + host + keys + f"[limits]\n{limits}"
+        with (other or OtherHost("h2")).listening("127.0.0.2", port), nginx_of(inventory, folder) as fleet:
+            yield fleet
 
 
 def connect(fleet: Fleet, address: str) -> socket.socket:
