@@ -82,7 +82,7 @@ def make_ready(job: Replay, progress: Progress) -> None:
 
 
 def locust_arguments(job: Replay, port: int) -> list[str]:
-    """Locust's command line without the locustfile: headless, quiet but for its log, its own workers find it on `port`."""
+    """Locust's command line without the locustfile: quiet but for its log; its own workers find it on `port`."""
     folder = job.folder.absolute()
     statistics = ("--csv", str(folder / run_folder.LOCUST_STATS)) if job.statistics else ()
     return [
