@@ -52,8 +52,8 @@ def locust_process(arguments: Sequence[str], output: BinaryIO | None = None) -> 
 
 
 def environment(room: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without settings meant for another Locust; home is where it starts."""
-    kept = {name: value for name, value in environ.items() if not name.startswith("LOCUST_")}
+    """The environment without settings meant for another Locust or its gevent; home is where it starts."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(("LOCUST_", "GEVENT_"))}
     return kept | {"HOME": room, PARENT: str(os.getpid()), FOLDER: str(Path.cwd())}
 
 
