@@ -25,11 +25,14 @@ def folder_claim(folder: Path) -> Iterator[None]:
     """Nobody else writes into a run's folder while the block lasts; the folder is made if it is missing.
 
     Raises:
-        RunError: somebody does, or the folder cannot be written.
+        RunError: somebody does, or the folder cannot be made.
+        PermissionError: it is somebody else's.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a+")
+    except PermissionError:  # whose it is, is said where every command ends
+        raise
     except OSError as error:
         raise RunError(f"{folder}: {error.strerror}; give another folder with --out") from None
     with lock:

@@ -86,7 +86,7 @@ def test_what_the_holder_starts_shares_its_claims(tmp_path: Path, repo_root: Pat
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_a_folder_of_someone_else_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(RunError, match="Permission denied; give another folder with --out"), folder_claim(tmp_path):
+    with pytest.raises(PermissionError, match=LOCK), folder_claim(tmp_path):
         pass
 
 
