@@ -140,9 +140,12 @@ def _resized(picture: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
 
 def encode(picture: NDArray[np.uint8], quality: int) -> bytes:
     """JPEG bytes of a uint8 BGR picture [h, w, 3]."""
-    done, buffer = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    try:
+        done, buffer = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error:  # a side over 65,500 pixels
+        done = False
     if not done:
-        raise VideoError(f"a frame of shape {picture.shape} does not encode as JPEG")
+        raise VideoError(f"a frame of shape {picture.shape} does not encode as JPEG; give a smaller --width")
     return buffer.tobytes()
 
 

@@ -19,7 +19,7 @@ LEAST_FPS = 0.001
 # Beyond what a machine can send, read or keep: a slip of the finger must not cost all its memory, or its disk.
 MOST = {
     **{"cameras": 10_000, "fps": 100_000, "seconds": 30 * 86_400, "in_flight": 10_000_000, "burst": 100_000},
-    **{"slo_ms": 3_600_000, "wait_s": 3_600, "width": 16_384, "every": 1_000_000, "max_frames": 1_000_000},
+    **{"slo_ms": 3_600_000, "wait_s": 3_600, "width": 7_680, "every": 1_000_000, "max_frames": 1_000_000},
     "seed": 2**62,
 }
 MOST_FPS = 100_000

@@ -10,6 +10,7 @@ from loadtest.__main__ import main
 from loadtest.progress import Progress
 from loadtest.verdict import Verdict
 from tests.loadtest.builders import make_run, sample
+from tests.loadtest.fake_service import RIGHT, fake_service
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,14 @@ def test_unknown_words_are_usage_errors(arguments: list[str], capsys: pytest.Cap
         main(arguments)
     assert caught.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+def test_a_page_on_a_port_that_is_taken_is_refused(sample_video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with fake_service(lambda number: RIGHT) as service:
+        arguments = ["ui", "--url", service.url, "--video", str(sample_video), "--page-port", str(service.server_port)]
+        assert main(arguments) == 1
+    complaint = f"port {service.server_port}, for the page: Address already in use; give another with --page-port"
+    assert complaint in capsys.readouterr().err
 
 
 def test_a_missing_video_is_a_failure_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,11 @@ def test_a_frame_survives_encoding() -> None:
     assert np.abs(decode(encode(picture, 95)).astype(int) - picture).max() <= 6
 
 
+def test_a_picture_too_high_for_jpeg_is_named() -> None:
+    with pytest.raises(VideoError, match=r"shape \(65501, 1, 3\) does not encode as JPEG; give a smaller --width"):
+        encode(np.zeros((65501, 1, 3), dtype=np.uint8), 90)
+
+
 def test_a_missing_video_is_named(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"gone\.mp4: no such video; .*--video"):
         cut(tmp_path / "gone.mp4", CutSettings())

@@ -103,7 +103,7 @@ def test_phases_make_the_length_and_a_closed_loop_asks_for_no_rate() -> None:
         (["--seconds=1e9"], "--seconds=1000000000.0: must be at most 2,592,000"),
         (["--burst=1000000000"], "--burst=1000000000: must be at most 100,000"),
         (["--max-frames=1000000000"], "--max-frames=1000000000: must be at most 1,000,000"),
-        (["--width=1000000"], "--width=1000000: must be at most 16,384"),
+        (["--width=1000000"], "--width=1000000: must be at most 7,680"),
         (["--every=1000000000"], "--every=1000000000: must be at most 1,000,000"),
         (["--in-flight=1000000000"], "--in-flight=1000000000: must be at most 10,000,000"),
         (["--wait-s=1e6"], "--wait-s=1000000.0: must be at most 3,600"),
