@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import urlsplit
 
 from framefleet.claim import ClaimedError, claimed, holder_text, lineage
@@ -28,27 +29,19 @@ def folder_claim(folder: Path) -> Iterator[None]:
         RunError: somebody does, or the folder cannot be made.
         PermissionError: it is somebody else's.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a+")
-    except PermissionError:  # whose it is, is said where every command ends
-        raise
-    except OSError as error:
-        raise RunError(f"{folder}: {error.strerror}; give another folder with --out") from None
+    file = folder / LOCK
+    lock = _lock(file)
+    if lock is None:
+        yield
+        return
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _demand_shared(_noted(folder / LOCK), f"{folder}: {{}} is writing there", ", or give another folder")
-            yield
-            return
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         try:
             yield
         finally:
-            lock.truncate(0)
+            file.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -64,6 +57,34 @@ def target_claim(url: str) -> Iterator[None]:
         except ClaimedError as error:
             _demand_shared(error.pid, f"{url}: {{}} is loading it, and two loads would measure each other", "")
         yield
+
+
+def _lock(file: Path) -> TextIO | None:
+    """Locks a file, made if it is missing; none if the lock is held by this process, or one that it descends from."""
+    while True:
+        lock = _opened(file)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its last holder may have removed it since it was opened: then it keeps nobody off.
+            if os.path.samestat(os.fstat(lock.fileno()), file.stat()):
+                return lock
+        except BlockingIOError:
+            lock.close()
+            _demand_shared(_noted(file), f"{file.parent}: {{}} is writing there", ", or give another folder")
+            return None
+        except FileNotFoundError:
+            pass
+        lock.close()
+
+
+def _opened(file: Path) -> TextIO:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.open("a+", encoding="ascii")
+    except PermissionError:  # whose it is, is said where every command ends
+        raise
+    except OSError as error:
+        raise RunError(f"{file.parent}: {error.strerror}; give another folder with --out") from None
 
 
 def _demand_shared(holder: int, what: str, otherwise: str) -> None:

@@ -1,5 +1,6 @@
 """One load at a time in a folder, and one against an address."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -71,8 +73,7 @@ def test_a_killed_holder_leaves_nothing_behind(tmp_path: Path, repo_root: Path) 
         first.wait()
         with folder_claim(tmp_path), target_claim(URL):
             assert (tmp_path / LOCK).read_text() == str(os.getpid())
-    with folder_claim(tmp_path), target_claim(URL):
-        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_holder_starts_shares_its_claims(tmp_path: Path, repo_root: Path) -> None:
@@ -165,3 +166,23 @@ def test_plain_locust_keeps_to_it_too(tmp_path: Path, repo_root: Path, sample_vi
         done = subprocess.run([*locust, *more], cwd=repo_root, capture_output=True, text=True, check=False)
         assert (done.returncode, service.posts) == (2, 0)
     assert f"process {first.pid} is writing there" in done.stderr
+
+
+def test_a_lock_that_its_holder_removed_meanwhile_keeps_nobody_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened while another run held it, locked when that had ended: the file is not the folder's lock any more."""
+    (tmp_path / LOCK).write_text("1")
+    real = fcntl.flock
+    taken: list[int] = []
+
+    def flock(lock: TextIO, how: int) -> None:
+        if not taken:
+            (tmp_path / LOCK).unlink()
+        real(lock, how)
+        taken.append(os.fstat(lock.fileno()).st_ino)
+
+    monkeypatch.setattr("loadtest.claim.fcntl.flock", flock)
+    with folder_claim(tmp_path):
+        assert (tmp_path / LOCK).stat().st_ino == taken[-1]
+    assert len(taken) == 2

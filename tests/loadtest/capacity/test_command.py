@@ -119,7 +119,7 @@ def test_a_run_with_killed_instances_is_shown_too(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        (("--url", "127.0.0.1"), "must begin with http"),
+        (("--url", "127.0.0.1"), "--url: 127.0.0.1 is no address"),
         (("--start-fps", "0"), "--start-fps"),
         (("--seconds", "0.5"), "--seconds"),
         (("--overload-s", "0"), "--overload-s=0"),

@@ -153,7 +153,7 @@ def test_a_service_that_holds_nothing_cannot_be_soaked(
     [
         (["nosuch"], "nosuch: no such profile"),
         (["cameras", "--processes", "0"], "--processes=0: must be above 0"),
-        (["cameras", "--url", "fleet"], "--url=fleet: must begin with http"),
+        (["cameras", "--url", "fleet"], "--url: fleet is no address"),
         (["deploy", "--capacity-fps", "1"], "--disturb: say what to do"),
     ],
 )
