@@ -20,6 +20,11 @@ FILES = {
     "Makefile": "tools/host.mk",
     "deploy.sh": "tools/deploy.sh",
     "bin/framefleet": "tools/framefleet",
+    # What a person on the host reads at night, with all that it links to.
+    **{
+        f"docs/{name}.md": f"docs/{name}.md"
+        for name in ("deploy", "gpu-host", "models", "operate", "security", "settings")
+    },
 }
 PROGRAMS = frozenset({"deploy.sh", "bin/framefleet"})
 JOIN = """\

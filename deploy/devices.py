@@ -17,6 +17,7 @@ from deploy.errors import PreflightError, Problem
 
 SYS = Path("/sys")
 UNKNOWN_NODE = -1
+REPAIR = "repair the driver (often a reboot is enough), or remove it and set cpu and gpus = [] for this host"
 LIST = ("nvidia-smi", "-L")
 BUS = ("nvidia-smi", "--query-gpu=index,pci.bus_id", "--format=csv,noheader")
 GPU_LINE = re.compile(r"GPU (?P<index>\d+): (?P<name>.+) \(UUID: (?P<uuid>GPU-[^)]+)\)")
@@ -68,9 +69,9 @@ def find_devices(run: Runner, allowed: Collection[int], nvml: Any = None, sys: P
         sys: where the kernel shows the hardware.
 
     Raises:
-        PreflightError: there is a driver, but it does not answer.
+        PreflightError: there is a driver, but it, or one of its GPUs, does not answer.
     """
-    listed = _from_nvml(nvml) if nvml else _from_command(run)
+    listed = _answered(nvml) if nvml else _from_command(run)
     gpus = tuple(replace(gpu, node=gpu_node(bus, sys)) for gpu, bus in listed)
     return Devices(gpus, cpu_nodes(allowed, sys))
 
@@ -144,8 +145,15 @@ def _from_command(run: Runner) -> tuple[tuple[Gpu, str], ...]:
 def _output(outcome: Outcome) -> str:
     if outcome.code != 0:
         last = (outcome.output.strip().splitlines() or [f"exit code {outcome.code}"])[-1]
-        raise PreflightError(Problem("nvidia-smi", last, "repair the driver, or set cpu and gpus = [] for this host"))
+        raise PreflightError(Problem("nvidia-smi", last, REPAIR))
     return outcome.output
+
+
+def _answered(nvml: Any) -> tuple[tuple[Gpu, str], ...]:
+    try:
+        return _from_nvml(nvml)
+    except nvml.NVMLError as error:  # such as a GPU that has fallen off the bus
+        raise PreflightError(Problem("NVML", str(error), REPAIR)) from None
 
 
 def _from_nvml(nvml: Any) -> tuple[tuple[Gpu, str], ...]:

@@ -20,13 +20,13 @@ def read_settings(table: Table) -> dict[str, str]:
     for key in table.present():
         value, variable = table.value(key), PREFIX + key.upper()
         if key != key.lower() or not re.fullmatch(r"[a-z][a-z0-9_]*", key):
-            table.problem(key, "settings are written in lower case", "see the settings table in README.md")
+            table.problem(key, "settings are written in lower case", "see the settings table in docs/settings.md")
         elif variable in OWNED or key == "model":
             table.problem(key, "the fleet gives every instance its own", "leave it out; [model] names the model")
         elif key == "keys":
             table.problem(key, "all of a fleet's instances have the same", "write [keys] with its file")
         elif isinstance(value, bool) or not isinstance(value, str | int | float):
-            table.problem(key, f"{value!r} is neither a number nor text", "see the settings table in README.md")
+            table.problem(key, f"{value!r} is neither a number nor text", "see the settings table in docs/settings.md")
         elif found := UNSAFE.search(str(value)):
             table.problem(key, f"{value!r} contains {found[0]!r}", "no setting needs that character: correct it")
         else:

@@ -1,16 +1,19 @@
-"""Tells by a digest whether the running nginx has read its files as they are now.
+"""Tells by a digest whether the running nginx has read its files, and the certificate they name, as they are now.
 
 Who lets nginx read them notes the digest: the balancer program before it becomes nginx, a rollout after a reload.
 """
 
 import hashlib
-from collections.abc import Sequence
-from pathlib import PurePosixPath
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
 from deploy.paths import Paths
 from deploy.render import RenderedFile
 
 FOLDER = "nginx"
+# A renewed certificate changes no file of ours, but nginx has to read it.
+CERTIFICATE = re.compile(r'^\s*ssl_certificate(?:_key)? "(?P<path>[^"]+)";$', re.MULTILINE)
 
 
 def digest(files: Sequence[RenderedFile]) -> str:
@@ -32,4 +35,17 @@ def loaded(paths: Paths) -> str:
 
 def _digest(texts: dict[str, str]) -> str:
     parts = [f"{path}\n{text}" for path, text in texts.items()]
+    parts += [f"{path}\n{_sha256(Path(path))}" for path in _certificates(texts.values())]
     return hashlib.sha256("\0".join(sorted(parts)).encode()).hexdigest()
+
+
+def _certificates(texts: Iterable[str]) -> set[str]:
+    return {match["path"] for text in texts for match in CERTIFICATE.finditer(text)}
+
+
+def _sha256(file: Path) -> str:
+    """Of a file; empty if it cannot be read, which nginx itself says better."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""

@@ -65,18 +65,20 @@ def _walk(file: BinaryIO, size: int, length: Callable[[BinaryIO, int], int | Non
 
 def _iso_box(file: BinaryIO, left: int) -> int | None:
     """Bytes of a box behind its head, which is read; None where there is no box."""
-    head = file.read(8)
+    head = file.read(_CHUNK_HEAD)
+    if len(head) < _CHUNK_HEAD:
+        return None
     size = int.from_bytes(head[:4], "big")
     if size == 1:
         return max(int.from_bytes(file.read(8), "big") - _WIDE_SIZE, 0)
     if not head[4:8].isalnum():  # what some cameras write behind the last box
         return left - len(head)
-    return left - len(head) if size == 0 else max(size - 8, 0)
+    return left - len(head) if size == 0 else max(size - _CHUNK_HEAD, 0)
 
 
 def _riff_chunk(file: BinaryIO, left: int) -> int | None:
     """As `_iso_box`; a recorder that never came to the end leaves a size of 0."""
-    head = file.read(8)
+    head = file.read(_CHUNK_HEAD)
     size = int.from_bytes(head[4:], "little")
     inside = size + size % 2
     is_open = head[:4] != b"RIFF" or size == 0

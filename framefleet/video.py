@@ -25,6 +25,7 @@ _FAILURES_AT_MOST = 10_000
 # Each thread of the decoder holds frames of its own: of 4K, 16 of them take 400 MB.
 _MOST_THREADS = 4
 _MOST_FRAMES = 10**9  # what a container without a count says is far beyond it, or negative
+_RARE = 0.05  # places with gaps, of all frames, up to which a clip has a steady rate and is damaged
 
 
 class UnreadableVideo(Exception):
@@ -79,8 +80,9 @@ class Video:
         self.read = 0
         self._failures = 0  # reads without a frame that frames followed
         self._ended = False
-        self._first_s: float | None = None
         self._last_s = 0.0
+        self._jumps = 0  # places where a frame or more would fit in between
+        self._gaps = 0  # frames that would fit there
 
     def __enter__(self) -> "Video":
         return self
@@ -102,9 +104,7 @@ class Video:
             if not done:
                 self._failures += 1
                 continue
-            self._last_s = max(self._last_s, self._capture.get(self._time_property) / 1e3)
-            if self._first_s is None:
-                self._first_s = self._last_s
+            self._note_time()
             self.read += 1
             if wanted:
                 yield Shot(self.read - 1, np.asarray(picture, dtype=np.uint8), self._last_s)
@@ -114,6 +114,14 @@ class Video:
     def lost(self) -> int:
         """Frames that are known to be missing: so far, and of the whole video once `shots` has ended."""
         return max(self._failures, self._short) if self._failures and self._ended else self._failures
+
+    def _note_time(self) -> None:
+        """A time that is not known is 0; behind damage a decoder may give frames of before."""
+        now_s = max(self._last_s, self._capture.get(self._time_property) / 1e3)
+        missing = round((now_s - self._last_s) * self.fps) - 1 if self.read else 0
+        self._jumps += missing > 0
+        self._gaps += max(missing, 0)
+        self._last_s = now_s
 
     @property
     def _short(self) -> int:
@@ -168,12 +176,9 @@ class VideoFile(Video):
             return self._short
         if container.indexed is not None:
             return max(min(container.indexed - self.read, self._short), 0)
-        return min(self._short, self._gaps) if container.kind in ("iso", "avi", "ts") else 0
-
-    @property
-    def _gaps(self) -> int:
-        """Frames that would fit between those that were read."""
-        return max(round((self._last_s - (self._first_s or 0)) * self.fps) + 1 - self.read, 0)
+        # Where frames come as they please, gaps are no proof either; an MP4 counts its frames one by one.
+        is_steady = container.kind == "iso" or (container.kind in ("avi", "ts") and self._jumps <= self.read * _RARE)
+        return min(self._short, self._gaps) if is_steady else 0
 
 
 def count_packets(path: Path) -> int:

@@ -10,29 +10,27 @@ import os
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+import cv2
 from tqdm import tqdm
 
 from framefleet.address import KEY_VARIABLE, AddressError, service_address
 from service.draw import Pixels, draw, draw_caption
+from service.in_order import Result, detect_in_order
 from service.sender import Answer, Sender, SendError, Wire, jpeg_wire, raw_wire
 from service.sink import Sink, open_sink, open_window, target_for
 from service.tally import Tally, summary
-from service.video import Frame, Frames, Incomplete, MediaError, Source, open_source, silence_libraries
+from service.video import Incomplete, MediaError, Source, open_source, silence_libraries
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130
-_RATE_WINDOW = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,68 +50,6 @@ class Options:
     json: Path | None
     cacert: Path | None
     verbose: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One `frame` with its `answer`, and the `fps` at which answers arrive at the moment."""
-
-    frame: Frame
-    answer: Answer
-    fps: float
-
-
-def detect_in_order(
-    frames: Frames,
-    send: Callable[[Pixels], Answer],
-    *,
-    in_flight: int,
-    limit: int | None,
-    stopped: threading.Event,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Generator[Result, None, None]:
-    """Keeps several frames on their way and gives the answers in the frames' order.
-
-    Args:
-        frames: closed when this ends.
-        send: called in up to `in_flight` threads, which are never waited for once this has ended.
-        in_flight: frames on their way at once.
-        limit: frames taken at most.
-        stopped: set here at the end, so that threads give up their waits.
-        clock: seconds, monotonic.
-
-    Raises:
-        SendError, MediaError: of the first frame, in order, that failed; what a source lacks comes behind all answers.
-    """
-    arrivals = deque([clock()], maxlen=_RATE_WINDOW)
-    waiting: deque[tuple[Frame, Future[Answer]]] = deque()
-    lack: MediaError | None = None
-
-    def oldest() -> Result:
-        frame, future = waiting.popleft()
-        answer = future.result()
-        arrivals.append(clock())
-        return Result(frame, answer, (len(arrivals) - 1) / max(arrivals[-1] - arrivals[0], 1e-6))
-
-    with closing(frames):
-        try:
-            taken = islice(frames, limit)
-            while True:
-                try:
-                    frame = next(taken, None)
-                except MediaError as error:
-                    lack, frame = error, None
-                if frame is None:
-                    break
-                waiting.append((frame, _in_background(send, frame.pixels)))
-                while waiting and (len(waiting) >= in_flight or waiting[0][1].done()):
-                    yield oldest()
-            while waiting:
-                yield oldest()
-            if lack:
-                raise lack
-        finally:
-            stopped.set()
 
 
 def run(
@@ -137,19 +73,20 @@ def run(
 
     Raises:
         SendError, MediaError: the run cannot go on, the source lacks frames, or an output could not be written.
+        OSError: standard output is full or closed.
     """
     with ExitStack() as stack:
         for sink in sinks:
             stack.callback(sink.close)
-        lines = stack.enter_context(_lines(options.json)) if options.json else None
+        write = stack.enter_context(_lines(options.json)) if options.json else None
         bar = stack.enter_context(_progress_bar(source, options.limit))
         found = detect_in_order(
             source.frames(), send, in_flight=options.in_flight, limit=options.limit, stopped=stopped
         )
         for result in stack.enter_context(closing(found)):
             tally.add(result.answer)
-            if lines:
-                lines.write(json_line(result))
+            if write:
+                write(json_line(result))
             _annotate_into(sinks, result)
             if options.verbose:
                 bar.write(frame_line(result))
@@ -188,7 +125,21 @@ def json_line(result: Result) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; the exit codes are those of `--help`."""
-    options = _parse(arguments)
+    try:
+        code = _detect(_parse(arguments))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _fail("interrupted", EXIT_INTERRUPTED)
+    except OSError as error:
+        # What is still to be printed would fail once more, at Python's own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever closed the pipe has seen enough, as `| head` does.
+        is_closed = isinstance(error, BrokenPipeError)
+        return EXIT_FAILED if is_closed else _fail(f"standard output: {error.strerror}", EXIT_FAILED)
+    return code
+
+
+def _detect(options: Options) -> int:
     silence_libraries()
     stopped, tally = threading.Event(), Tally()
     began, code = time.perf_counter(), 0
@@ -206,27 +157,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _fail("interrupted", EXIT_INTERRUPTED)
     except Incomplete as error:
         code = _fail(error, EXIT_INCOMPLETE)
-    except (SendError, MediaError, OSError) as error:
+    except BrokenPipeError:
+        raise
+    except (SendError, MediaError, OSError, cv2.error) as error:
         code = _fail(error, EXIT_FAILED)
     if tally.frames or not code:
         print(summary(tally, time.perf_counter() - began))
     if saving and saving.saved:
         print(f"{'saved':<11} {saving.saved}")
     return code
-
-
-def _in_background(send: Callable[[Pixels], Answer], pixels: Pixels) -> Future[Answer]:
-    """Runs in a daemon thread: Ctrl-C must not wait for a service that is stuck, as a thread pool would."""
-    future: Future[Answer] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(send(pixels))
-        except BaseException as error:  # it belongs to whoever asks for the result
-            future.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    return future
 
 
 def _annotate_into(sinks: Sequence[Sink], result: Result) -> None:
@@ -239,15 +178,28 @@ def _annotate_into(sinks: Sequence[Sink], result: Result) -> None:
 
 
 @contextmanager
-def _lines(path: Path) -> Iterator[TextIO]:
-    """The file of `--json`; a full disk may show as late as when it is closed."""
+def _lines(path: Path) -> Iterator[Callable[[str], None]]:
+    """Writes the lines of `--json`, each at once: a full disk is to be known at the first one it takes no more."""
+
+    @contextmanager
+    def checked() -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = f"cannot be written ({error.strerror}); free some space, or try another"
+            raise MediaError(f"--json {path}: {reason}") from error
+
+    def write(line: str) -> None:
+        with checked():
+            file.write(line)
+
+    with checked():
+        file = path.open("w", buffering=1, encoding="utf-8")
     try:
-        with path.open("w", encoding="utf-8") as lines:
-            yield lines
-    except OSError as error:
-        raise MediaError(
-            f"--json {path}: cannot be written ({error.strerror}); free some space, or try another"
-        ) from error
+        yield write
+    finally:
+        with checked():
+            file.close()
 
 
 def _told_once(start: str) -> Callable[[str], None]:

@@ -201,7 +201,7 @@ def _part(section: bytes, number: int) -> _Part:
 def _plain(content: bytes, headers: dict[str, str], number: int) -> bytes:
     """Undoes the transfer encoding of mail, which some libraries apply to forms; pictures sent as they are stay so."""
     encoded = headers.get("content-transfer-encoding", "").lower() == "base64"
-    if not encoded or content.startswith((JPEG_MAGIC, PNG_MAGIC)):
+    if not encoded or _is_picture(content):
         return content
     try:
         return pybase64.b64decode(content.translate(None, b" \t\r\n"), validate=True)
@@ -244,9 +244,13 @@ def _is_file(part: _Part) -> bool:
     return (
         "filename" in (part.parameters or {})
         or _FILE_NAME.search(part.headers.get("content-disposition", "")) is not None
-        or part.content.startswith((JPEG_MAGIC, PNG_MAGIC))
+        or _is_picture(part.content)
         or part.headers.get("content-type", "").lower().startswith("image/")
     )
+
+
+def _is_picture(content: bytes) -> bool:
+    return content.startswith((JPEG_MAGIC, PNG_MAGIC))
 
 
 def _without_a_file(parts: list[_Part]) -> str:

@@ -208,7 +208,7 @@ class Sender:
             ) from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise _TryAgain(_unreachable(error)) from error
-        except requests.RequestException as error:
+        except OSError as error:  # what requests raises is one, and it raises plain ones for files of certificates
             raise SendError(f"{address}: {error}") from error
         if response.status_code in _RETRIED:
             raise _TryAgain(_problem(response), response.headers.get("Retry-After"))

@@ -1,4 +1,4 @@
-"""Every setting of one instance, declared once: validation, help and the README's table come from here.
+"""Every setting of one instance, declared once: validation, help and docs/settings.md come from here.
 
 Settings are read from `FRAMEFLEET_*` environment variables at start, frozen, and passed down.
 """
@@ -187,5 +187,5 @@ def _limits(setting: "Field[Any]") -> str:
 def _unknown(variable: str, known: Mapping[str, object]) -> str:
     # Without the prefix they all share, which would make every name look like every other.
     near = difflib.get_close_matches(variable.removeprefix(PREFIX), [name.removeprefix(PREFIX) for name in known], n=1)
-    hint = f"did you mean {PREFIX}{near[0]}?" if near else "see the settings table in README.md"
+    hint = f"did you mean {PREFIX}{near[0]}?" if near else "see the settings table in docs/settings.md"
     return f"{variable}: no such setting; {hint}"

@@ -17,7 +17,7 @@ VIDEO_CODECS = {".mp4": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
 WINDOW = "Framefleet"
 _ESCAPE = 27
 _FRAMES_PER_LOOK = 100  # how often the room on the disk is looked at
-_LEAST_FREE_BYTES = 4 * 2**20  # room for what a writer still holds back
+_LEAST_FREE_BYTES = 4096
 
 
 class Sink(Protocol):
@@ -97,7 +97,7 @@ class _VideoSink:
             height, width = frame.pixels.shape[:2]
             self._size = (width, height)
             self._writer = self._open()
-        if self._put % _FRAMES_PER_LOOK == 0 and shutil.disk_usage(self._path.parent).free < _LEAST_FREE_BYTES:
+        if self._put % _FRAMES_PER_LOOK == _FRAMES_PER_LOOK - 1 and self._is_disk_full():
             raise MediaError(f"--save {self._path}: the disk is full after {self._put} frames; free some space")
         pixels = frame.pixels
         if (pixels.shape[1], pixels.shape[0]) != self._size:  # pictures of a folder may differ
@@ -111,20 +111,21 @@ class _VideoSink:
         self._writer.release()
         written = self._written()
         try:
-            if written == self._put:
+            if 0 < written == self._put:
                 self._partial.replace(self._path)
                 self.saved = self._path
             else:
                 self._partial.unlink(missing_ok=True)
         except OSError as error:
-            raise MediaError(
-                f"--save {self._path}: cannot be written ({error.strerror}); try another folder"
-            ) from error
+            raise _unwritable(self._path, error) from error
         if self.saved is None and self._put:
             raise MediaError(
                 f"--save {self._path}: {written} of {self._put} frames were written, so nothing is kept; is the disk "
                 "full? Free some space, or save elsewhere"
             )
+
+    def _is_disk_full(self) -> bool:
+        return shutil.disk_usage(self._path.parent).free < _LEAST_FREE_BYTES
 
     def _written(self) -> int:
         """Frames of a file that is finished; of one that is not, as a full disk leaves it, less than were put."""
@@ -169,10 +170,7 @@ class _PictureSink:
         except (OSError, cv2.error) as error:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
-            reason = getattr(error, "strerror", None) or error
-            raise MediaError(
-                f"--save {path}: cannot be written ({reason}); free some space or try another folder"
-            ) from error
+            raise _unwritable(path, error) from error
         self.saved = self._path
 
     def close(self) -> None:

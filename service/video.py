@@ -44,7 +44,7 @@ class Source:
     """Something that gives frames.
 
     Attributes:
-        name: as the user wrote it.
+        name: as the user wrote it, without the name and password of a camera.
         kind: `video`, `picture`, `folder` or `live` (camera or stream without an end).
         count: frames it will give; None when nobody knows.
         fps: frames per second it was recorded at.
@@ -72,8 +72,8 @@ def open_source(text: str) -> Source:
     Raises:
         MediaError: there is no such thing, or it holds no frames.
     """
-    if text.isdecimal():
-        return _live(int(text))
+    if camera := re.fullmatch(r"(?:/dev/video)?(\d+)", text):
+        return _live(int(camera[1]))
     if text.startswith(STREAM_SCHEMES):
         return _address(text)
     path = Path(text)

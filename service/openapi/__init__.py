@@ -44,7 +44,8 @@ TAGS = (
     ("Instance", "Who answers, how it is doing, and this document."),
 )
 ABOUT = """\
-Finds objects in pictures. A body is recognised by its first bytes, whatever Content-Type says.
+Finds objects in pictures. A body is recognised by its first bytes, whatever Content-Type says; but a form's boundary \
+is that of its Content-Type, where there is one.
 
 Every answer names its request (`X-Request-ID`) and the instance that gave it (`X-Instance`). Whatever goes wrong is \
 answered as a problem document (RFC 9457) with a `code` to program against and a `detail` that says what to do; below \

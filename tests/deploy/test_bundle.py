@@ -1,3 +1,5 @@
+import posixpath
+import re
 import subprocess
 from pathlib import Path, PurePosixPath
 
@@ -30,12 +32,21 @@ def test_a_bundle_has_all_that_a_host_needs_and_nothing_else(repo_root: Path, pa
     wheels = {"wheels/a.whl", "more-wheels/b.whl"}
     alone = {"release.json", "golden.jpg", "fleet.toml", "lock/service.txt", "LICENSE"}
     alone |= {"deploy.sh", "bin/framefleet", "Makefile"}
+    alone |= {f"docs/{name}.md" for name in ("deploy", "gpu-host", "models", "operate", "security", "settings")}
     assert outside == alone | wheels | {"model/m.onnx", "model/m.json"}
     assert {"service/gunicorn.conf.py", "service/static/", "deploy/nginx/nginx.conf.j2"} <= found.keys() | {
         "service/static/" for path in found if path.startswith("service/static/")
     }
     assert [path for path in found if "__pycache__" in path or path.endswith(".pyc")] == []
     assert {path for path, entry in found.items() if entry.mode == 0o755} == {"deploy.sh", "bin/framefleet"}
+
+
+def test_what_the_runbook_links_to_travels_with_it(repo_root: Path, parts: Path) -> None:
+    found = listed(repo_root, parts, None)
+    for path in (path for path in found if path.startswith("docs/")):
+        links = re.findall(r"\]\(([^)#:]+)[^):]*\)", (repo_root / path).read_text())
+        there = [posixpath.normpath(posixpath.join("docs", link)) for link in links]
+        assert [link for link in there if link not in found] == [], path
 
 
 def test_a_stand_in_brings_no_model(repo_root: Path, parts: Path) -> None:

@@ -153,3 +153,14 @@ def test_nvml_is_asked_where_it_is_installed(tmp_path: Path) -> None:
         Gpu("0:2", "MIG-2", "NVIDIA A100 MIG 1g.5gb", 0),
         Gpu("1", "GPU-1", "NVIDIA L4", 1),
     )
+
+
+@pytest.mark.parametrize("call", ["nvmlDeviceGetCount", "nvmlDeviceGetHandleByIndex", "nvmlDeviceGetUUID"])
+def test_a_lost_gpu_is_a_problem_and_not_one_gpu_less(tmp_path: Path, call: str) -> None:
+    def lost(*arguments: object) -> None:
+        raise NotThere("GPU is lost")
+
+    nvml = nvml_of(SimpleNamespace(name="NVIDIA L4", uuid="GPU-1", bus="00000000:AF:00.0", parts=None))
+    setattr(nvml, call, lost)
+    with pytest.raises(PreflightError, match=r"NVML: GPU is lost; repair the driver"):
+        find_devices(answers(Outcome(0, "")), {0}, nvml, sys=tmp_path)

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +14,7 @@ import pytest
 from deploy.history import read_history
 from deploy.processes import fleet_processes
 from tests.e2e.fleet import direct_session, wait_for_line, wait_until
-from tests.e2e.host import ScratchHost, scratch_host
+from tests.e2e.host import ROOT, ScratchHost, scratch_host
 from tests.e2e.load import steady_load
 
 pytestmark = [
@@ -69,6 +70,33 @@ def releases(host: ScratchHost) -> dict[str, str]:
 
 def lines(shown: str, *starts: str) -> list[str]:
     return [line for line in shown.splitlines() if line.startswith(starts)]
+
+
+def make_certificate(folder: Path) -> Path:
+    command = ("make", "certificate", "NAME=here", "ADDRESS=127.0.0.4", f"VAR={folder}")
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder / "tls/fullchain.pem"
+
+
+def served_certificate(port: int) -> str:
+    return ssl.get_server_certificate(("127.0.0.4", port), timeout=10)
+
+
+def test_the_next_deploy_lets_nginx_read_a_renewed_certificate(host: ScratchHost, picture: bytes) -> None:
+    chain, port = make_certificate(host.folder), host.port + 6
+    tls = f'[tls]\ncertificate = "{chain}"\nkey = "{chain.with_name("key.pem")}"\nport = {port}\n[[hosts]]'
+    inventory = host.inventory().replace('address = "127.0.0.1"', 'address = "127.0.0.4"').replace("[[hosts]]", tls)
+    release = host.make_release(picture)
+    code, shown = host.deploy(release, inventory)
+    assert code == 0, shown
+    assert served_certificate(port) == chain.read_text()
+    before = host.pids()
+    make_certificate(host.folder)
+    assert served_certificate(port) != chain.read_text()
+    code, shown = host.deploy(release)
+    assert (code, lines(shown, "reload"), host.pids()) == (0, ["reload balancer"], before)
+    assert served_certificate(port) == chain.read_text()
+    assert host.deploy(release)[1].rstrip().endswith("nothing had to change")
 
 
 def test_a_second_deploy_touches_nothing_and_says_so(deployed: ScratchHost) -> None:

@@ -116,7 +116,7 @@ def test_a_damaged_first_frame_is_passed_over(tmp_path: Path) -> None:
     assert (video.read, video.lost) == (COUNT - 1, 1)
 
 
-@pytest.mark.parametrize("name", ["trimmed.mp4", "sound-longer-than-picture.mkv"])
+@pytest.mark.parametrize("name", ["trimmed.mp4", "sound-longer-than-picture.mkv", "variable-rate.ts"])
 def test_a_promise_that_was_never_meant_is_no_loss(name: str) -> None:
     video = read(CASES / name)
     assert video.count and 0 < video.read < video.count
@@ -188,3 +188,12 @@ def test_a_frame_that_cannot_be_converted_is_lost() -> None:
     _, video = scripted([True] * 3, 3, lambda: next(done))
     assert len(list(video.shots())) == 2
     assert (video.read, video.lost) == (2, 1)
+
+
+def test_what_was_not_read_yet_is_not_lost() -> None:
+    with VideoFile(CASES / "damaged-middle.mp4") as video:
+        for shot in video.shots():
+            if shot.index == 30:
+                break
+    assert video.count == 60
+    assert 0 < video.lost < 10

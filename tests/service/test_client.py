@@ -1,6 +1,7 @@
 import argparse
 import json
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 
 from framefleet.video import VideoFile
-from service.client import detect_in_order, main, run
+from service.client import main, run
 from service.draw import LabelledBox, Pixels
+from service.in_order import detect_in_order
 from service.sender import Answer, SendError
 from service.tally import Tally
 from service.video import Frame, Frames, Incomplete, MediaError, Source
@@ -473,3 +475,20 @@ def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     with running_stub() as stub:
         assert main([str(CASES / "clean.jpg"), "--url", stub.url]) == 0
+
+
+@pytest.mark.parametrize("verbose", [[], ["-v"]], ids=["summary", "every frame"])
+@pytest.mark.parametrize(
+    ("output", "said"), [("| head -c 1", ""), ("> /dev/full", "client: standard output: No space left on device\n")]
+)
+def test_output_that_nobody_reads_or_that_is_full_is_no_traceback(
+    sample_video: Path, output: str, said: str, verbose: list[str]
+) -> None:
+    with running_stub() as stub:
+        command = shlex.join([sys.executable, "-m", "service.client", str(sample_video), "--url", stub.url, *verbose])
+        shell = ["bash", "-c", f"set -o pipefail; {command} {output}"]
+        client = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+
+    assert client.stderr.endswith(said) and "Traceback" not in client.stderr
+    assert said or not client.stderr
+    assert client.returncode == 1 or not said  # what is short is written before `head` hangs up

@@ -198,7 +198,20 @@ def test_a_key_travels_in_the_head_whatever_netrc_says(tmp_path: Path, monkeypat
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key and a certificate for 127.0.0.1 that nobody signed, in one file."""
     path = tmp_path_factory.mktemp("tls") / "own.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=127.0.0.1".split()
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=127.0.0.1",
+    ]
     command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", f"{path}.crt"]
     subprocess.run(command, check=True, capture_output=True)
     path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
@@ -231,3 +244,6 @@ def test_a_certificate_that_nobody_trusts_is_named_at_once(certificate: Path, mo
     with running_tls_stub(certificate) as stub, pytest.raises(SendError, match=r"self-signed certificate.*--cacert"):
         sender(stub.url, stopped=waits).send(FRAME)
     assert waits.asked_s == []
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "no.pem")
+    with running_tls_stub(certificate) as stub, pytest.raises(SendError, match=r"no\.pem"):
+        sender(stub.url).send(FRAME)
