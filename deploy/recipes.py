@@ -11,6 +11,7 @@ from deploy.control import Control
 from deploy.errors import CheckError, ControlError, DeployError, PreflightError, Problem, raise_if
 from deploy.fleet import Fleet
 from deploy.paths import Paths
+from deploy.port_claims import port_claims
 from deploy.preflight import preflight
 from deploy.processes import fleet_processes
 from deploy.record import read_record
@@ -28,7 +29,7 @@ def up(fleet: Fleet, world: World) -> None:
     Raises:
         DeployError: it could not; a fleet that ran before runs on, a new one is stopped again.
     """
-    with run.fleet_lock(fleet.paths):
+    with run.fleet_lock(fleet.paths), port_claims(fleet.addresses):
         run.make_folders(fleet.paths)
         raise_if(PreflightError, preflight(fleet, _own_ports(fleet.paths), run.run_command))
         raise_if(CheckError, check_config(fleet, fleet.paths.stage))

@@ -23,7 +23,16 @@ def open_session(cacert: Path | None = None, environ: Mapping[str, str] = os.env
     """
     session = requests.Session()
     session.trust_env = False
-    named = str(cacert or "") or next((environ[name] for name in CERTIFICATE_VARIABLES if environ.get(name)), "")
-    if named:
+    if named := certificates(cacert, environ):
         session.verify = named
     return session
+
+
+def certificates(cacert: Path | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """The file of certificates to trust in place of the usual ones; empty for those.
+
+    Args:
+        cacert: as `open_session` takes it.
+        environ: likewise.
+    """
+    return str(cacert or "") or next((environ[name] for name in CERTIFICATE_VARIABLES if environ.get(name)), "")

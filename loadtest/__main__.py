@@ -11,10 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest import export, results, table, worker
+from loadtest import certificate, export, results, table, ui, worker
 from loadtest.capacity import command as capacity
+from loadtest.claim import folder_claim, target_claim
 from loadtest.errors import LoadTestError, OptionError
-from loadtest.options import add_address, add_arguments, asked_url, from_namespace
+from loadtest.options import add_address, add_arguments, asked_url, checked_processes, from_namespace
 from loadtest.plan import command as plan
 from loadtest.prepare import check_video
 from loadtest.progress import Progress
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return PASSED
     try:
+        if hasattr(namespace, "cacert"):
+            certificate.trust(namespace.cacert, getattr(namespace, "url", None) or "")
         code: int = namespace.verb(namespace)
     except OptionError as error:
         print(f"loadtest: {error}", file=sys.stderr)
@@ -59,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument("--check", action="store_true", help="only say whether options and video are right; ask nobody")
     play.add_argument("--out", type=Path, default=Path("var/report"), help="folder of the run (default %(default)s)")
     play.add_argument("--processes", type=int, default=1, help="that make the load (default %(default)s)")
+    certificate.add_argument(play)
     add_arguments(play)
     play.set_defaults(verb=_replay)
     again = verbs.add_parser("report", help="make the report of a finished run again")
@@ -66,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     again.set_defaults(verb=_report)
     scenario.add_verb(verbs)
     worker.add_verb(verbs)
+    ui.add_verb(verbs)
     export.add_verb(verbs)
     hold = verbs.add_parser("capacity", help="find out what a fleet holds, write capacity.json and a page")
     capacity.add_arguments(hold)
@@ -80,20 +85,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _replay(namespace: argparse.Namespace) -> int:
-    if namespace.processes < 1:
-        raise OptionError(f"--processes={namespace.processes}: must be above 0")
-    options = from_namespace(namespace)
+    options, processes = from_namespace(namespace), checked_processes(namespace.processes)
     check_video(options)
     if namespace.check:
         return PASSED
-    job = Replay(asked_url(namespace), options, namespace.out, processes=namespace.processes)
-    replay(job, Progress())
-    return _report(argparse.Namespace(folder=job.folder))
+    job = Replay(asked_url(namespace), options, namespace.out, processes=processes)
+    # Until the verdict is out: another run must not be read in its place.
+    with folder_claim(job.folder), target_claim(job.url):
+        replay(job, Progress())
+        return _report(argparse.Namespace(folder=job.folder))
 
 
 def _report(namespace: argparse.Namespace) -> int:
     found = results.read(namespace.folder)
     print(table.render(found.summary))
-    page = results.write_report(found, namespace.folder, Progress())
+    with folder_claim(namespace.folder):
+        page = results.write_report(found, namespace.folder, Progress())
     print(f"report: {page}")
     return FAILED if shortcomings(found.summary) else PASSED

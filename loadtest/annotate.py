@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -92,14 +93,13 @@ def write_clip(
     Raises:
         RunError: OpenCV can write neither format.
     """
-    pairs = list(zip(jpegs, answers, strict=True))[:MOST_CLIP_FRAMES]
-    height, width = draw(decode(pairs[0][0]), ()).shape[:2]
+    height, width = draw(decode(jpegs[0]), ()).shape[:2]
     for codec, suffix, media_type, note in CODECS:
         path = stem.with_suffix(suffix)
         with _quiet():
             writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, (width, height))
         if writer.isOpened():
-            for jpeg, detections in pairs:
+            for jpeg, detections in islice(zip(jpegs, answers, strict=True), MOST_CLIP_FRAMES):
                 writer.write(draw(decode(jpeg), detections))
                 step()
             writer.release()

@@ -1,17 +1,19 @@
 """Cuts a video into JPEG bodies that are ready to be sent: video -> [FrameSet] -> schedule."""
 
 import hashlib
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from framefleet.video import UnreadableVideo, VideoFile
 from loadtest.errors import VideoError
-
-# Some containers carry no rate; a clip then plays at this one.
-FALLBACK_FPS = 25.0
+from loadtest.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class CutSettings:
         quality: JPEG quality, 1 to 100.
         width: width of the frames in pixels, the height follows; 0 keeps the video's size.
         every: takes every n-th frame of the video.
-        limit: stops after this many frames (they are held in memory); 0 takes all.
+        limit: stops after this many frames; 0 takes all.
     """
 
     quality: int = 90
@@ -42,14 +44,23 @@ class FrameSet:
         fps: frames per second at which they would play at their natural speed.
         jpegs: the encoded frames, in order.
         times_s: presentation time of each frame, in seconds from the first.
+        lost: frames between them that could not be read.
     """
 
     video: Path
     width: int
     height: int
     fps: float
-    jpegs: tuple[bytes, ...]
+    jpegs: Sequence[bytes]
     times_s: tuple[float, ...]
+    lost: int = 0
+
+    @property
+    def damage(self) -> str:
+        """What a person should know about the video; empty if all is well with it."""
+        if not self.lost:
+            return ""
+        return f"{self.video}: damaged, {self.lost} of its frames could not be read and are left out"
 
     @property
     def digest(self) -> str:
@@ -65,7 +76,7 @@ class FrameSet:
 
 
 def cut(video: Path, settings: CutSettings) -> FrameSet:
-    """Reads a video and encodes its frames.
+    """Reads a video and encodes each frame as it is read, on behind damage.
 
     Args:
         video: any file that OpenCV's FFmpeg can decode.
@@ -76,50 +87,46 @@ def cut(video: Path, settings: CutSettings) -> FrameSet:
     """
     if not video.is_file():
         raise VideoError(f"{video}: no such video; give the path of a file with --video")
-    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     try:
-        fps = capture.get(cv2.CAP_PROP_FPS) or FALLBACK_FPS
-        shots = _shots(capture, settings)
-    finally:
-        capture.release()
-    if not shots:
+        with VideoFile(video) as opened:
+            return _frame_set(opened, settings)
+    except UnreadableVideo:
+        raise _unreadable(video) from None
+
+
+def _frame_set(video: VideoFile, settings: CutSettings) -> FrameSet:
+    times_s: list[float] = []
+    sizes: set[tuple[int, ...]] = set()
+
+    def jpegs() -> Iterator[bytes]:
+        for shot in islice(video.shots(settings.every), settings.limit or None):
+            picture = _resized(shot.picture, settings.width)
+            sizes.add(picture.shape[:2])
+            times_s.append(shot.taken_s)
+            yield encode(picture, settings.quality)
+
+    spool = Spool(jpegs())
+    if not sizes:
+        raise _unreadable(video.path)
+    if len(sizes) > 1:
         raise VideoError(
-            f"{video}: OpenCV reads no frame of it; convert it first, e.g. `ffmpeg -i {video.name} frames.mp4`"
+            f"{video.path}: its frames have several sizes; convert it first, or cut out a part of one size"
         )
-    height, width = shots[0].picture.shape[:2]
+    ((height, width),) = sizes
     return FrameSet(
-        video=video,
+        video=video.path,
         width=width,
         height=height,
-        fps=fps / settings.every,
-        jpegs=tuple(encode(shot.picture, settings.quality) for shot in shots),
-        times_s=tuple(shot.taken_s - shots[0].taken_s for shot in shots),
+        fps=video.fps / settings.every,
+        jpegs=spool,
+        times_s=tuple(taken_s - times_s[0] for taken_s in times_s),
+        lost=video.lost,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Shot:
-    """A picture, uint8 BGR [h, w, 3], and its presentation time in seconds."""
-
-    picture: NDArray[np.uint8]
-    taken_s: float
-
-
-def _shots(capture: cv2.VideoCapture, settings: CutSettings) -> list[_Shot]:
-    taken: list[_Shot] = []
-    index = 0
-    while settings.limit == 0 or len(taken) < settings.limit:
-        # grab() without retrieve() skips the colour conversion of frames nobody wants.
-        if not capture.grab():
-            break
-        if index % settings.every == 0:
-            done, picture = capture.retrieve()
-            if not done:
-                break
-            small = _resized(np.asarray(picture, dtype=np.uint8), settings.width)
-            taken.append(_Shot(small, capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3))
-        index += 1
-    return taken
+def _unreadable(video: Path) -> VideoError:
+    way = f"convert it first, e.g. `ffmpeg -i {shlex.quote(video.name)} frames.mp4`"
+    return VideoError(f"{video}: OpenCV reads no frame of it; {way}")
 
 
 def _resized(picture: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
@@ -133,9 +140,12 @@ def _resized(picture: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
 
 def encode(picture: NDArray[np.uint8], quality: int) -> bytes:
     """JPEG bytes of a uint8 BGR picture [h, w, 3]."""
-    done, buffer = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    try:
+        done, buffer = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error:  # a side over 65,500 pixels
+        done = False
     if not done:
-        raise VideoError(f"a frame of shape {picture.shape} does not encode as JPEG")
+        raise VideoError(f"a frame of shape {picture.shape} does not encode as JPEG; give a smaller --width")
     return buffer.tobytes()
 
 

@@ -20,12 +20,14 @@ from locust.exception import StopUser
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 
 from framefleet.running import NoFleetError, running_address
-from loadtest import prepare
+from loadtest import certificate, prepare
+from loadtest.claim import folder_claim, target_claim
 from loadtest.collect import Collector
 from loadtest.crew import Member
 from loadtest.errors import LoadTestError, OptionError
 from loadtest.lead import Lead
-from loadtest.options import ReplayOptions, add_arguments, from_namespace
+from loadtest.locust_process import settle
+from loadtest.options import ReplayOptions, add_arguments, checked_url, from_namespace
 from loadtest.run import Run
 
 DEFAULT_RUN_DIR = "var/locust"
@@ -47,6 +49,7 @@ def _add_arguments(parser: LocustArgumentParser) -> None:
 
 def _set_up(environment: Environment, runner: object, **others: object) -> None:
     """Gives a master or a worker its half of the conversation; a process on its own needs none."""
+    settle()
     if not isinstance(runner, WorkerRunner) and not environment.host:
         _ask_running_fleet(environment)
     if isinstance(runner, WorkerRunner):
@@ -83,6 +86,9 @@ class Cameras(FastHttpUser):
     wait_time = constant(0)
     # A redirect is an answer like any other here: not the promised one.
     max_redirects = 0
+    # By default Locust sends to whoever answers, an API key too.
+    insecure = False
+    ssl_context_factory = staticmethod(certificate.context)
 
     def __init__(self, environment: Environment) -> None:
         self._settings = environment.parsed_options or argparse.Namespace()
@@ -106,10 +112,11 @@ class Cameras(FastHttpUser):
 
     def _alone(self) -> None:
         options, url, folder, given = _wanted(self.environment)
-        work = prepare.load(options)
-        references = prepare.lead(options, work, url, folder, given)
-        with Collector(folder, 1) as collector:
-            Run(self, options, prepare.prepare(options, work, references), collector.outlet(0)).make()
+        with folder_claim(folder), target_claim(url):
+            work = prepare.load(options)
+            references = prepare.lead(options, work, url, folder, given)
+            with Collector(folder, 1) as collector:
+                Run(self, options, prepare.prepare(options, work, references), collector.outlet(0)).make()
 
     def _together(self, member: Member) -> None:
         try:
@@ -129,7 +136,8 @@ def _conduct(environment: Environment, lead: Lead) -> None:
         options, url, folder, given = _wanted(environment)
         runner = environment.runner
         parts = runner.target_user_count if isinstance(runner, MasterRunner) else 1
-        lead.conduct(options, url, folder, given, parts)
+        with folder_claim(folder), target_claim(url):
+            lead.conduct(options, url, folder, given, parts)
 
     _leave_after(environment, conduct)
 
@@ -139,10 +147,8 @@ def _wanted(environment: Environment) -> tuple[ReplayOptions, str, Path, Path | 
     if not environment.host:
         raise OptionError("--host: name the service, or start a fleet with `make up`")
     settings = environment.parsed_options or argparse.Namespace()
-    folder = Path(settings.run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     given = Path(settings.references) if settings.references else None
-    return from_namespace(settings), environment.host.rstrip("/"), folder, given
+    return from_namespace(settings), checked_url(environment.host, "--host"), Path(settings.run_dir), given
 
 
 def _leave_after(environment: Environment, act: Callable[[], None]) -> None:

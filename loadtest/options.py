@@ -2,11 +2,12 @@
 
 import argparse
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from framefleet.address import AddressError
+from framefleet.address import KEY_VARIABLE, AddressError, service_address
 from framefleet.running import URL_HELP, VAR_HELP, asked_address
 from loadtest.errors import OptionError
 from loadtest.frames import CutSettings
@@ -15,6 +16,19 @@ from loadtest.payloads import PAYLOADS, payload
 from loadtest.reference import Tolerance
 
 MAX_QUALITY = 100
+LEAST_FPS = 0.001
+# Beyond what a machine can send, read or keep: a slip of the finger must not cost all its memory, or its disk.
+MOST = {
+    **{"cameras": 10_000, "fps": 100_000, "seconds": 30 * 86_400, "in_flight": 10_000_000, "burst": 100_000},
+    **{"slo_ms": 3_600_000, "wait_s": 3_600, "width": 7_680, "every": 1_000_000, "max_frames": 1_000_000},
+    "seed": 2**62,
+}
+MOST_FPS = 100_000
+MOST_FRAMES = 200_000_000
+MOST_PROCESSES = 128
+ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# A query is written down with the route.
+SECRET_PARAMETER = re.compile(r"[?&;](api_?key|key|token|access_token|password|pass|secret)=", re.IGNORECASE)
 # What a camera at its bound does with a frame: `all` sends it or drops it at once, `newest` keeps the latest one.
 KEEP = ("all", "newest")
 CHOICES = {"arrivals": PATTERNS, "keep": KEEP, "payload": tuple(PAYLOADS)}
@@ -138,7 +152,7 @@ HELP = {
     "quality": "JPEG quality of the frames",
     "width": "width of the frames in pixels (0: as the video)",
     "every": "take every n-th frame of the video",
-    "max_frames": "at most this many frames (0: all; they are held in memory)",
+    "max_frames": "at most this many frames (0: all)",
     "box_px": "how far a box's corner may be from the reference, pixels",
     "score_tolerance": "how far a score may be from the reference",
     "threshold": "the service's confidence threshold: a detection next to it may come and go",
@@ -175,19 +189,67 @@ def checked(options: ReplayOptions) -> ReplayOptions:
     Raises:
         OptionError: a value is out of range.
     """
+    if ADDRESS.match(options.video):
+        # Not repeated: a camera's password may stand in it.
+        raise OptionError(
+            "--video: is an address, and a replay needs a file, which gives the same frames again; record one, e.g. "
+            "`ffmpeg -i ADDRESS -t 60 -c copy clip.mp4`"
+        )
     for name, value in asdict(options).items():
         _demand(not isinstance(value, float) or value != math.inf, options, name, "must be finite")
     for name in ("cameras", "fps", "seconds", "slo_ms", "in_flight", "wait_s", "every", "burst"):
         _demand(getattr(options, name) > 0, options, name, "must be above 0")
     for name in ("width", "max_frames", "box_px", "score_tolerance", "warmup_s"):
         _demand(getattr(options, name) >= 0, options, name, "must not be negative")
+    for name, most in MOST.items():
+        _demand(abs(getattr(options, name)) <= most, options, name, f"must be at most {most:,}")
+    _demand(options.fps >= LEAST_FPS, options, "fps", f"must be at least {LEAST_FPS}")
     _demand(1 <= options.quality <= MAX_QUALITY, options, "quality", "must be from 1 to 100")
     _demand(0 <= options.threshold <= 1, options, "threshold", "must be from 0 to 1")
     _demand(options.route == "" or options.route.startswith("/"), options, "route", "must begin with /")
     for name, choices in CHOICES.items():
         _demand(getattr(options, name) in choices, options, name, f"must be one of {', '.join(choices)}")
+    _demand(SECRET_PARAMETER.search(options.route) is None, options, "route", f"no place for a key; set {KEY_VARIABLE}")
     _demand(options.warmup_s < options.length_s, options, "warmup_s", "must be shorter than the run")
+    _check_amount(options)
     return options
+
+
+def _check_amount(options: ReplayOptions) -> None:
+    parts = options.parts or (Phase(1.0, options.seconds),)
+    rate_fps = options.asked_fps * max(part.factor for part in parts)
+    frames = options.asked_fps * sum(part.factor * part.seconds for part in parts)
+    _demand(options.length_s <= MOST["seconds"], options, "phases", "must last 30 days at most")
+    if rate_fps > MOST_FPS:
+        raise OptionError(
+            f"--cameras x --fps: {rate_fps:,.0f} frames/s are asked for; a run takes {MOST_FPS:,} at most"
+        )
+    if frames > MOST_FRAMES:
+        raise OptionError(f"--cameras x --fps x --seconds: {frames:,.0f} frames; a run takes {MOST_FRAMES:,} at most")
+
+
+def checked_processes(processes: int) -> int:
+    """A number of load generators.
+
+    Raises:
+        OptionError: it is out of range.
+    """
+    if not 1 <= processes <= MOST_PROCESSES:
+        rule = "must be above 0" if processes < 1 else f"must be {MOST_PROCESSES} at most"
+        raise OptionError(f"--processes={processes}: {rule}")
+    return processes
+
+
+def checked_url(text: str, name: str = "--url") -> str:
+    """A service's address without a slash at its end.
+
+    Raises:
+        OptionError: it is no such address, or holds a key or password. Addresses end up in records and reports.
+    """
+    try:
+        return service_address(text)
+    except AddressError as error:
+        raise OptionError(f"{name}: {error}") from None
 
 
 def add_address(parser: AddsArguments) -> None:
@@ -219,4 +281,6 @@ def _flag(name: str) -> str:
 
 def _demand(holds: bool, options: ReplayOptions, name: str, rule: str) -> None:
     if not holds:
-        raise OptionError(f"{_flag(name)}={getattr(options, name)}: {rule}")
+        # What stands in a route may be a secret.
+        value = "..." if name == "route" and SECRET_PARAMETER.search(options.route) else getattr(options, name)
+        raise OptionError(f"{_flag(name)}={value}: {rule}")

@@ -1,12 +1,13 @@
-"""From options to a schedule: [ReplayOptions] + [FrameSet] -> [Arrival...]. Pure."""
+"""From options to a schedule: [ReplayOptions] + [FrameSet] -> [Schedule]. Pure."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from loadtest import schedule
 from loadtest.errors import OptionError
-from loadtest.schedule import Arrival
+from loadtest.schedule import Schedule
 
 # `closed` has no schedule: its clients send when they were answered.
 CLOSED = "closed"
@@ -63,7 +64,7 @@ def read_phases(text: str) -> tuple[Phase, ...]:
     return phases
 
 
-def draw(pattern: Pattern, phases: Sequence[Phase], times_s: Sequence[float]) -> tuple[Arrival, ...]:
+def draw(pattern: Pattern, phases: Sequence[Phase], times_s: Sequence[float]) -> Schedule:
     """The whole schedule; empty for a closed loop.
 
     Args:
@@ -71,19 +72,21 @@ def draw(pattern: Pattern, phases: Sequence[Phase], times_s: Sequence[float]) ->
         phases: parts with rates of their own, one after the other; without any the pattern is drawn once.
         times_s: presentation time of each frame, in seconds.
     """
-    arrivals: list[Arrival] = []
-    began_s = 0.0
-    for number, phase in enumerate(phases or (Phase(1.0, pattern.seconds),)):
-        part = replace(pattern, fps=pattern.fps * phase.factor, seconds=phase.seconds, seed=pattern.seed + number)
-        arrivals += [replace(arrival, due_s=arrival.due_s + began_s) for arrival in _draw_one(part, times_s)]
-        began_s += phase.seconds
-    return tuple(arrivals)
+    phases = phases or (Phase(1.0, pattern.seconds),)
+    begins_s = accumulate((phase.seconds for phase in phases), initial=0.0)
+    parts = [
+        replace(pattern, fps=pattern.fps * phase.factor, seconds=phase.seconds, seed=pattern.seed + number)
+        for number, phase in enumerate(phases)
+    ]
+    return schedule.one_after_another(
+        [(begin_s, _draw_one(part, times_s)) for begin_s, part in zip(begins_s, parts, strict=False)]
+    )
 
 
-def _draw_one(pattern: Pattern, times_s: Sequence[float]) -> tuple[Arrival, ...]:
+def _draw_one(pattern: Pattern, times_s: Sequence[float]) -> Schedule:
     kind, cameras, fps, seconds, seed = pattern.kind, pattern.cameras, pattern.fps, pattern.seconds, pattern.seed
     if kind == CLOSED:
-        return ()
+        return schedule.nothing()
     if kind == "timestamps":
         return schedule.timestamps(cameras=cameras, fps=fps, seconds=seconds, times_s=times_s, seed=seed)
     frames = len(times_s)

@@ -4,6 +4,7 @@ Each load generator cuts the video by itself; one of them leads: it has the refe
 of an earlier run are never picked up by chance, for the model may have changed since.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,10 +15,11 @@ from loadtest.errors import RunError
 from loadtest.frames import FrameSet, cut
 from loadtest.options import ReplayOptions
 from loadtest.pattern import Phase
-from loadtest.payloads import payload
+from loadtest.payloads import Jpeg, payload
 from loadtest.progress import Progress
 from loadtest.reference import References
-from loadtest.schedule import Arrival
+from loadtest.schedule import Schedule
+from loadtest.spool import Spool
 from loadtest.target import Reply, Target
 from loadtest.verdict import Expected
 
@@ -32,7 +34,7 @@ class Work:
     """
 
     frames: FrameSet
-    bodies: tuple[bytes, ...]
+    bodies: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,9 @@ class Prepared:
         in_flight: greatest number of unanswered frames per camera.
     """
 
-    bodies: tuple[bytes, ...]
+    bodies: Sequence[bytes]
     expected: tuple[Expected, ...]
-    arrivals: tuple[Arrival, ...]
+    arrivals: Schedule
     cameras: tuple[int, ...]
     in_flight: int
 
@@ -71,7 +73,7 @@ def load(options: ReplayOptions) -> Work:
     """
     frames = cut(options.video_path, options.cut)
     kind = payload(options.payload)
-    return Work(frames, tuple(kind.body(jpeg) for jpeg in frames.jpegs))
+    return Work(frames, frames.jpegs if isinstance(kind, Jpeg) else Spool(map(kind.body, frames.jpegs)))
 
 
 def lead(options: ReplayOptions, work: Work, url: str, folder: Path, given: Path | None = None) -> References:
@@ -147,7 +149,7 @@ def prepare(options: ReplayOptions, work: Work, references: References, part: in
     )
 
 
-def _arrivals(options: ReplayOptions, work: Work) -> tuple[Arrival, ...]:
+def _arrivals(options: ReplayOptions, work: Work) -> Schedule:
     parts = options.parts
     if options.arrivals == "poisson" and options.warmup_s and not parts:
         # Drawn apart, so that the counted part has exactly its rate too.
@@ -160,7 +162,7 @@ def _record(options: ReplayOptions, work: Work, url: str, status: dict[str, Any]
     return run_folder.RunRecord(
         url=url,
         options=options,
-        arrivals=sum(arrival.due_s >= options.warmup_s for arrival in _arrivals(options, work)),
+        arrivals=_arrivals(options, work).count_from(options.warmup_s),
         frames=len(work.bodies),
         frame_width=frames.width,
         frame_height=frames.height,
@@ -171,4 +173,5 @@ def _record(options: ReplayOptions, work: Work, url: str, status: dict[str, Any]
         machine=machine.describe(),
         versions=machine.versions(),
         status=status,
+        frames_lost=frames.lost,
     )

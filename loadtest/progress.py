@@ -22,6 +22,11 @@ class Progress:
     def __init__(self, stream: TextIO = sys.stderr) -> None:
         self._stream = stream
 
+    def note(self, text: str) -> None:
+        """Says something besides, if there is anything to say."""
+        if text:
+            print(text, file=self._stream, flush=True)
+
     @contextmanager
     def steps(self, name: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
         """A bar that one call advances by one."""

@@ -40,6 +40,8 @@ def right_means(options: ReplayOptions) -> str:
 def _video(record: RunRecord) -> str:
     options = record.options
     chosen = "" if options.every == 1 else f", one frame in {options.every}"
+    if record.frames_lost:
+        chosen += f"; damaged, {record.frames_lost} frames could not be read and are left out"
     return (
         f"{options.video}, {record.frames} frames of {record.frame_width}x{record.frame_height} in JPEG quality "
         f"{options.quality}, sent as {options.payload}, {record.frame_bytes / 1e3:.1f} kB each{chosen}"

@@ -1,29 +1,26 @@
-"""A run as a runbook: check, references, Locust, end. The only file that starts Locust."""
+"""A run as a runbook: claims, references, Locust, end."""
 
-import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from framefleet.ports import reserved_ports
 from loadtest import prepare, reference, run_folder
+from loadtest.claim import folder_claim, target_claim
 from loadtest.errors import RunError
+from loadtest.locust_process import locust_process
 from loadtest.options import ReplayOptions, to_arguments
 from loadtest.progress import Progress
 from loadtest.sample_files import VerdictTail
 from loadtest.target import Target
 
-LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 LOOPBACK = "127.0.0.1"
 POLL_S = 0.5
 # Locust's own start and end, on a slow machine.
 SPARE_S = 180.0
 WORKERS_S = 60
-STOP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +57,22 @@ def replay(job: Replay, progress: Progress, clock: Callable[[], float] = time.mo
     Raises:
         LoadTestError: it could not be made; wrong answers are no error here but samples.
     """
+    with folder_claim(job.folder), target_claim(job.url):
+        make_ready(job, progress)
+        with (
+            reserved_ports() as port,
+            (job.folder / run_folder.LOCUST_OUTPUT).open("wb") as output,
+            locust_process(locust_arguments(job, port), output) as process,
+        ):
+            watch(process, job, progress, clock)
+        check_end(process, job.folder)
+
+
+def make_ready(job: Replay, progress: Progress) -> None:
+    """Empties the run folder and puts the reference answers there: those given, or new ones from the idle service."""
     work = prepare.load(job.options)
+    progress.note(work.frames.damage)
     run_folder.clear(job.folder)
-    get_references(job, work, progress)
-    with locust(job) as process:
-        watch(process, job, progress, clock)
-    check_end(process, job.folder)
-
-
-def get_references(job: Replay, work: prepare.Work, progress: Progress) -> None:
-    """Puts the reference answers into the run folder: those given, or new ones from the idle service."""
     if job.references:
         answers = prepare.load_references(job.references, job.options, work)
     else:
@@ -78,32 +81,20 @@ def get_references(job: Replay, work: prepare.Work, progress: Progress) -> None:
     reference.save(answers, job.folder / run_folder.REFERENCES)
 
 
-@contextmanager
-def locust(job: Replay) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs Locust on our locustfile, quiet and without its web page; it is gone when the block is left."""
-    with reserved_ports() as port, (job.folder / run_folder.LOCUST_OUTPUT).open("wb") as output:
-        process = subprocess.Popen(
-            locust_command(job, port), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment()
-        )
-        try:
-            yield process
-        finally:
-            stop(process)
-
-
-def locust_command(job: Replay, port: int) -> list[str]:
-    """The command line: plain Locust, so it can be copied and varied; its own workers find it on `port`."""
-    statistics = ("--csv", str(job.folder / run_folder.LOCUST_STATS)) if job.statistics else ()
+def locust_arguments(job: Replay, port: int) -> list[str]:
+    """Locust's command line without the locustfile: quiet but for its log; its own workers find it on `port`."""
+    folder = job.folder.absolute()
+    statistics = ("--csv", str(folder / run_folder.LOCUST_STATS)) if job.statistics else ()
     return [
-        *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"),
+        *("--headless", "--only-summary"),
         *("--host", job.url, "--spawn-rate", "100"),
         # Samples tell what was wrong; a non-zero code then means that the run itself broke.
         *("--exit-code-on-error", "0"),
-        *("--logfile", str(job.folder / run_folder.LOCUST_LOG)),
+        *("--logfile", str(folder / run_folder.LOCUST_LOG)),
         *statistics,
         *_crew(job, port),
-        *("--run-dir", str(job.folder)),
-        *("--references", str(job.folder / run_folder.REFERENCES)),
+        *("--run-dir", str(folder)),
+        *("--references", str(folder / run_folder.REFERENCES)),
         *to_arguments(job.options),
     ]
 
@@ -159,24 +150,6 @@ def _wait(process: subprocess.Popen[bytes]) -> bool:
     except subprocess.TimeoutExpired:
         return True
     return False
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends Locust, politely at first; one that has ended is left alone."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def environment() -> dict[str, str]:
-    """The environment, with this package importable and without settings meant for another Locust."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-    paths = [str(LOCUSTFILE.parent.parent), *filter(None, [kept.get("PYTHONPATH")])]
-    return kept | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _last_line(path: Path) -> str:

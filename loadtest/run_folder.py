@@ -46,6 +46,7 @@ class RunRecord:
         machine: the one that made the load.
         versions: of the software that made the load, by name.
         status: the service's own `/status` document, empty if it gave none.
+        frames_lost: frames of the video that could not be read and were left out.
     """
 
     url: str
@@ -61,6 +62,7 @@ class RunRecord:
     machine: Machine
     versions: dict[str, str]
     status: dict[str, Any]
+    frames_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

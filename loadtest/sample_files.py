@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadtest.errors import RunError
 from loadtest.new_file import NewFile
-from loadtest.samples import HEADER, Encoder, Sample, SampleTable, count_verdicts, decode, whole_records
+from loadtest.samples import HEADER, STORED, Encoder, Sample, SampleTable, count_verdicts, merge, whole_records
 from loadtest.verdict import Verdict
 
 FLUSH_EVERY_S = 0.5
@@ -73,7 +74,7 @@ def read(folder: Path) -> SampleTable:
     """All samples of a run folder (`samples*.bin`, one file per load generator), in scheduled order.
 
     Returns:
-        Structured array [samples] of `DTYPE`; an unfinished last record is left out.
+        Structured array [samples] as `samples.merge` gives it; an unfinished last record is left out.
 
     Raises:
         RunError: there is no sample file, or one is of another kind.
@@ -81,18 +82,17 @@ def read(folder: Path) -> SampleTable:
     paths = sorted(folder.glob(PATTERN))
     if not paths:
         raise RunError(f"{folder}: no {PATTERN}; give the folder of a replay")
-    table = np.concatenate([_read_one(path) for path in paths])
-    return table[np.argsort(table["scheduled_s"], kind="stable")]
-
-
-def _read_one(path: Path) -> SampleTable:
-    raw = path.read_bytes()
-    if raw[: len(HEADER)] != HEADER:
-        raise RunError(f"{path}: is no sample file of this version; run the replay again")
     try:
-        return decode(raw[len(HEADER) :])
+        return merge(map(_records, paths))
     except ValueError as error:
-        raise RunError(f"{path}: {error}; run the replay again") from None
+        raise RunError(f"{folder}: {error}; run the replay again") from None
+
+
+def _records(path: Path) -> NDArray[np.void]:
+    with path.open("rb") as file:
+        if file.read(len(HEADER)) != HEADER:
+            raise RunError(f"{path}: is no sample file of this version; run the replay again")
+    return np.fromfile(path, dtype=STORED, offset=len(HEADER))
 
 
 class VerdictTail:

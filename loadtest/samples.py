@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +81,7 @@ COLUMNS = DTYPE.names or ()
 # 4 microseconds. A record whose verdict is NAME gives the next number to an instance's name.
 _RECORD = struct.Struct("<BBhiidfffffffHI")
 _NAME_RECORD = struct.Struct("<BBh50s")
-_STORED = np.dtype(
+STORED = np.dtype(
     [
         ("verdict", "u1"),
         ("instance", "u1"),
@@ -139,29 +140,37 @@ class Encoder:
         )
 
 
-def decode(records: bytes) -> SampleTable:
-    """The samples in a file's records (without its header); an unfinished last record is left out.
+def merge(files: Iterable[NDArray[np.void]]) -> SampleTable:
+    """The samples of a run's files, in scheduled order.
+
+    A day of many cameras leaves tens of millions of them, so they are put in their places one column at a time, and the
+    names take no more room than the longest one needs.
+
+    Args:
+        files: records [records] of `STORED` of each file, without its header; at least one, none is kept.
 
     Returns:
-        Structured array [samples] of `DTYPE`.
+        Structured array [samples] with the columns of `DTYPE`.
 
     Raises:
-        ValueError: they are damaged.
+        ValueError: a file is damaged.
     """
-    stored = _stored(records)
-    introduces = stored["verdict"] == NAME
-    if np.any(stored["verdict"][~introduces] >= len(_VERDICTS)):
-        raise ValueError("it holds an unknown verdict")
-    names = np.full(MOST_NAMES + 2, "", dtype="U48")
-    for record in stored[introduces]:
-        _, number, _, name = _NAME_RECORD.unpack(record.tobytes())
-        names[number] = name.rstrip(b"\0").decode("ascii", "replace")
-    return _unpacked(stored[~introduces], names)
+    names, kept = zip(*((_names(records), records[records["verdict"] != NAME]) for records in files), strict=True)
+    due_s = [records["scheduled_s"] for records in kept]
+    order = np.argsort(np.concatenate(due_s), kind="stable")
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    table = np.empty(len(order), dtype=_narrow(max(int(np.max(np.strings.str_len(known))) for known in names)))
+    begin = 0
+    for records, known in zip(kept, names, strict=True):
+        _put(records, known, table, places[begin : begin + len(records)])
+        begin += len(records)
+    return table
 
 
 def count_verdicts(records: bytes) -> dict[str, int]:
     """How many samples of each verdict there are in whole records; quicker than `decode`."""
-    numbers = np.bincount(_stored(records)["verdict"], minlength=len(_VERDICTS))
+    numbers = np.bincount(np.frombuffer(records, dtype=STORED)["verdict"], minlength=len(_VERDICTS))
     return {verdict.value: int(numbers[code]) for code, verdict in enumerate(_VERDICTS)}
 
 
@@ -170,22 +179,33 @@ def whole_records(size: int) -> int:
     return size // _RECORD.size * _RECORD.size
 
 
-def _stored(records: bytes) -> NDArray[np.void]:
-    return np.frombuffer(records[: whole_records(len(records))], dtype=_STORED)
-
-
 def _clean(name: str) -> str:
     """A header is foreign text: only what a name is made of is kept of it."""
     return re.sub(r"[^\w.:@-]", "_", name, flags=re.ASCII)[:48]
 
 
-def _unpacked(stored: NDArray[np.void], names: NDArray[Any]) -> SampleTable:
-    table = np.empty(len(stored), dtype=DTYPE)
-    for column in set(COLUMNS) & set(_STORED.names or ()):
+def _names(records: NDArray[np.void]) -> NDArray[Any]:
+    """The names of instances by their number."""
+    introduces = records["verdict"] == NAME
+    if np.any(records["verdict"][~introduces] >= len(_VERDICTS)):
+        raise ValueError("it holds an unknown verdict")
+    names = np.full(MOST_NAMES + 2, "", dtype="U48")
+    for record in records[introduces]:
+        _, number, _, name = _NAME_RECORD.unpack(record.tobytes())
+        names[number] = name.rstrip(b"\0").decode("ascii", "replace")
+    return names
+
+
+def _narrow(letters: int) -> np.dtype[np.void]:
+    """`DTYPE` with so much room for names."""
+    return np.dtype([(name, f"U{max(1, letters)}" if name == "instance" else DTYPE[name]) for name in COLUMNS])
+
+
+def _put(records: NDArray[np.void], names: NDArray[Any], table: SampleTable, places: NDArray[np.intp]) -> None:
+    for column in set(COLUMNS) & set(STORED.names or ()):
         if column not in ("verdict", "instance"):
-            table[column] = stored[column]
-    table["sent_s"] = stored["scheduled_s"] + stored["sent"]
-    table["done_s"] = stored["scheduled_s"] + stored["done"]
-    table["verdict"] = np.array([verdict.value for verdict in _VERDICTS])[stored["verdict"]]
-    table["instance"] = names[stored["instance"]]
-    return table
+            table[column][places] = records[column]
+    table["sent_s"][places] = records["scheduled_s"] + records["sent"]
+    table["done_s"][places] = records["scheduled_s"] + records["done"]
+    table["verdict"][places] = np.array([verdict.value for verdict in _VERDICTS])[records["verdict"]]
+    table["instance"][places] = names.astype(table.dtype["instance"])[records["instance"]]

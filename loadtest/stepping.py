@@ -5,7 +5,7 @@ from pathlib import Path
 
 from loadtest import prepare, reference, run_folder, sample_files, step
 from loadtest.errors import RunError
-from loadtest.options import ReplayOptions, checked
+from loadtest.options import MOST, ReplayOptions, checked
 from loadtest.progress import Progress
 from loadtest.replay import Replay, replay
 from loadtest.run_folder import RunRecord
@@ -61,7 +61,7 @@ def run_step(url: str, wanted: StepOptions, progress: Progress | None = None) ->
 
 def unanswered(fps: float, slo_ms: float) -> int:
     """How many frames may wait for their answers at a rate (frames/s)."""
-    return max(LEAST_UNANSWERED, round(UNANSWERED_SLOS * fps * slo_ms / 1e3))
+    return min(MOST["in_flight"], max(LEAST_UNANSWERED, round(UNANSWERED_SLOS * fps * slo_ms / 1e3)))
 
 
 def take_references(url: str, options: ReplayOptions, path: Path) -> Path:
@@ -70,10 +70,11 @@ def take_references(url: str, options: ReplayOptions, path: Path) -> Path:
     Raises:
         LoadTestError: the video or the service is not usable.
     """
-    work = prepare.load(checked(options))
+    work, progress = prepare.load(checked(options)), Progress()
+    progress.note(work.frames.damage)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Target(url, options.wait_s) as target:
-        reference.save(prepare.take_references(options, work, target, Progress()), path)
+        reference.save(prepare.take_references(options, work, target, progress), path)
     return path
 
 

@@ -142,14 +142,14 @@ def summarise(samples: SampleTable, facts: Facts) -> Summary:
         samples: structured array [samples] as `samples.read` gives it.
         facts: the run's settings.
     """
-    samples = samples[samples["scheduled_s"] >= facts.warmup_s]
+    samples = _those(samples, samples["scheduled_s"] >= facts.warmup_s)
     offered = facts.arrivals or len(samples)
     seconds = facts.seconds - facts.warmup_s
-    right = samples[samples["verdict"] == Verdict.RIGHT.value]
+    right = _those(samples, samples["verdict"] == Verdict.RIGHT.value)
     counts = {verdict.value: int(np.sum(samples["verdict"] == verdict.value)) for verdict in Verdict}
     latency = (right["done_s"] - right["scheduled_s"]) * 1e3
     service = (right["done_s"] - right["sent_s"]) * 1e3
-    sent = samples[samples["verdict"] != Verdict.DROPPED.value]
+    sent = _those(samples, samples["verdict"] != Verdict.DROPPED.value)
     lateness = percentiles((sent["sent_s"] - sent["scheduled_s"] - sent["held_s"]) * 1e3)
     stages = _stage_means(right)
     instances = _shares(right)
@@ -205,6 +205,11 @@ def shortcomings(summary: Summary) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _those(samples: SampleTable, which: NDArray[np.bool_]) -> SampleTable:
+    """Some samples; the table itself if it is all of them, for a copy of a long run's takes gigabytes."""
+    return samples if np.all(which) else samples[which]
+
+
 def _last(moments: NDArray[np.float64]) -> float:
     return float(np.nanmax(moments)) if len(moments) else 0.0
 
@@ -228,7 +233,7 @@ def _shares(right: SampleTable) -> tuple[InstanceShare, ...]:
 
 
 def _share(name: str, right: SampleTable) -> InstanceShare:
-    mine = right[right["instance"] == name]
+    mine = _those(right, right["instance"] == name)
     return InstanceShare(
         name=name or "(unnamed)",
         right=len(mine),

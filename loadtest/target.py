@@ -7,6 +7,8 @@ from typing import Any
 
 import requests
 
+from framefleet.certificate import refusal
+from framefleet.session import open_session
 from loadtest.api_key import key_header
 from loadtest.errors import TargetError
 
@@ -39,9 +41,8 @@ class Target:
     def __init__(self, url: str, timeout_s: float) -> None:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
-        self._session = requests.Session()
-        # A proxy from the environment would be measured along.
-        self._session.trust_env = False
+        # A proxy from the environment would be measured along; certificates come from there (see `certificate.trust`).
+        self._session = open_session()
         self._session.headers.update(key_header())
 
     def __enter__(self) -> "Target":
@@ -83,7 +84,7 @@ class Target:
         try:
             reply = self._session.get(f"{self._url}/status", timeout=self._timeout_s)
             document = reply.json() if reply.ok else {}
-        except (requests.RequestException, ValueError):
+        except (OSError, ValueError):
             return {}
         return document if isinstance(document, dict) else {}
 
@@ -96,8 +97,10 @@ class Target:
             )
         except requests.Timeout:
             raise TargetError(f"{self._url}{route}: no answer within {self._timeout_s:g} s") from None
+        except requests.exceptions.SSLError as error:
+            raise TargetError(refusal(self._url, error)) from None
         except requests.ConnectionError:
             raise TargetError(f"no fleet answers at {self._url}: start it with `make up`") from None
-        except requests.RequestException as error:
+        except OSError as error:  # requests' own errors, or certificates that cannot be read
             raise TargetError(f"{self._url}{route}: {error}") from None
         return Reply(reply.status_code, reply.content, reply.headers.get("X-Instance", ""))

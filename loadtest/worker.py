@@ -1,11 +1,10 @@
 """A load generator for a run that another machine leads; it goes on to the next run until it is interrupted."""
 
 import argparse
-import subprocess
-import sys
 
+from loadtest import certificate
 from loadtest.errors import OptionError
-from loadtest.replay import LOCUSTFILE, environment, stop
+from loadtest.locust_process import locust_process
 
 
 def add_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -13,6 +12,7 @@ def add_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     text = "make load for a scenario that another machine leads (its --bind); Ctrl-C ends it"
     parser = verbs.add_parser("worker", help=text, description=text)
     parser.add_argument("--master", required=True, metavar="ADDRESS:PORT", help="what the other machine's --bind says")
+    certificate.add_argument(parser)
     parser.set_defaults(verb=run)
 
 
@@ -22,16 +22,13 @@ def run(namespace: argparse.Namespace) -> int:
     Raises:
         OptionError: the address makes no sense.
     """
-    command = locust_command(namespace.master)
+    arguments = locust_arguments(namespace.master)
     while True:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment())
-        try:
+        with locust_process(arguments) as process:
             process.wait()
-        finally:
-            stop(process)
 
 
-def locust_command(master: str) -> list[str]:
+def locust_arguments(master: str) -> list[str]:
     """Plain Locust as a worker.
 
     Raises:
@@ -40,5 +37,4 @@ def locust_command(master: str) -> list[str]:
     host, _, port = master.rpartition(":")
     if not host or not port.isdecimal():
         raise OptionError(f"--master={master}: must be ADDRESS:PORT, as the leading machine's --bind")
-    locust = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--worker"]
-    return [*locust, "--master-host", host, "--master-port", port, "--loglevel", "WARNING"]
+    return ["--worker", "--master-host", host, "--master-port", port, "--loglevel", "WARNING"]

@@ -5,7 +5,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from loadtest import run_folder
+from loadtest import certificate, run_folder
 from loadtest.capacity import answer, failures, gate, page, records
 from loadtest.capacity.assemble import Findings, assemble
 from loadtest.capacity.gate import Comparison
@@ -15,8 +15,9 @@ from loadtest.capacity.records import Capacity, Provenance
 from loadtest.capacity.revision import revision
 from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Sweep, SweepOptions
+from loadtest.claim import folder_claim, target_claim
 from loadtest.errors import OptionError, RunError
-from loadtest.options import HELP, ReplayOptions, add_address, asked_url, checked
+from loadtest.options import HELP, MOST_FPS, ReplayOptions, add_address, asked_url, checked, checked_processes
 from loadtest.prepare import check_video
 from loadtest.provenance import right_means
 
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with", dest="others", nargs="*", type=Path, default=[], metavar="FILE", help="of fleets of other sizes"
     )
+    certificate.add_argument(parser)
     defaults = ReplayOptions(max_frames=MAX_FRAMES)
     for name in SHARED:
         value = getattr(defaults, name)
@@ -66,6 +68,11 @@ def run(namespace: argparse.Namespace) -> int:
         LoadTestError: it could not be measured.
     """
     options, known, bench = _sweep_options(namespace), _known(namespace), _bench(namespace)
+    with folder_claim(namespace.out), target_claim(bench.url):
+        return _run(namespace, bench, options, known)
+
+
+def _run(namespace: argparse.Namespace, bench: Bench, options: SweepOptions, known: Known) -> int:
     demand_usable(known, bench)
     found = measure(bench, options, known, resume=namespace.resume)
     # Before anything is compared: should the fleet have changed meanwhile, that must not cost the measurement.
@@ -118,16 +125,17 @@ def write(found: Capacity, folder: Path, comparison: Comparison | None = None) -
 
 
 def _bench(namespace: argparse.Namespace) -> Bench:
+    processes = checked_processes(namespace.processes)
     given = {name: getattr(namespace, name) for name in SHARED}
     base = checked(ReplayOptions(**given))
-    if namespace.processes < 1 or namespace.seconds < 1:
-        raise OptionError("--processes and --seconds: must be 1 or more")
+    if namespace.seconds < 1:
+        raise OptionError(f"--seconds={namespace.seconds:g}: must be 1 or more")
     check_video(base)
     return Bench(
         url=asked_url(namespace),
         base=base,
         folder=namespace.out / STEPS,
-        processes=namespace.processes,
+        processes=processes,
         bind=namespace.bind,
         seconds=namespace.seconds,
         say=_say,
@@ -149,6 +157,8 @@ def _sweep_options(namespace: argparse.Namespace) -> SweepOptions:
         raise OptionError(f"--overload-s={options.overload_s:g}: must be 1 or more")
     if not 0 < options.start_fps <= options.most_fps or options.repetitions < 1:
         raise OptionError("--start-fps, --most-fps and --repetitions: must be above 0, and the first not the larger")
+    if options.most_fps > MOST_FPS:
+        raise OptionError(f"--most-fps={options.most_fps:,.0f}: must be {MOST_FPS:,} at most")
     return options
 
 
@@ -162,7 +172,8 @@ def _provenance(bench: Bench, seed: int) -> Provenance:
         started=record.started,
         revision=revision(),
         video=bench.base.video,
-        frame=f"{record.frame_width}x{record.frame_height}, {bench.base.payload}, quality {bench.base.quality}",
+        frame=f"{record.frame_width}x{record.frame_height}, {bench.base.payload}, quality {bench.base.quality}"
+        + (f", {record.frames_lost} damaged ones left out" if record.frames_lost else ""),
         request_bytes=record.frame_bytes,
         response_bytes=bench.response_bytes,
         seed=seed,

@@ -4,8 +4,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from loadtest.errors import OptionError
-from loadtest.options import add_address, add_arguments, asked_url
+from loadtest import certificate
+from loadtest.claim import folder_claim, target_claim
+from loadtest.options import add_address, add_arguments, asked_url, checked_processes
 from loadtest.prepare import check_video
 from loadtest.scenario import profile
 from loadtest.scenario.bench import Bench
@@ -31,6 +32,7 @@ def add_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
             parser.add_argument(
                 "--" + name.replace("_", "-"), type=type(default), help=f"see the profile's plan.{name}"
             )
+    certificate.add_argument(parser)
     add_arguments(parser, defaults=False)
     parser.set_defaults(verb=run)
 
@@ -41,26 +43,24 @@ def run(namespace: argparse.Namespace) -> int:
     Raises:
         LoadTestError: an option makes no sense, or a step could not be made.
     """
-    if namespace.processes < 1:
-        raise OptionError(f"--processes={namespace.processes}: must be above 0")
+    processes = checked_processes(namespace.processes)
     wanted = profile.changed(profile.read(namespace.name), vars(namespace))
     check(wanted)
     check_video(wanted.load)
-    url = asked_url(namespace)
-    folder = namespace.out / wanted.name
-    if not namespace.resume:
-        forget(folder)
-    print(f"{wanted.name}: {wanted.about}", flush=True)
     bench = Bench(
-        url=url,
+        url=asked_url(namespace),
         load=wanted.load,
         plan=wanted.plan,
-        folder=folder,
+        folder=namespace.out / wanted.name,
         say=_say,
-        processes=namespace.processes,
+        processes=processes,
         bind=namespace.bind,
     )
-    outcome = carry_out(wanted, bench)
+    with folder_claim(bench.folder), target_claim(bench.url):
+        if not namespace.resume:
+            forget(bench.folder)
+        print(f"{wanted.name}: {wanted.about}", flush=True)
+        outcome = carry_out(wanted, bench)
     tell(outcome, _say)
     return PASSED if outcome.passed else FAILED
 

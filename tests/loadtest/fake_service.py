@@ -1,6 +1,7 @@
 """A tiny HTTP service whose answers a test decides, for what a real instance cannot be made to do."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,20 +39,27 @@ Script = Callable[[int], Scripted]
 
 
 class FakeService(ThreadingHTTPServer):
-    """Answers the n-th `POST` (from 0) with `script(n)`, every `GET` with 200 and `document`."""
+    """Answers the n-th `POST` (from 0) with `script(n)`, every `GET` with 200 and `document`; over TLS if told to."""
 
     daemon_threads = True
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self._scheme = "https" if tls else "http"
+        if tls:
+            # The handshake is the handler's, or one client that is slow with it would keep all others out.
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self._script = script
         self._lock = threading.Lock()
-        self.posts = 0
+        self.posts = self.gets = 0
         self.document = b"{}"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that breaks off, as one does that does not trust a certificate, is no news."""
 
     def next_reply(self) -> Scripted:
         with self._lock:
@@ -66,6 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: FakeService
 
     def do_GET(self) -> None:
+        self.server.gets += 1
         self._reply(Scripted(body=self.server.document))
 
     def do_POST(self) -> None:
@@ -93,9 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def fake_service(script: Script) -> Iterator[FakeService]:
+def fake_service(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[FakeService]:
     """A fake service that listens for as long as the block lasts."""
-    service = FakeService(script)
+    service = FakeService(script, tls)
     thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

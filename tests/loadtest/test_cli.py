@@ -10,14 +10,16 @@ from loadtest.__main__ import main
 from loadtest.progress import Progress
 from loadtest.verdict import Verdict
 from tests.loadtest.builders import make_run, sample
+from tests.loadtest.fake_service import RIGHT, fake_service
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["replay", "--cameras", "0"], "--cameras=0: must be above 0"),
+        (["replay", "--processes", "100000"], "--processes=100000: must be 128 at most"),
         (["replay", "--processes", "0"], "--processes=0: must be above 0"),
-        (["replay", "--url", "127.0.0.1:8080"], "--url: 127.0.0.1:8080 is no address"),
+        (["replay", "--url", "127.0.0.1:8080"], "--url: 127.0.0.1:8080 is no address; expected http"),
     ],
 )
 def test_senseless_values_are_usage_errors(
@@ -27,12 +29,33 @@ def test_senseless_values_are_usage_errors(
     assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", [["replay"], ["scenario", "cameras"], ["capacity"], ["ui"]], ids=lambda verb: verb[0])
+@pytest.mark.parametrize("host", ["any:SECRET@127.0.0.1:1", "SECRET@127.0.0.1:1", "127.0.0.1:1/?key=SECRET"])
+def test_a_key_in_an_address_is_refused_and_kept_nowhere(
+    verb: list[str], host: str, tmp_path: Path, sample_video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main([*verb, "--url", f"http://{host}", "--video", str(sample_video), "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("loadtest: --url: ")
+    assert "SECRET" not in said.out + said.err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("arguments", [["replay", "--camera-count", "3"], ["replay", "--fps", "fast"]])
 def test_unknown_words_are_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+def test_a_page_on_a_port_that_is_taken_is_refused(sample_video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with fake_service(lambda number: RIGHT) as service:
+        arguments = ["ui", "--url", service.url, "--video", str(sample_video), "--page-port", str(service.server_port)]
+        assert main(arguments) == 1
+    complaint = f"port {service.server_port}, for the page: Address already in use; give another with --page-port"
+    assert complaint in capsys.readouterr().err
 
 
 def test_a_missing_video_is_a_failure_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

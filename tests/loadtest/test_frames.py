@@ -50,6 +50,11 @@ def test_a_frame_survives_encoding() -> None:
     assert np.abs(decode(encode(picture, 95)).astype(int) - picture).max() <= 6
 
 
+def test_a_picture_too_high_for_jpeg_is_named() -> None:
+    with pytest.raises(VideoError, match=r"shape \(65501, 1, 3\) does not encode as JPEG; give a smaller --width"):
+        encode(np.zeros((65501, 1, 3), dtype=np.uint8), 90)
+
+
 def test_a_missing_video_is_named(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"gone\.mp4: no such video; .*--video"):
         cut(tmp_path / "gone.mp4", CutSettings())
@@ -61,3 +66,14 @@ def test_an_unreadable_video_says_what_to_do(tmp_path: Path, content: bytes) -> 
     path.write_bytes(content)
     with pytest.raises(VideoError, match=r"broken\.mp4: OpenCV reads no frame of it; convert"):
         cut(path, CutSettings())
+
+
+def test_frames_behind_damage_are_taken_and_the_lost_ones_counted(repo_root: Path) -> None:
+    frames = cut(repo_root / "tests/cases/damaged-middle.mp4", CutSettings())
+    assert (len(frames.jpegs), frames.lost) == (53, 7)
+    assert "damaged-middle.mp4: damaged, 7 of its frames could not be read" in frames.damage
+
+
+def test_what_lies_behind_the_last_frame_that_is_taken_is_not_lost(repo_root: Path) -> None:
+    frames = cut(repo_root / "tests/cases/damaged-middle.mp4", CutSettings(limit=10))
+    assert (len(frames.jpegs), frames.lost, frames.damage) == (10, 0, "")

@@ -92,3 +92,50 @@ def test_phases_make_the_length_and_a_closed_loop_asks_for_no_rate() -> None:
     options = parsed("--phases=2x5,1x7.5", "--cameras=3", "--fps=4")
     assert (options.length_s, options.asked_fps) == (12.5, 12.0)
     assert parsed("--arrivals=closed").asked_fps == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--fps=1e9"], "--fps=1000000000.0: must be at most 100,000"),
+        (["--fps=1e-6"], "--fps=1e-06: must be at least 0.001"),
+        (["--cameras=1000000000"], "--cameras=1000000000: must be at most 10,000"),
+        (["--seconds=1e9"], "--seconds=1000000000.0: must be at most 2,592,000"),
+        (["--burst=1000000000"], "--burst=1000000000: must be at most 100,000"),
+        (["--max-frames=1000000000"], "--max-frames=1000000000: must be at most 1,000,000"),
+        (["--width=1000000"], "--width=1000000: must be at most 7,680"),
+        (["--every=1000000000"], "--every=1000000000: must be at most 1,000,000"),
+        (["--in-flight=1000000000"], "--in-flight=1000000000: must be at most 10,000,000"),
+        (["--wait-s=1e6"], "--wait-s=1000000.0: must be at most 3,600"),
+        (["--seed=-99999999999999999999"], "--seed=-99999999999999999999: must be at most 4,611,686,018,427,387,904"),
+        (["--phases=1x9999999"], "--phases=1x9999999: must last 30 days at most"),
+        (
+            ["--cameras=5000", "--fps=25"],
+            "--cameras x --fps: 125,000 frames/s are asked for; a run takes 100,000 at most",
+        ),
+        (["--phases=9999x1"], "--cameras x --fps: 199,980 frames/s are asked for; a run takes 100,000 at most"),
+        (
+            ["--cameras=1000", "--fps=25", "--seconds=86400"],
+            "--cameras x --fps x --seconds: 2,160,000,000 frames; a run takes 200,000,000 at most",
+        ),
+    ],
+)
+def test_what_no_machine_can_do_is_refused_before_it_costs_memory(arguments: list[str], complaint: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        parsed(*arguments)
+    assert str(caught.value) == complaint
+
+
+@pytest.mark.parametrize("address", ["rtsp://any:SECRET@camera/1", " HTTP://camera/clip.mp4?token=SECRET"])
+def test_a_cameras_address_is_refused_and_its_password_not_repeated(address: str) -> None:
+    with pytest.raises(OptionError, match=r"--video: is an address, .* record one") as caught:
+        parsed("--video", address)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("query", ["api_key=SECRET", "conf=0.4&key=SECRET", "Token=SECRET"])
+def test_a_key_in_a_route_is_refused_and_not_repeated(query: str) -> None:
+    with pytest.raises(OptionError, match=r"--route=.*FLEET_API_KEY") as caught:
+        parsed(f"--route=/v1/detect?{query}")
+    assert "SECRET" not in str(caught.value)
+    assert parsed("--route=/v1/detect?conf=0.4").path == "/v1/detect?conf=0.4"

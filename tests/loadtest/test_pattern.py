@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest import pattern, schedule
@@ -26,6 +26,7 @@ def moments(arrivals: list[Arrival]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", OPEN)
+@settings(deadline=None)
 @given(cameras=st.integers(1, 5), fps=st.sampled_from([2.0, 12.5, 40.0]), seed=st.integers(0, 2**20))
 def test_the_rate_is_within_one_percent_of_what_was_asked(kind: str, cameras: int, fps: float, seed: int) -> None:
     arrivals = drawn(kind, cameras=cameras, fps=fps, seconds=40, seed=seed)
@@ -104,6 +105,7 @@ def test_phases_that_make_no_sense_are_named(text: str) -> None:
         read_phases(text)
 
 
+@settings(deadline=None)
 @given(cameras=st.integers(1, 6), parts=st.integers(1, 5), kind=st.sampled_from(OPEN))
 def test_shards_together_are_the_whole_and_share_no_camera_they_need_not(cameras: int, parts: int, kind: str) -> None:
     arrivals = drawn(kind, cameras=cameras, fps=20, seconds=2)

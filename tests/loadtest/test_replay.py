@@ -1,6 +1,7 @@
 """Real Locust replays the sample video: against a real instance, and against services that misbehave."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.loadtest.fake_service import FACE, RIGHT, Scripted, answer, fake_serv
 from tests.loadtest.waiting import LIMIT_S, wait_until
 
 FRAMES = 6
+WIDE, HIGH = 400, 300
 
 
 def loadtest(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -170,6 +172,44 @@ def test_a_polite_kill_takes_locust_along(repo_root: Path, sample_video: Path, t
     assert loadtest(repo_root, "report", str(tmp_path)).returncode == 1
 
 
+def test_a_damaged_clip_is_replayed_and_what_it_lost_is_said(repo_root: Path, tmp_path: Path) -> None:
+    clip = repo_root / "tests/cases/damaged-middle.mp4"
+    with fake_service(lambda number: Scripted(body=answer(width=WIDE, height=HIGH))) as service:
+        arguments = ["replay", "--url", service.url, "--video", str(clip), "--out", str(tmp_path), "--seconds", "1"]
+        done = loadtest(repo_root, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert service.posts == 53 + 20
+    assert f"{clip}: damaged, 7 of its frames could not be read and are left out\n" in done.stderr
+    assert "damaged, 7 frames could not be read and are left out" in (tmp_path / "index.html").read_text()
+
+
+def test_neither_a_path_nor_a_file_nor_a_variable_changes_a_run(
+    repo_root: Path, sample_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout whose path has all that breaks Locust's options and Python's, with settings for another Locust."""
+    checkout, home = tmp_path / "Acme, Inc (1):2" / "it's", tmp_path / "home"
+    checkout.mkdir(parents=True)
+    home.mkdir()
+    for package in ("loadtest", "framefleet"):
+        shutil.copytree(repo_root / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(sample_video, checkout / "my clip, (1).mp4")
+    foreign = "host = http://127.0.0.1:1\nvideo = other.mp4\nrun-time = 1s\nprocesses = 3\nusers = 0\n"
+    (home / ".locust.conf").write_text(foreign)
+    (checkout / "locust.conf").write_text(foreign)
+    (checkout / "pyproject.toml").write_text('[tool.locust]\nusers = "many"\n')
+    (checkout / "other").mkdir()
+    (checkout / "other" / "gevent.py").write_text("raise SystemExit('another gevent')")
+    for name, value in {"HOME": home, "LOCUST_USERS": "many", "PYTHONPATH": checkout / "other"}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with fake_service(lambda number: RIGHT) as service:
+        done = loadtest(checkout, *replay_arguments(service.url, Path("my clip, (1).mp4"), Path("a run, of mine")))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert service.posts == FRAMES + 60
+    assert verdicts(checkout / "a run, of mine") == {"right": 60}
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_plain_locust_works_and_checks_answers_too(
     repo_root: Path, sample_video: Path, tmp_path: Path, free_port: Callable[[], int], processes: int
@@ -208,13 +248,12 @@ def test_locusts_web_page_can_start_stop_and_vary_runs(
     repo_root: Path, sample_video: Path, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     port = free_port()
-    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--video", str(sample_video)]
-    command += ["--web-host", "127.0.0.1", "--web-port", str(port), "--max-frames", str(FRAMES)]
-    command += ["--run-dir", str(tmp_path), "--logfile", str(tmp_path / "log")]
+    command = [sys.executable, "-m", "loadtest", "ui", "--video", str(sample_video), "--out", str(tmp_path)]
+    command += ["--page-port", str(port), "--max-frames", str(FRAMES)]
     end = tmp_path / run_folder.END
     with fake_service(after_references(RIGHT)) as service, requests.Session() as browser:
         browser.trust_env = False
-        process = subprocess.Popen([*command, "--host", service.url], cwd=repo_root, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([*command, "--url", service.url], cwd=repo_root, stderr=subprocess.DEVNULL)
 
         def swarm(cameras: int, seconds: int) -> None:
             form = {"user_count": 1, "spawn_rate": 1, "cameras": cameras, "fps": 10, "seconds": seconds}

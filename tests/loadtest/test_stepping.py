@@ -1,5 +1,6 @@
 """Steps made by real Locust, in one process and in several, against services that behave as a test says."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -13,10 +14,10 @@ import pytest
 
 from loadtest import faults, run_folder, sample_files
 from loadtest.errors import OptionError
+from loadtest.locust_process import locust_process
 from loadtest.options import ReplayOptions
-from loadtest.replay import environment
 from loadtest.stepping import StepOptions, run_step, take_references
-from loadtest.worker import locust_command
+from loadtest.worker import locust_arguments
 from tests.loadtest.fake_service import RIGHT, Scripted, fake_service
 from tests.loadtest.waiting import LIMIT_S, wait_until
 
@@ -182,7 +183,7 @@ def right_references(options: ReplayOptions, folder: Path) -> Path:
 
 
 def test_workers_of_other_machines_share_nothing_but_the_network(
-    sample_video: Path, tmp_path: Path, free_port: Callable[[], int]
+    repo_root: Path, sample_video: Path, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     """The service has one address; the master another, where two workers with folders of their own report."""
     master = f"127.0.0.2:{free_port()}"
@@ -196,7 +197,7 @@ def test_workers_of_other_machines_share_nothing_but_the_network(
                         subprocess.Popen(
                             [sys.executable, "-m", "loadtest", "worker", "--master", master],
                             cwd=tmp_path / name,
-                            env=environment(),
+                            env=os.environ | {"PYTHONPATH": str(repo_root)},
                             stdin=subprocess.DEVNULL,
                             stdout=log,
                             stderr=log,
@@ -215,26 +216,24 @@ def test_workers_of_other_machines_share_nothing_but_the_network(
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["log"]
 
 
+def leading(port: str, *more: str) -> list[str]:
+    return ["--headless", "--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, *more]
+
+
 def test_a_worker_without_the_video_ends_the_run_and_says_so(
-    sample_video: Path, tmp_path: Path, free_port: Callable[[], int]
+    sample_video: Path, tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = str(free_port())
-    mine = tmp_path / "clip.mp4"
-    mine.symlink_to(sample_video)
+    (tmp_path / "clip.mp4").symlink_to(sample_video)
     here, there = tmp_path / "here", tmp_path / "there"
-    master = [sys.executable, "-m", "locust", "-f", str(Path("loadtest/locustfile.py").resolve()), "--headless"]
-    master += ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--video", "clip.mp4"]
-    master += ["--max-frames", "2", "--run-dir", str(here), "--logfile", str(tmp_path / "log")]
     there.mkdir()
-    with fake_service(lambda number: RIGHT) as service:
-        leader = subprocess.Popen([*master, "--host", service.url], cwd=tmp_path, env=environment())
-        worker = subprocess.Popen(locust_command(f"127.0.0.1:{port}"), cwd=there, env=environment())
-        try:
-            assert leader.wait(LIMIT_S) == 2
-        finally:
-            for process in (leader, worker):
-                process.terminate()
-                process.wait(LIMIT_S)
+    more = ("--video", "clip.mp4", "--max-frames", "2", "--run-dir", str(here), "--logfile", str(tmp_path / "log"))
+    with fake_service(lambda number: RIGHT) as service, ExitStack() as started:
+        monkeypatch.chdir(tmp_path)
+        leader = started.enter_context(locust_process([*leading(port, *more), "--host", service.url]))
+        monkeypatch.chdir(there)
+        started.enter_context(locust_process(locust_arguments(f"127.0.0.1:{port}")))
+        assert leader.wait(LIMIT_S) == 2
     assert "clip.mp4: no such video" in (tmp_path / "log").read_text()
     assert not (here / run_folder.END).exists()
 
@@ -243,20 +242,11 @@ def test_a_worker_that_dies_ends_the_run_long_before_its_end(
     sample_video: Path, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     port = str(free_port())
-    master = [sys.executable, "-m", "locust", "-f", str(Path("loadtest/locustfile.py").resolve()), "--headless"]
-    master += ["--master", "--expect-workers", "2", "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
-    master += ["--video", str(sample_video), "--max-frames", "2", "--cameras", "2", "--seconds", "3600"]
-    master += ["--run-dir", str(tmp_path), "--logfile", str(tmp_path / "log")]
+    more = ["--expect-workers", "2", "--video", str(sample_video), "--max-frames", "2", "--cameras", "2"]
+    more += ["--seconds", "3600", "--run-dir", str(tmp_path), "--logfile", str(tmp_path / "log")]
     with fake_service(lambda number: RIGHT) as service, ExitStack() as started:
-
-        def start(command: list[str]) -> "subprocess.Popen[bytes]":
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment())
-            started.callback(process.wait, LIMIT_S)
-            started.callback(process.terminate)
-            return process
-
-        leader = start([*master, "--host", service.url])
-        workers = [start(locust_command(f"127.0.0.1:{port}")) for _ in range(2)]
+        leader = started.enter_context(locust_process([*leading(port, *more), "--host", service.url]))
+        workers = [started.enter_context(locust_process(locust_arguments(f"127.0.0.1:{port}"))) for _ in range(2)]
         wait_until(lambda: sampled(tmp_path, "right") > 20)
         workers[0].kill()
         assert leader.wait(LIMIT_S) == 2
@@ -267,4 +257,4 @@ def test_a_worker_that_dies_ends_the_run_long_before_its_end(
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:http", ":5557"])
 def test_an_address_that_makes_no_sense_is_named(address: str) -> None:
     with pytest.raises(OptionError, match="must be ADDRESS:PORT"):
-        locust_command(address)
+        locust_arguments(address)
