@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
 
-from service.errors import InvalidValue, MalformedBody, UnsupportedBody
-from service.image import JPEG_MAGIC, Frame, ImageLimits, decode_jpeg, decode_png
-from service.png import PNG_MAGIC
+from service.errors import InvalidValue, MalformedBody, RequestError
+from service.image import Frame, ImageLimits
+from service.kinds import TAKEN
+from service.observe import log_event
+from service.picture import decode_picture, is_picture
 from service.raw_frame import decode_raw_frame
 
 # Forms may carry a few text fields beside their files; most protocols here read none of them.
@@ -38,25 +40,26 @@ class Form:
 
 
 def decode(data: bytes, limits: ImageLimits) -> Frame:
-    """Decodes one picture of any kind the service takes.
+    """Decodes one picture of any kind the service takes; blanks before it are passed over.
 
     Args:
-        data: a JPEG or PNG file, or the first server's JSON.
+        data: a JPEG, PNG, WebP or BMP file, or the first server's JSON.
         limits: the largest picture to decode.
 
     Raises:
         RequestError: one of its kinds, saying what is wrong with the body and how to fix it.
     """
-    if data.startswith(JPEG_MAGIC):
-        return decode_jpeg(data, limits)
-    if data.startswith(PNG_MAGIC):
-        return decode_png(data, limits)
-    start = data[:64].lstrip()
-    if start.startswith((b"{", b"[")):
-        return decode_raw_frame(data, limits)
+    data = data.lstrip()
     if not data:
-        raise MalformedBody("body: empty; send a JPEG or PNG file, or JSON with height, width and image")
-    raise UnsupportedBody(f"body: starts with {start[:8]!r}, which is neither JPEG, PNG nor JSON; send one of those")
+        raise MalformedBody(f"body: empty; send a {TAKEN} file, or JSON with height, width and image")
+    try:
+        return decode_raw_frame(data, limits) if data.startswith((b"{", b"[")) else decode_picture(data, limits)
+    except RequestError:
+        raise
+    except Exception as error:  # whatever a decoder trips over is the fault of this picture, and of no other
+        name = type(error).__name__
+        log_event("decoder_failed", error=name)
+        raise MalformedBody(f"image: its decoder gave up ({name}); save it anew and send that") from error
 
 
 def uploads(body: bytes, max_files: int) -> list[Upload]:
@@ -117,7 +120,7 @@ def _keep(form: Form, part: File | Field, content: bytes) -> None:
     name = (part.name or "")[:MAX_NAME_CHARACTERS]  # a damaged header may lack it
     if isinstance(part, File):
         form.files.append(Upload(part.filename[:MAX_NAME_CHARACTERS], content, name))
-    elif content.startswith((JPEG_MAGIC, PNG_MAGIC)):  # a file name is usual, but not required (RFC 7578, 4.2)
+    elif is_picture(content):  # a file name is usual, but not required (RFC 7578, 4.2)
         form.files.append(Upload(name, content, name))
     elif len(content) > MAX_FIELD_BYTES:
         raise InvalidValue(
