@@ -35,6 +35,7 @@ _OTHER_JPEGS = {
 _JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"
 _BITS = 8
+_BLOCK, _MOST = 8, 0xFFFF
 _COLOURS = (1, 3, 4)
 _CMYK = 4
 _WHOLE_BLOCK = b"\0\x3f\0"  # coefficients 0 to 63 in one go: all that a sequential file's scan can mean
@@ -74,6 +75,15 @@ class Jpeg:
             parts += (scan.head, scan.data)
             parts += tails[number : number + 1]
         return b"".join([*parts, END])
+
+    def in_whole_blocks(self) -> "Jpeg":
+        """The same file with its sides rounded up, so that it shows every pixel that was coded."""
+        frame = len(self.start) - 10 - 3 * self.components
+        factors = self.start[frame + 11 :: 3] if self.components > 1 else b"\x11"
+        wide, high = _BLOCK * max(h >> 4 for h in factors), _BLOCK * max(v & 15 for v in factors)
+        sides = -(-self.height // high) * high, -(-self.width // wide) * wide
+        shown = b"".join(min(side, _MOST).to_bytes(2, "big") for side in sides)
+        return replace(self, start=self.start[: frame + 5] + shown + self.start[frame + 9 :])
 
     def with_data(self, number: int, data: bytes) -> "Jpeg":
         """The same file with other data in one scan."""

@@ -168,6 +168,28 @@ def test_odd_pictures_are_decoded_scaled_or_whole(name: str) -> None:
     assert frame.pixels.shape[1] in range(100, 401)
 
 
+def test_any_bytes_to_spare_change_no_pixel_of_any_picture() -> None:
+    dice = random.Random(5)
+    for number in range(150):
+        size, mode = (dice.randrange(17, 200), dice.randrange(17, 150)), dice.choice(("RGB", "L", "CMYK"))
+        noise = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), np.uint8)
+        file = io.BytesIO()
+        options = dice.choice(({}, {"progressive": True}, {"restart_marker_blocks": dice.choice((1, 3, 7))}))
+        smooth = cv2.GaussianBlur(noise, (0, 0), dice.choice((0.3, 2, 9)))
+        picture = PIL.Image.fromarray(smooth).convert(mode)
+        picture.save(file, "JPEG", quality=dice.choice((20, 75, 100)), **options)  # type: ignore[arg-type]
+        body = file.getvalue()
+        count = dice.choice((1, 2, 3, 5, 7, 8, 9, 16, 24, 500))
+        spare = dice.choice(
+            (bytes(count), dice.randbytes(count).replace(b"\xff", b"\0"), b"\xff\0" * count, b" " * count)
+        )
+        for limits in (LIMITS, SHRINKING):
+            assert np.array_equal(decoded(before_last(EOI, body, spare), limits), decoded(body, limits)), (
+                number,
+                spare,
+            )
+
+
 def cut(body: bytes) -> bytes:
     """Without half of its last scan's data, but with its end."""
     begin = body.rindex(SOS)
