@@ -103,8 +103,12 @@ def _ends_in_ones(jpeg: Jpeg, place: int) -> bool:
     """
     data = jpeg.scans[place].data
     spare, most = 0, min(MAX_READ_AHEAD, len(data))
+    alike = len(data) - len(data.rstrip(data[-1:]))  # encoders fill up with one value, so this is tried first
+    guesses = iter((alike, alike + 1))
     while spare < most:
-        middle = (spare + most + 1) // 2
+        middle = next(guesses, 0)
+        if not spare < middle <= most:
+            middle = (spare + most + 1) // 2
         if _lacks_data(jpeg.with_data(place, data[: len(data) - middle])):
             most = middle - 1
         else:
