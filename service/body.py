@@ -1,28 +1,31 @@
 """Recognises one picture by its first bytes and decodes it; forms are taken apart in form.py."""
 
-from service.errors import MalformedBody, UnsupportedBody
-from service.image import JPEG_MAGIC, Frame, ImageLimits, decode_jpeg, decode_png
-from service.png import PNG_MAGIC
+from service.errors import MalformedBody, RequestError
+from service.image import Frame, ImageLimits
+from service.kinds import TAKEN
+from service.observe import log_event
+from service.picture import decode_picture
 from service.raw_frame import decode_raw_frame
 
 
 def decode(data: bytes, limits: ImageLimits) -> Frame:
-    """Decodes one picture of any kind the service takes.
+    """Decodes one picture of any kind the service takes; blanks before it are passed over.
 
     Args:
-        data: a JPEG or PNG file, or the first server's JSON.
+        data: a JPEG, PNG, WebP or BMP file, or the first server's JSON.
         limits: the largest picture to decode.
 
     Raises:
         RequestError: one of its kinds, saying what is wrong with the body and how to fix it.
     """
-    if data.startswith(JPEG_MAGIC):
-        return decode_jpeg(data, limits)
-    if data.startswith(PNG_MAGIC):
-        return decode_png(data, limits)
-    start = data[:64].lstrip()
-    if start.startswith((b"{", b"[")):
-        return decode_raw_frame(data, limits)
+    data = data.lstrip()
     if not data:
-        raise MalformedBody("body: empty; send a JPEG or PNG file, or JSON with height, width and image")
-    raise UnsupportedBody(f"body: starts with {start[:8]!r}, which is neither JPEG, PNG nor JSON; send one of those")
+        raise MalformedBody(f"body: empty; send a {TAKEN} file, or JSON with height, width and image")
+    try:
+        return decode_raw_frame(data, limits) if data.startswith((b"{", b"[")) else decode_picture(data, limits)
+    except RequestError:
+        raise
+    except Exception as error:  # whatever a decoder trips over is the fault of this picture, and of no other
+        name = type(error).__name__
+        log_event("decoder_failed", error=name)
+        raise MalformedBody(f"image: its decoder gave up ({name}); save it anew and send that") from error

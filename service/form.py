@@ -10,8 +10,7 @@ import pybase64
 from werkzeug.http import parse_options_header
 
 from service.errors import InvalidValue, MalformedBody
-from service.image import JPEG_MAGIC
-from service.png import PNG_MAGIC
+from service.picture import is_picture
 
 # Forms may carry a few text fields beside their files; most protocols here read none of them.
 MAX_FORM_PARTS = 64
@@ -201,7 +200,7 @@ def _part(section: bytes, number: int) -> _Part:
 def _plain(content: bytes, headers: dict[str, str], number: int) -> bytes:
     """Undoes the transfer encoding of mail, which some libraries apply to forms; pictures sent as they are stay so."""
     encoded = headers.get("content-transfer-encoding", "").lower() == "base64"
-    if not encoded or _is_picture(content):
+    if not encoded or is_picture(content):
         return content
     try:
         return pybase64.b64decode(content.translate(None, b" \t\r\n"), validate=True)
@@ -244,13 +243,9 @@ def _is_file(part: _Part) -> bool:
     return (
         "filename" in (part.parameters or {})
         or _FILE_NAME.search(part.headers.get("content-disposition", "")) is not None
-        or _is_picture(part.content)
+        or is_picture(part.content)
         or part.headers.get("content-type", "").lower().startswith("image/")
     )
-
-
-def _is_picture(content: bytes) -> bool:
-    return content.startswith((JPEG_MAGIC, PNG_MAGIC))
 
 
 def _without_a_file(parts: list[_Part]) -> str:

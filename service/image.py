@@ -13,23 +13,17 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(500_000_000))
 import cv2
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 
 from service.errors import ImageTooLarge, MalformedBody
-from service.png import plain_png
 
 # One request decodes on one thread: the instance's parallelism is its request threads.
 cv2.setNumThreads(1)
+# What it finds wrong with a picture is the client's to know; the log would fill with it.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 Pixels = npt.NDArray[np.uint8]
 
-JPEG_MAGIC = b"\xff\xd8\xff"
-PNG_HEADER_BYTES = 33  # magic, then the IHDR chunk
 PADDING_VALUE = 128
-JPEG_SCAN = b"\xff\xda"
-# Each scan goes over the whole picture, and takes 10 bytes to send. Progressive files have about 10, and as many again
-# in each preview that their headers hold.
-MAX_JPEG_SCANS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,49 +82,6 @@ class Letterbox:
     height: int
 
 
-def decode_jpeg(body: bytes, limits: ImageLimits) -> Frame:
-    """Decodes a JPEG file; grey and CMYK ones become BGR.
-
-    Raises:
-        MalformedBody: truncated or damaged.
-        ImageTooLarge: over the limits.
-    """
-    if (scans := body.count(JPEG_SCAN)) > MAX_JPEG_SCANS:
-        raise ImageTooLarge(
-            f"image: a JPEG of {scans} scans, at most {MAX_JPEG_SCANS} are decoded; save it anew, not progressive"
-        )
-    try:
-        height, width, colour_space, _ = simplejpeg.decode_jpeg_header(body)
-    except ValueError as error:
-        raise MalformedBody(f"image: not a readable JPEG ({error}); send a whole JPEG file") from None
-    limits.check(width, height)
-    if colour_space in ("YCCK", "CMYK"):
-        return Frame(_decode_with_opencv(body, "JPEG"), width, height)
-    least_width, least_height = _scaled_sides(width, height, limits.shrink_to) if limits.shrink_to else (0, 0)
-    try:
-        pixels = simplejpeg.decode_jpeg(body, "BGR", min_width=least_width, min_height=least_height)
-    except ValueError as error:
-        raise MalformedBody(f"image: the JPEG is damaged ({error}); send a whole JPEG file") from None
-    return Frame(pixels, width, height)
-
-
-def decode_png(body: bytes, limits: ImageLimits) -> Frame:
-    """Decodes a PNG file; grey, palette and 16-bit ones become 8-bit BGR, transparency is ignored.
-
-    Of an animation the picture that others show without it is taken.
-
-    Raises:
-        MalformedBody: truncated or damaged.
-        ImageTooLarge: over the limits.
-    """
-    if len(body) < PNG_HEADER_BYTES or body[12:16] != b"IHDR":
-        raise MalformedBody("image: the PNG ends before its header does; send a whole PNG file")
-    width, height = int.from_bytes(body[16:20], "big"), int.from_bytes(body[20:24], "big")
-    limits.check(width, height)
-    # OpenCV gives a partly black picture for a cut file, without any error; for one cut here there is ours.
-    return Frame(_decode_with_opencv(plain_png(body), "PNG"), width, height)
-
-
 def letterbox(frame: Frame, slot: Pixels) -> Letterbox:
     """Scales a picture into `slot`, keeping its aspect ratio, centred on grey.
 
@@ -143,7 +94,7 @@ def letterbox(frame: Frame, slot: Pixels) -> Letterbox:
     """
     slot_height, slot_width = slot.shape[:2]
     scale = min(slot_width / frame.width, slot_height / frame.height)
-    scaled_width, scaled_height = _scaled_sides(frame.width, frame.height, (slot_height, slot_width))
+    scaled_width, scaled_height = scaled_sides(frame.width, frame.height, (slot_height, slot_width))
     left, top = (slot_width - scaled_width) // 2, (slot_height - scaled_height) // 2
     right, bottom = left + scaled_width, top + scaled_height
     inside = slot[top:bottom, left:right]
@@ -161,13 +112,18 @@ def letterbox(frame: Frame, slot: Pixels) -> Letterbox:
     )
 
 
-def _scaled_sides(width: int, height: int, into: tuple[int, int]) -> tuple[int, int]:
+def scaled_sides(width: int, height: int, into: tuple[int, int]) -> tuple[int, int]:
     """Width and height of a picture letterboxed into (height, width), truncated, never 0."""
     scale = min(into[1] / width, into[0] / height)
     return max(1, int(width * scale)), max(1, int(height * scale))
 
 
-def _decode_with_opencv(body: bytes, kind: str) -> Pixels:
+def decode_with_opencv(body: bytes, kind: str) -> Pixels:
+    """Decodes a file that is safe to decode: its size was checked, and it holds one picture.
+
+    Raises:
+        MalformedBody: OpenCV finds it damaged; `kind` is what it is called.
+    """
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(body, np.uint8), flags)

@@ -1,16 +1,41 @@
-"""Hands on of a PNG file what makes up its pixels, and nothing else.
+"""Decodes PNG files, of which the decoder sees what makes up their pixels, and nothing else.
 
 Animations, colour profiles and texts play no part here, but they are most of what a decoder can trip over: OpenCV 4.14
 crashes on some damaged animations. The chunks that hold them are left out before it sees the file.
 """
 
-from service.errors import ImageTooLarge, MalformedBody
+from service.errors import ImageTooLarge, MalformedBody, UnsupportedBody
+from service.image import Frame, ImageLimits, decode_with_opencv
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MAX_PNG_CHUNKS = 16_384  # common encoders put 8 kB and more into each
+PNG_HEADER_BYTES = 33  # magic, then the IHDR chunk
 _LENGTH_BYTES = 4
 _FRAME_BYTES = 12  # length, type and checksum, around a chunk's data
 _ANCILLARY = 0x20  # a small first letter: the picture can be shown without
+
+
+def decode_png(body: bytes, limits: ImageLimits) -> Frame:
+    """Decodes a PNG file; grey, palette and 16-bit ones become 8-bit BGR, transparency is ignored.
+
+    Of an animation the picture that others show without it is taken.
+
+    Raises:
+        MalformedBody: truncated or damaged.
+        ImageTooLarge: over the limits.
+        UnsupportedBody: of Apple's own kind.
+    """
+    if body[12:16] == b"CgBI":
+        raise UnsupportedBody(
+            "body: a PNG of Apple's own kind (CgBI), which only its devices read; send the one it was made from, or a "
+            "JPEG"
+        )
+    if len(body) < PNG_HEADER_BYTES or body[12:16] != b"IHDR":
+        raise MalformedBody("image: the PNG ends before its header does; send a whole PNG file")
+    width, height = int.from_bytes(body[16:20], "big"), int.from_bytes(body[20:24], "big")
+    limits.check(width, height)
+    # OpenCV gives a partly black picture for a cut file, without any error; for one cut here there is ours.
+    return Frame(decode_with_opencv(plain_png(body), "PNG"), width, height)
 
 
 def plain_png(body: bytes) -> bytes:

@@ -26,6 +26,7 @@ SLOW = (
     "tests/loadtest/scenario/test_command.py",
     "tests/loadtest/test_stepping.py",
     "tests/service/pages",
+    "tests/service/test_corpus.py",
     "tests/service/test_hostile_bodies.py",
     "tests/service/test_schemathesis.py",
     "tests/tools/test_environments.py",

@@ -15,14 +15,14 @@ import numpy.typing as npt
 import pybase64
 
 from service.batch_queue import Slot
-from service.errors import BodyTooLarge, InvalidValue, MalformedBody
-from service.image import JPEG_MAGIC
+from service.errors import BodyTooLarge, InvalidValue, MalformedBody, UnsupportedBody
+from service.kinds import TAKEN, named
 from service.oip.request import InputTensor
-from service.png import PNG_MAGIC
+from service.picture import is_picture
 
 LENGTH_BYTES = 4
-# The first characters of their base64; JSON can carry a picture no other way.
-BASE64_MAGIC = (b"/9j/", b"iVBORw0KGgo")
+# As many characters of base64, in which JSON carries pictures, show what they are.
+BASE64_HEAD = 64
 # A number read from JSON takes some 32 bytes; a tensor in JSON is for trying things out.
 MAX_JSON_NUMBERS = 4_000_000
 Fill = Callable[[Slot], None]
@@ -51,17 +51,18 @@ class OutputTensor:
 
 
 def read_pictures(tensor: InputTensor, most: int) -> list[bytes]:
-    """Reads a BYTES tensor of shape [n] or [n, 1]: JPEG or PNG files, or the base64 of such files.
+    """Reads a BYTES tensor of shape [n] or [n, 1]: picture files, or the base64 of such files.
 
     Args:
         tensor: the input.
         most: elements at most.
 
     Returns:
-        n JPEG or PNG files, by their first bytes; they are not decoded.
+        n JPEG, PNG, WebP or BMP files, by their first bytes; they are not decoded.
 
     Raises:
         InvalidValue: another type or shape, too many elements, or an element that is no picture.
+        UnsupportedBody: an element of a kind that is known, but not taken.
         MalformedBody: the data does not match the shape, or is no base64.
     """
     if tensor.datatype != "BYTES":
@@ -119,14 +120,25 @@ def _levels(frame: Numbers) -> Fill:
 
 
 def _picture(element: bytes, index: int) -> bytes:
-    if element.startswith((JPEG_MAGIC, PNG_MAGIC)):
+    element = element.lstrip()
+    if is_picture(element):
         return element
-    if not element.startswith(BASE64_MAGIC):
-        raise InvalidValue(f"data[{index}]: neither a JPEG or PNG file nor the base64 of one; send one of those")
+    head = _decoded_head(element)
+    if not is_picture(head):
+        if refusal := named(element) or named(head):
+            raise UnsupportedBody(f"data[{index}]: {refusal}")
+        raise InvalidValue(f"data[{index}]: neither a {TAKEN} file nor the base64 of one; send one of those")
     try:
         return pybase64.b64decode(element, validate=True)
     except ValueError as error:
         raise MalformedBody(f"data[{index}]: starts like a picture's base64 but is none ({error})") from None
+
+
+def _decoded_head(element: bytes) -> bytes:
+    try:
+        return pybase64.b64decode(element[:BASE64_HEAD])
+    except ValueError:
+        return b""
 
 
 def _binary_elements(tensor: InputTensor) -> list[bytes]:

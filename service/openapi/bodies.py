@@ -10,6 +10,7 @@ from service.settings import Settings
 
 Json = dict[str, Any]
 
+PICTURE_TYPES = "image/jpeg, image/png, image/webp, image/bmp"
 FORM_FIELD = "image"  # any name is taken; this is what the examples call it
 EXAMPLE_SIDES = (2, 4)  # height and width of the example frame
 
@@ -52,17 +53,20 @@ def _body(settings: Settings, most: int, what: str) -> Json:
     form = record("A form with pictures as files, whatever its fields are called.", {FORM_FIELD: files})
     return {
         "description": (
-            f"{what} It is recognised by its first bytes: JPEG or PNG of any colour type (transparency and an EXIF "
-            f"orientation are ignored), or JSON with raw pixels. At most {settings.max_body_bytes:,} bytes in all, "
-            f"{settings.max_pixels:,} pixels a picture and {settings.max_side:,} pixels along a side."
+            f"{what} It is recognised by its first bytes: JPEG, PNG or BMP of any colour type, or lossy WebP "
+            "(transparency and an EXIF orientation are ignored), or JSON with raw pixels. At most "
+            f"{settings.max_body_bytes:,} bytes in all, {settings.max_pixels:,} pixels a picture and "
+            f"{settings.max_side:,} pixels along a side."
         ),
         "required": True,
         "content": {
             "image/jpeg": {"schema": said(picture, "A JPEG file.")},
             "image/png": {"schema": said(picture, "A PNG file.")},
+            "image/webp": {"schema": said(picture, "A lossy WebP file; of an animation the first picture.")},
+            "image/bmp": {"schema": said(picture, "A BMP file without compression.")},
             "multipart/form-data": {
                 "schema": form,
-                "encoding": {FORM_FIELD: {"contentType": "image/jpeg, image/png"}},
+                "encoding": {FORM_FIELD: {"contentType": PICTURE_TYPES}},
             },
             "application/json": {"schema": ref("RawFrame"), "example": example_frame()},
             "application/octet-stream": {"schema": said(picture, "Any of these kinds, without saying which.")},

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.engine import EngineInfo
-from service.openapi.bodies import FORM_FIELD, one_picture
+from service.openapi.bodies import FORM_FIELD, PICTURE_TYPES, one_picture
 from service.openapi.dialects import EXAMPLE_REQUEST_ID, Failures, answered, python, shell
 from service.openapi.parameters import header_parameters
 from service.openapi.shapes import COUNT, REQUEST, TEXT, record, ref, said
@@ -139,7 +139,7 @@ def _body(settings: Settings) -> Json:
         "required": [FORM_FIELD],
     }
     body = one_picture(settings)
-    part = {"schema": form, "encoding": {FORM_FIELD: {"contentType": "image/jpeg, image/png"}}}
+    part = {"schema": form, "encoding": {FORM_FIELD: {"contentType": PICTURE_TYPES}}}
     return {**body, "content": {"multipart/form-data": part, **_others(body["content"])}}
 
 

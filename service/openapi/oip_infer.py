@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.engine import EngineInfo
+from service.kinds import TAKEN
 from service.oip.models import IGNORED, VERSION, Model
 from service.oip.request import MAX_NAME
 from service.oip.tensors import MAX_JSON_NUMBERS
@@ -19,7 +20,7 @@ from service.settings import Settings
 Json = dict[str, Any]
 
 SHAPE_SIDE: Json = {"type": "integer", "minimum": 0}
-BASE64_PICTURE: Json = {"type": "string", "format": "byte", "description": "The base64 of a JPEG or PNG file."}
+BASE64_PICTURE: Json = {"type": "string", "format": "byte", "description": f"The base64 of a {TAKEN} file."}
 SPECIAL = re.compile(r"[\\^$.*+?()\[\]{}|/]")
 
 
@@ -132,7 +133,7 @@ def _takes(model: Model, settings: Settings, info: EngineInfo) -> str:
     most = max_files(settings)
     if model.name == PICTURES:
         return (
-            f"The input is BYTES [n] or [n, 1], n from 1 to {most}: JPEG or PNG files of at most "
+            f"The input is BYTES [n] or [n, 1], n from 1 to {most}: {TAKEN} files of at most "
             f"{settings.max_pixels:,} pixels and {settings.max_side:,} pixels along a side, or their base64."
         )
     height, width = info.input_size

@@ -26,12 +26,14 @@ def pictures(draw: st.DrawFn, suffix: str) -> bytes:
     height, width = draw(st.integers(1, LONGEST_SIDE)), draw(st.integers(1, LONGEST_SIDE))
     shape = (height, width, 3) if draw(st.booleans()) else (height, width)
     pixels = np.random.default_rng(draw(st.integers(0, 2**16))).integers(0, 256, shape, np.uint8)
-    return cv2.imencode(suffix, pixels)[1].tobytes()
+    return cv2.imencode(suffix, pixels, [cv2.IMWRITE_WEBP_QUALITY, 90] if suffix == ".webp" else [])[1].tobytes()
 
 
 schemathesis.openapi.media_type("image/jpeg", pictures(".jpg"))
 schemathesis.openapi.media_type("image/png", pictures(".png"))
-schemathesis.openapi.media_type("application/octet-stream", pictures(".jpg") | pictures(".png"))
+schemathesis.openapi.media_type("image/webp", pictures(".webp"))
+schemathesis.openapi.media_type("image/bmp", pictures(".bmp"))
+schemathesis.openapi.media_type("application/octet-stream", st.one_of(map(pictures, (".jpg", ".png", ".webp", ".bmp"))))
 
 
 @schemathesis.hook

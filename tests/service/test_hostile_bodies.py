@@ -34,10 +34,14 @@ def form(content: bytes) -> Body:
 
 def good_bodies() -> dict[str, Body]:
     frame = picture()
-    jpeg, png = (bytes(cv2.imencode(suffix, frame)[1]) for suffix in (".jpg", ".png"))
+    jpeg, png, bmp = (bytes(cv2.imencode(suffix, frame)[1]) for suffix in (".jpg", ".png", ".bmp"))
+    webp = bytes(cv2.imencode(".webp", frame, [cv2.IMWRITE_WEBP_QUALITY, 80])[1])
+    progressive = bytes(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1])
+    odd = Path("tests/service/pictures/subsampling-410.jpg").read_bytes()
     image = base64.b64encode(frame.tobytes()).decode()
     raw = json.dumps({"height": frame.shape[0], "width": frame.shape[1], "image": image}).encode()
-    return {"jpeg": jpeg, "png": png, "raw": raw, "form": form(jpeg)}
+    pictures = {"jpeg": jpeg, "progressive": progressive, "odd": odd, "png": png, "webp": webp, "bmp": bmp}
+    return {**pictures, "raw": raw, "form": form(jpeg)}
 
 
 def truncated(body: Body, dice: random.Random) -> Body:
@@ -59,6 +63,10 @@ def oversized(body: Body, dice: random.Random) -> Body:
     damaged = bytearray(body)
     if body.startswith(b"\x89PNG"):
         damaged[16:24] = struct.pack(">II", side, side)
+    elif body.startswith(b"RIFF"):
+        damaged[26:30] = struct.pack("<HH", min(side, 16_383), min(side, 16_383))
+    elif body.startswith(b"BM"):
+        damaged[18:26] = struct.pack("<ii", side, side)
     elif (start := body.find(b"\xff\xc0")) >= 0:
         damaged[start + 5 : start + 9] = struct.pack(">HH", side, side)
     else:

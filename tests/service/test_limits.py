@@ -8,6 +8,7 @@ import base64
 import gzip
 import json
 import math
+import re
 import socket
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,11 +20,13 @@ import numpy as np
 import pytest
 
 from service.form import MAX_BOUNDARY_BYTES, MAX_FIELD_BYTES, MAX_FORM_PARTS, MAX_PART_HEAD_BYTES
-from service.image import MAX_JPEG_SCANS
+from service.jpeg import MAX_JPEG_SCANS, MAX_JPEG_SEGMENTS
 from service.json_depth import MAX_JSON_DEPTH
 from service.oip.request import MAX_NAME, MAX_RANK, MAX_SMALL_JSON_BYTES
 from service.png import MAX_PNG_CHUNKS
+from service.webp import MAX_WEBP_CHUNKS
 from tests.instance import RunningInstance, running_instance
+from tests.service.flat_jpeg import EOI, SOI, frame, interleaved, scan_head, tables
 
 SETTINGS = {"max_body_bytes": 200_000, "max_pixels": 6400, "max_side": 200, "max_files": 3, "queue_size": 8}
 # As gunicorn.conf.py says; one that was changed there would show here.
@@ -39,6 +42,15 @@ def encoded(width: int, height: int, suffix: str) -> bytes:
 JPEG = encoded(8, 8, ".jpg")
 PNG = encoded(8, 8, ".png")
 PNG_TEXT = base64.b64encode(PNG).decode()
+
+
+def webp(width: int, height: int) -> bytes:
+    """A lossy WebP, which `encoded` does not make."""
+    pixels = np.full((height, width, 3), 90, np.uint8)
+    return bytes(cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, 90])[1])
+
+
+WEBP = webp(8, 8)
 
 
 def post(path: str, body: bytes, *headers: str) -> bytes:
@@ -79,9 +91,20 @@ def nested_frame(depth: int) -> bytes:
 
 
 def scanned_jpeg(scans: int) -> bytes:
-    """A JPEG with one scan, and a comment that holds the marks of the others, as previews do."""
-    comment = b"\xff\xda" * (scans - 1)
-    return JPEG[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + JPEG[2:]
+    """A JPEG with a scan for each of its colours, the first of them sent over and over."""
+    colours = [(1, 1)] * 3
+    grey, *others = [scan_head([number]) + interleaved(8, 8, [(1, 1)], [90]) for number in range(3)]
+    return b"".join([SOI, tables(), frame(8, 8, colours), grey * (scans - 2), *others, EOI])
+
+
+def segmented_jpeg(segments: int) -> bytes:
+    own = len(re.findall(rb"\xff[\xc0\xc4\xd9-\xdb\xe0]", JPEG))
+    return JPEG[:2] + b"\xff\xfe\0\2" * (segments - own) + JPEG[2:]
+
+
+def chunky_webp(chunks: int) -> bytes:
+    body = WEBP[:12] + b"EXIF\0\0\0\0" * (chunks - 1) + WEBP[12:]
+    return body[:4] + (len(body) - 8).to_bytes(4, "little") + body[8:]
 
 
 def chunky_png(chunks: int) -> bytes:
@@ -169,6 +192,12 @@ LIMITS = {
     "height": Limit(200, lambda side: detect(encoded(1, side, ".jpg")), 413, "image_too_large", "a side"),
     "height of a raw frame": Limit(200, lambda side: detect(raw_frame(1, side)), 413, "image_too_large", "a side"),
     "scans of a JPEG": Limit(MAX_JPEG_SCANS, lambda n: detect(scanned_jpeg(n)), 413, "image_too_large", "scans"),
+    "segments of a JPEG": Limit(
+        MAX_JPEG_SEGMENTS, lambda n: detect(segmented_jpeg(n)), 413, "image_too_large", "segments"
+    ),
+    "chunks of a WebP": Limit(MAX_WEBP_CHUNKS, lambda n: detect(chunky_webp(n)), 413, "image_too_large", "chunks"),
+    "pixels of a WebP": Limit(6400, lambda n: detect(webp(*sides(n))), 413, "image_too_large", "in all"),
+    "pixels of a BMP": Limit(6400, lambda n: detect(encoded(*sides(n), ".bmp")), 413, "image_too_large", "in all"),
     "chunks of a PNG": Limit(MAX_PNG_CHUNKS, lambda n: detect(chunky_png(n)), 413, "image_too_large", "chunks"),
     "depth of a raw frame's JSON": Limit(
         MAX_JSON_DEPTH, lambda depth: detect(nested_frame(depth)), 400, "malformed_body", "levels"

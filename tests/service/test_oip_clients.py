@@ -115,7 +115,7 @@ def test_parameters_and_no_detection(client: Any, jpeg: bytes) -> None:
 
 
 def test_errors_reach_the_client_in_words(client: Any) -> None:
-    with pytest.raises(InferenceServerException, match="neither a JPEG or PNG"):
+    with pytest.raises(InferenceServerException, match="neither a JPEG, PNG, WebP or BMP"):
         ask(client, "detect", "image", np.array([b"no picture"], object))
     with pytest.raises(InferenceServerException, match="not served here") as caught:
         client.get_model_metadata("nothing")

@@ -1,0 +1,199 @@
+"""Decodes a JPEG file into pixels, and tells a harmless oddity from data that is missing or broken.
+
+libjpeg decodes on through both and gives the words of the first alone. So what only looks odd is taken away before it
+can warn (`service.jpeg`); bytes to spare behind a scan's data, which only a decoder can find, are cut off and the rest
+is decoded anew. Where they cannot be found, two decodes have to agree that differ in nothing but what follows the data.
+"""
+
+import re
+from collections.abc import Callable
+
+import cv2
+import simplejpeg
+
+from service.errors import MalformedBody
+from service.image import Frame, ImageLimits, Pixels, decode_with_opencv, scaled_sides
+from service.jpeg import MAX_JPEG_SCANS, Jpeg, read_jpeg
+
+MAX_SPARE_PLACES = 8  # more are left where they are, and only missing data is looked for
+MAX_RESTARTS = 2**18
+MAX_READ_AHEAD = 16  # bytes that libjpeg has read before it misses any: 8, each of which may be stuffed
+_CMYK = 4
+
+_SPARE = re.compile(r"(\d+) extraneous bytes before marker 0x(\w\w)")
+_ODD_PROGRESSION = "Inconsistent progression"
+_PREMATURE = "premature end"
+_NO_NAME = "subsampling"  # TurboJPEG names six of them, and its callers decode no other
+_EOI = 0xD9
+_RESTARTS = range(0xD0, 0xD8)
+_RESTART, _FILL = re.compile(rb"\xff(?=[\xd0-\xd7])"), re.compile(rb"\xff{2,}")
+# Segments that decoders skip, put behind each scan so that a warning tells where it is from.
+_SIGNS = range(0xE1, 0xEE)
+# Read as data it is other pixels than the zeros that libjpeg puts in place of what is missing.
+_TAIL = bytes.fromhex("d39a65b4 2fc8b15e a7d06c93 e5487b1d")
+
+Decode = Callable[[bytes], Pixels]
+"""Decodes a file; ValueError with libjpeg's first warning or error as its words."""
+
+
+def decode_jpeg(body: bytes, limits: ImageLimits) -> Frame:
+    """Decodes a JPEG file; grey and CMYK ones become BGR.
+
+    Raises:
+        MalformedBody: truncated or damaged.
+        ImageTooLarge: over the limits.
+        UnsupportedBody: a JPEG of a kind that is not decoded here.
+    """
+    jpeg = read_jpeg(body)
+    limits.check(jpeg.width, jpeg.height)
+    return Frame(_pixels(jpeg, limits), jpeg.width, jpeg.height)
+
+
+def _pixels(jpeg: Jpeg, limits: ImageLimits) -> Pixels:
+    least = scaled_sides(jpeg.width, jpeg.height, limits.shrink_to) if limits.shrink_to else (0, 0)
+    if jpeg.components == _CMYK:
+        return _settled(jpeg, _checked_cmyk, _with_opencv)
+
+    def decode(file: bytes, *, strict: bool = True) -> Pixels:
+        pixels: Pixels = simplejpeg.decode_jpeg(file, "BGR", min_width=least[0], min_height=least[1], strict=strict)
+        return pixels
+
+    return _settled(jpeg, decode, lambda file: decode(file, strict=False))
+
+
+def _settled(jpeg: Jpeg, decode: Decode, decode_on: Decode) -> Pixels:
+    """Decodes a file, without what there is to spare in it.
+
+    Args:
+        jpeg: the file.
+        decode: stops at warnings.
+        decode_on: decodes on through them, for the same pixels.
+
+    Raises:
+        MalformedBody: truncated or damaged.
+    """
+    place = 0
+    for _ in range(min(MAX_SPARE_PLACES, 1 + MAX_JPEG_SCANS // len(jpeg.scans))):  # of many scans each try is dear
+        try:
+            return decode(jpeg.file(_signs(jpeg)))
+        except ValueError as error:
+            words = str(error)
+        if _NO_NAME in words:
+            return _agreed(jpeg, _with_opencv)
+        if _ODD_PROGRESSION in words:
+            break
+        spare = _SPARE.search(words)
+        if not spare:
+            raise _damaged(words)
+        count, marker = int(spare[1]), int(spare[2], 16)
+        if marker in _RESTARTS:
+            break
+        place = _scan_before(jpeg, marker, place)
+        jpeg = jpeg.with_data(place, jpeg.scans[place].data.rstrip(b"\xff")[:-count])
+        if jpeg.baseline and len(jpeg.scans) <= jpeg.components and not _ends_in_ones(jpeg, place):
+            raise _damaged(words)
+    return _agreed(jpeg, decode_on)
+
+
+def _ends_in_ones(jpeg: Jpeg, place: int) -> bool:
+    """Whether the last byte that a scan's data needs is filled up with ones, as encoders do.
+
+    Broken data, too, can leave bytes over: what was read for other codes than were written ends anywhere, or in zeros
+    that stand for what was lost. Progressive files end in run lengths that may be too long without any harm.
+    """
+    data = jpeg.scans[place].data
+    spare, most = 0, min(MAX_READ_AHEAD, len(data))
+    alike = len(data) - len(data.rstrip(data[-1:]))  # encoders fill up with one value, so this is tried first
+    guesses = iter((alike, alike + 1))
+    while spare < most:
+        middle = next(guesses, 0)
+        if not spare < middle <= most:
+            middle = (spare + most + 1) // 2
+        if _lacks_data(jpeg.with_data(place, data[: len(data) - middle])):
+            most = middle - 1
+        else:
+            spare = middle
+    data = data[: len(data) - spare]
+    if data.endswith(b"\xff\0"):
+        return True
+    data = data.rstrip(b"\xff")  # what is left of one that was stuffed
+    if not data:
+        return False
+    lowest_zero = ~data[-1] & (data[-1] + 1)
+    jpeg = jpeg.in_whole_blocks()
+    other = jpeg.with_data(place, data[:-1] + bytes([data[-1] | lowest_zero]).replace(b"\xff", b"\xff\0"))
+    try:
+        return not _same(_as_coded(jpeg), _as_coded(other))
+    except ValueError:  # the zero was a code's last bit
+        return True
+
+
+def _lacks_data(jpeg: Jpeg) -> bool:
+    try:
+        _as_coded(jpeg, least=1)
+    except ValueError as error:
+        return _PREMATURE in str(error)
+    return False
+
+
+def _as_coded(jpeg: Jpeg, least: int = 0) -> Pixels:
+    """Decodes a file without a warning, scaled down to sides of `least` pixels if it is not 0; CMYK stays CMYK."""
+    colours = "CMYK" if jpeg.components == _CMYK else "BGR"
+    pixels: Pixels = simplejpeg.decode_jpeg(jpeg.file(), colours, min_width=least, min_height=least)
+    return pixels
+
+
+def _agreed(jpeg: Jpeg, decode: Decode) -> Pixels:
+    """Decodes a file twice, with nothing and with something behind the data of each scan and each restart interval.
+
+    A decoder that has all its data looks at none of that.
+
+    Raises:
+        MalformedBody: the pixels differ, as there is data missing.
+    """
+    padded = jpeg
+    for number, scan in enumerate(jpeg.scans):
+        if sum(scan.data.count(bytes([0xFF, marker])) for marker in _RESTARTS) > MAX_RESTARTS:
+            raise _damaged(f"over {MAX_RESTARTS} restart markers")
+        data = _RESTART.sub(_TAIL + b"\xff", _FILL.sub(b"\xff", scan.data.rstrip(b"\xff")))
+        padded = padded.with_data(number, data + _TAIL)
+    try:
+        pixels = decode(jpeg.file())
+        if _same(pixels, decode(padded.file())):
+            return pixels
+    except ValueError as error:
+        raise _damaged(str(error)) from None
+    raise _damaged("premature end of data")
+
+
+def _same(pixels: Pixels, others: Pixels) -> bool:
+    """Whether two pictures are the same; NumPy would take as much memory again to find out."""
+    return cv2.norm(pixels, others, cv2.NORM_INF) == 0
+
+
+def _signs(jpeg: Jpeg) -> tuple[bytes, ...]:
+    return tuple(bytes([0xFF, _SIGNS[number % len(_SIGNS)], 0, 2]) for number in range(len(jpeg.scans) - 1))
+
+
+def _scan_before(jpeg: Jpeg, marker: int, after: int) -> int:
+    """The scan that is followed by this sign; warnings come in the order of the file."""
+    if marker == _EOI:
+        return len(jpeg.scans) - 1
+    for number in range(after, len(jpeg.scans) - 1):
+        if _SIGNS[number % len(_SIGNS)] == marker:
+            return number
+    raise _damaged(f"bytes before marker 0x{marker:02x}")
+
+
+def _checked_cmyk(file: bytes) -> Pixels:
+    """Only simplejpeg says whether a file is whole, and only OpenCV makes BGR of it; the check is at an eighth."""
+    simplejpeg.decode_jpeg(file, "CMYK", min_width=1, min_height=1)
+    return _with_opencv(file)
+
+
+def _with_opencv(file: bytes) -> Pixels:
+    return decode_with_opencv(file, "JPEG")
+
+
+def _damaged(words: str) -> MalformedBody:
+    return MalformedBody(f"image: the JPEG is damaged ({words}); send a whole JPEG file")

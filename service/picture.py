@@ -1,0 +1,42 @@
+"""Decodes a picture file of whichever kind its first bytes say it is."""
+
+from collections.abc import Callable
+
+from service.bmp import decode_bmp, is_bmp
+from service.image import Frame, ImageLimits
+from service.jpeg import JPEG_MAGIC
+from service.jpeg_pixels import decode_jpeg
+from service.kinds import HEAD_BYTES, refusal
+from service.png import PNG_MAGIC, decode_png
+from service.webp import decode_webp, is_webp
+
+Decoder = Callable[[bytes, ImageLimits], Frame]
+
+
+def is_picture(data: bytes) -> bool:
+    """Whether a file starts as one that is decoded here, blanks before it or not."""
+    return _decoder(data[:HEAD_BYTES].lstrip()) is not None
+
+
+def decode_picture(data: bytes, limits: ImageLimits) -> Frame:
+    """Decodes a JPEG, PNG, WebP or BMP file.
+
+    Raises:
+        MalformedBody: truncated or damaged.
+        ImageTooLarge: over the limits.
+        UnsupportedBody: a file of another kind.
+    """
+    decoder = _decoder(data)
+    if decoder is None:
+        raise refusal(data)
+    return decoder(data, limits)
+
+
+def _decoder(data: bytes) -> Decoder | None:
+    if data.startswith(JPEG_MAGIC):
+        return decode_jpeg
+    if data.startswith(PNG_MAGIC):
+        return decode_png
+    if is_webp(data):
+        return decode_webp
+    return decode_bmp if is_bmp(data) else None
