@@ -118,7 +118,7 @@ class Bench:
         sizes, took_ms = batches.told(samples)
         self._sizes.append(sizes)
         self._took_ms.append(took_ms)
-        right = samples[samples["verdict"] == Verdict.RIGHT.value]
+        right = samples[samples["verdict"] == Verdict.SAME.value]
         if not len(right):
             return
         self.response_bytes = float(np.mean(right["response_bytes"]))

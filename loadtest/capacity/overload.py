@@ -28,8 +28,8 @@ def _timeline(row: Row, slo_ms: float) -> Timeline:
     queued_ms = row.stages.get("queue", 0.0)
     too_long = f"; queues alone took {queued_ms:.0f} ms, a smaller FRAMEFLEET_QUEUE_SIZE refuses the surplus sooner"
     text = (
-        f"Offered {OVERLOAD * row.asked_fps:.1f} frames/s it answered {sum(in_time[:split]) / split:.1f} right and in "
-        f"time; then at {RECOVERY * row.asked_fps:.1f} it {came_back}. "
+        f"Offered {OVERLOAD * row.asked_fps:.1f} frames/s it answered {sum(in_time[:split]) / split:.1f} in time; "
+        f"then at {RECOVERY * row.asked_fps:.1f} it {came_back}. "
         f"{row.counts.shed} frames were refused with 503, {row.counts.failed} failed"
     )
     if queued_ms > slo_ms:

@@ -87,9 +87,9 @@ def provenance(found: Capacity) -> list[tuple[str, str]]:
         ("Service", f"{source.url}{source.route}, release {status.get('release') or 'unknown'}"),
         ("Model", f"{service_status.text(status, 'model', 'name')}, engine {service_status.engine(status)}"),
         ("Frames", f"{source.video}, {source.frame}, {source.request_bytes / 1e3:.1f} kB each"),
-        ("Answers", f"{source.response_bytes / 1e3:.2f} kB each, every one held against the frame's reference"),
-        ("Right means", source.right or "unknown"),
-        ("SLO", f"{found.in_time_wanted:.0%} of all frames right within {found.slo_ms:g} ms of their moment"),
+        ("Answers", f"{source.response_bytes / 1e3:.2f} kB each, every one held against the one without load"),
+        ("The same means", source.right or "unknown"),
+        ("SLO", f"{found.in_time_wanted:.0%} of all frames as without load within {found.slo_ms:g} ms of their moment"),
         ("Instances' CPU", cpu),
         (
             "Steps",

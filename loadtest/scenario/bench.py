@@ -83,5 +83,5 @@ class Bench:
 
 def _line(made: Step) -> str:
     rate = f"{made.asked_fps:.1f} frames/s asked" if made.asked_fps else f"{made.streams} clients"
-    text = f"{made.name}: {rate}, {made.ok_fps:.1f} answered right, p99 {made.latency.p99:.1f} ms"
+    text = f"{made.name}: {rate}, {made.ok_fps:.1f} as without load, p99 {made.latency.p99:.1f} ms"
     return text if made.valid else f"{text}; not valid: {'; '.join(made.invalid)}"

@@ -86,7 +86,7 @@ def relief(samples: SampleTable, *, over_s: float, end_s: float, slo_ms: float) 
         end_s: planned end of the run.
         slo_ms: the latency that has to be met.
     """
-    right = samples["verdict"] == Verdict.RIGHT.value
+    right = samples["verdict"] == Verdict.SAME.value
     good = right & ((samples["done_s"] - samples["scheduled_s"]) * 1e3 <= slo_ms)
     due, done = samples["scheduled_s"], samples["done_s"]
     within = due < over_s

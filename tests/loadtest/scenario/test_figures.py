@@ -71,7 +71,7 @@ def overloaded(*, bad_until_s: float) -> list[Sample]:
     rows = []
     for n in range(400):
         shed = n % 2 == 1 and n / 10 < bad_until_s
-        rows.append(sample(n, verdict=Verdict.SHED if shed else Verdict.RIGHT, status=503 if shed else 200))
+        rows.append(sample(n, verdict=Verdict.SHED if shed else Verdict.SAME, status=503 if shed else 200))
     return rows
 
 
