@@ -4,7 +4,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from loadtest import service_status
+from loadtest import proof, service_status
 from loadtest.capacity import answer, charts, curve
 from loadtest.capacity.gate import Comparison
 from loadtest.capacity.records import Capacity
@@ -55,6 +55,7 @@ def _context(found: Capacity, comparison: Comparison | None) -> dict[str, Any]:
         "found": found,
         "headline": answer.headline(found),
         "tiles": tiles(found),
+        "warning": _warning(found),
         "simulated": service_status.simulated(found.provenance.status),
         "comparison": comparison,
         "trust": answer.trust_text(found),
@@ -68,6 +69,13 @@ def _context(found: Capacity, comparison: Comparison | None) -> dict[str, Any]:
         "little_text": answer.little_text(found),
         "provenance": provenance(found),
     }
+
+
+def _warning(found: Capacity) -> str:
+    part = found.provenance.detecting
+    if part is None or part >= proof.FEW:
+        return ""
+    return f"The service finds something in {part:.0%} of the frames: that answers stay the same proves little"
 
 
 def _plots(found: Capacity) -> tuple[Plot, ...]:

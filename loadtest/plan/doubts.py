@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from loadtest import proof, service_status
 from loadtest.capacity import curve
+from loadtest.capacity.provenance import made_here
 from loadtest.capacity.records import Capacity
-from loadtest.plan.source import made_here, on_cpu
+from loadtest.plan.source import on_cpu
 
 WIDE = 0.2
 
@@ -37,7 +38,7 @@ def _place(one: Capacity) -> Iterable[str]:
         yield f"{name} does not say whether it used a GPU: one GPU for each instance is assumed"
     if service_status.text(status, "engine", "kind") == "simulated":
         yield f"{name} is of a simulated accelerator, not of a model"
-    if made_here(one) and on_cpu([one]):
+    if made_here(one.provenance.url) and on_cpu([one]):
         yield f"{name} shared its machine with what made the load: without that it may hold more"
     if one.provenance.detecting is not None and one.provenance.detecting < proof.FEW:
         yield f"{name} saw a clip in which the model finds next to nothing: your pictures may cost more"

@@ -1,13 +1,11 @@
 """Which fleet a plan's figures were measured on, and what hosts it had: [Capacity...] -> [Source]. Pure."""
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from loadtest import service_status
+from loadtest.capacity.provenance import made_here
 from loadtest.capacity.records import Capacity
 from loadtest.plan.records import Source
-
-HERE = ("localhost", "127.0.0.1", "::1")
 
 
 def of(measured: Sequence[Capacity]) -> Source:
@@ -23,15 +21,7 @@ def of(measured: Sequence[Capacity]) -> Source:
 
 def cores_of(one: Capacity) -> int | None:
     """The cores of the machine that was measured: known only if the load was made on it too."""
-    return one.provenance.machine.cores if made_here(one) else None
-
-
-def made_here(one: Capacity) -> bool:
-    """Whether the machine that was measured made the load as well."""
-    try:
-        return urlsplit(one.provenance.url).hostname in HERE
-    except ValueError:  # no address at all, so not this machine's either
-        return False
+    return one.provenance.machine.cores if made_here(one.provenance.url) else None
 
 
 def on_cpu(measured: Sequence[Capacity]) -> bool:

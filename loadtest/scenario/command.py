@@ -42,8 +42,9 @@ def run(namespace: argparse.Namespace) -> int:
     """
     if namespace.processes < 1:
         raise OptionError(f"--processes={namespace.processes}: must be above 0")
-    wanted = profile.changed(profile.read(namespace.name), vars(namespace))
-    check(wanted)
+    given = vars(namespace)
+    wanted = profile.changed(profile.read(namespace.name), given)
+    check(wanted, given)
     folder = namespace.out / wanted.name
     if not namespace.resume:
         forget(folder)

@@ -88,7 +88,10 @@ def test_each_kind_of_bad_answer_is_counted_apart_and_named(
         done = loadtest(repo_root, *replay_arguments(service.url, sample_video, tmp_path))
     assert done.returncode == 1, done.stderr
     assert verdicts(tmp_path) == {"same": 10, "changed": 20, "shed": 10, "rejected": 10, "failed": 10}
-    assert "FAILED: answers that differ from those without load: 20; failed requests: 10; shed with 503: 10; rejected with 429: 10\n" in done.stdout
+    assert (
+        "FAILED: answers that differ from those without load: 20; failed requests: 10; shed with 503: 10; "
+        "rejected with 429: 10\n" in done.stdout
+    )
     assert "10 x status 500" in done.stdout
     page = (tmp_path / "index.html").read_text()
     for reason in ("missing face 0.918 at [60.0, 50.0, 106.0, 111.0]", "malformed: ", "liar"):
