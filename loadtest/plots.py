@@ -96,7 +96,7 @@ def latency_distribution(right: SampleTable, summary: Summary) -> Plot:
 
 
 def throughput(samples: SampleTable, right: SampleTable, summary: Summary, seconds: float) -> Plot:
-    """Right answers per second, stacked by instance, under the rate that was offered."""
+    """Answers per second that were the same, stacked by instance, under the rate that was offered."""
     edges = _edges(seconds)
     width = float(edges[1] - edges[0])
     offered = np.histogram(samples["scheduled_s"], edges)[0] / width
@@ -114,10 +114,10 @@ def throughput(samples: SampleTable, right: SampleTable, summary: Summary, secon
         axes.grid(axis="x", visible=False)
         shares = ", ".join(f"{one.name} {one.share:.0%}" for one in summary.instances)
         alt = (
-            f"Right answers per second, stacked by instance: {summary.achieved_fps:.1f} on average "
+            f"Answers as without load per second, stacked by instance: {summary.achieved_fps:.1f} on average "
             f"of {summary.offered_fps:.1f} offered; shares: {shares or 'none'}."
         )
-        return Plot("Right answers per second, by instance", alt, page.svg("rate"))
+        return Plot("Answers per second, by instance", alt, page.svg("rate"))
 
 
 def _latency_alt(found: Percentiles, summary: Summary) -> str:

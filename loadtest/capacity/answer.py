@@ -37,10 +37,14 @@ def _cameras(found: Capacity) -> str:
 
 
 def row_at(found: Capacity) -> Row:
-    """The step that shows the fleet at its capacity: the fastest valid one that held, else the slowest of all."""
+    """The step that shows the fleet at its capacity: the fastest that held, else the slowest of all.
+
+    Beyond the capacity a step holds by luck, and its latency is none that the fleet can keep.
+    """
     held = [row for row in found.rows if row.holds and row.kind in ("sweep", "verify")]
     if held:
-        return max(held, key=lambda row: row.asked_fps)
+        within = [row for row in held if row.asked_fps <= max(found.slo.estimate, found.verified_fps or 0.0)]
+        return max(within or held, key=lambda row: row.asked_fps)
     return min(found.rows, key=lambda row: row.asked_fps)
 
 

@@ -108,6 +108,20 @@ def test_no_token_colour_is_left_in_the_plots() -> None:
     assert not re.findall(r"#000[0-9a-f]{3}\b", page.render(rich()))
 
 
+def test_figures_at_the_capacity_are_not_those_of_a_faster_step_that_held_by_luck() -> None:
+    found = capacity()
+    lucky = replace(found, rows=(*found.rows, row(90, 1.0, p95_ms=99)))
+    assert answer.row_at(lucky).asked_fps <= found.slo.estimate
+    assert answer.row_at(lucky) == answer.row_at(found)
+
+
+def test_growth_that_was_not_measured_is_not_given_as_zero_contention() -> None:
+    words = Page(page.render(capacity())).words
+    assert "that it grows so is assumed" in words
+    assert "contention 0.000" not in words
+    assert "+0.0 %" not in words
+
+
 def test_a_fleet_elsewhere_had_its_machine_to_itself() -> None:
     source = replace(provenance(), url="http://10.0.0.7:8080")
     assert "the load came from another machine" in answer.render(capacity(source=source))
