@@ -13,7 +13,7 @@ from loadtest.faults import Fault
 from loadtest.run_folder import RunRecord
 from loadtest.samples import SampleTable
 from loadtest.summary import Summary, shortcomings
-from loadtest.table import EXPLAINED, failure_texts, milliseconds
+from loadtest.table import EXPLAINED, failure_texts, milliseconds, passed_text
 from loadtest.verdict import Verdict
 
 MOST_FAULTS_SHOWN = 12
@@ -182,6 +182,7 @@ def _context(contents: Contents) -> dict[str, Any]:
         "summary": summary,
         "headline": headline(contents),
         "faults": shortcomings(summary),
+        "passed": passed_text(summary),
         "tiles": tiles(summary),
         "plots": plots.render(contents.samples, summary, contents.record.options.seconds),
         "parts": latency_parts(summary, contents.samples),

@@ -39,10 +39,16 @@ def render(summary: Summary) -> str:
 def verdict_lines(summary: Summary) -> list[str]:
     """What to think of the run: passed or not and why, and whether its times can be trusted."""
     faults = shortcomings(summary)
-    passed = f"PASSED: all {summary.offered} answers were the same as without load"
+    passed = f"PASSED: {passed_text(summary)}"
     lines = ["FAILED: " + "; ".join(faults)] if faults else [passed]
     lines += [f"times are not a valid measurement: {doubt}" for doubt in summary.doubts]
     return lines + [f"note: {note}" for note in summary.notes]
+
+
+def passed_text(summary: Summary) -> str:
+    """What a passed run has shown; late answers are no fault of it, but nobody should miss them."""
+    late = f"; {summary.late} of them took over {summary.slo_ms:g} ms" if summary.late else ""
+    return f"all {summary.offered} answers were the same as without load{late}"
 
 
 def milliseconds(value: float) -> str:

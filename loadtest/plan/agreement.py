@@ -15,7 +15,9 @@ from loadtest.plan.simulation import Load, simulate
 # A difference is worth a word if it is both a large part and more than a scheduler's hiccup.
 DIFFERS_BEYOND = 0.2
 DIFFERS_BEYOND_MS = 2.0
-SECONDS, WARM_S = 60.0, 2.0
+SECONDS, LEAST_S, WARM_S = 60.0, 5.0, 2.0
+# So many frames tell enough of a rate.
+FRAMES = 100_000
 QUEUE_SIZE = 32
 # A simulation that agrees at fewer of the measured rates is not of the fleet that was measured.
 CREDIBLE_FROM = 0.75
@@ -125,7 +127,7 @@ def _compare_rate(fps: float, rows: Sequence[Row], found: Capacity, model: Model
         instances_per_host=found.instances,
         fps=fps,
         streams=0,
-        seconds=SECONDS,
+        seconds=min(SECONDS, max(LEAST_S, FRAMES / fps)),
         warm_s=WARM_S,
         slo_ms=found.slo_ms,
         seed=seed,

@@ -113,8 +113,12 @@ def _given(namespace: argparse.Namespace) -> Given:
     if len(files) > 1:
         raise OptionError("--batch-ms: takes the size of pictures from one measurement; give one file, or none")
     # Who has no accelerator may have measured nothing at all; the plan says what it assumes then.
-    measured = tuple(records.read(path) for path in files if os.path.exists(path))
+    measured = tuple(records.read(path) for path in files if _is_there(path))
     return Given(measured, Typed(cost, namespace.max_batch or MAX_BATCH))
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path / records.FILE if os.path.isdir(path) else path)
 
 
 def _planned(given: Given, demand: Demand, namespace: argparse.Namespace) -> tuple[Basis, Plan, Model | None]:

@@ -57,8 +57,8 @@ def _lines(plan: Plan, known: Basis) -> Iterable[tuple[str, str]]:
     yield "instances", f"{plan.instances} carry it, {host.instances} on a host"
     yield "hosts", f"{plan.hosts_needed} carry it, {plan.hosts - plan.hosts_needed} spare (a host fails as a whole)"
     yield "balancers", f"{len(plan.cells)} nginx, not counted among the hosts: {_cells(plan)}"
-    cores = "CPU unknown" if plan.cores is None else f"{plan.cores:.1f} CPU cores busy"
-    yield "network", f"{plan.network_gbps:.3f} Gbit/s towards the hosts; {cores}"
+    cores = "CPU unknown" if plan.cores is None else f"{_least(plan.cores, 1)} CPU cores busy"
+    yield "network", f"{_least(plan.network_gbps, 3)} Gbit/s towards the hosts; {cores}"
     first = plan.uses[0]
     rest = ", ".join(f"{use.name} {use.share:.0%}" for use in plan.uses[1:])
     yield "saturates", f"{first.name} first, at {first.share:.0%} with one host down; then {rest}"
@@ -81,6 +81,12 @@ def _cpu(known: Basis) -> str:
 def _parts(host: Host) -> str:
     cores = "cores unknown" if host.cores is None else f"{host.cores:g} core{'s' if host.cores != 1 else ''}"
     return f"{_count(host.gpus, 'GPU') if host.gpus else 'no GPU'}, {cores}, {host.nic_gbps:g} Gbit/s"
+
+
+def _least(value: float, digits: int) -> str:
+    """A little is not nothing."""
+    smallest = 10**-digits
+    return f"{value:.{digits}f}" if value >= smallest else f"under {smallest:g}"
 
 
 def _fps(value: float) -> str:

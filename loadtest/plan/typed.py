@@ -38,7 +38,8 @@ class BatchCost:
     b_ms: float
 
     def __str__(self) -> str:
-        return f"{self.a_ms:g} + {self.b_ms:g}n ms"
+        parts = [f"{self.a_ms:g}"] * bool(self.a_ms) + [f"{self.b_ms:g}n"] * bool(self.b_ms)
+        return f"{' + '.join(parts)} ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def basis(typed: Typed, model: Model, measured: Capacity | None, p95_ms: float |
     limit_ms = p95_ms or (measured.slo_ms if measured else P95_MS)
     fps = held_fps(model, limit_ms)
     text = f"a batch of n frames takes {typed.cost}, at most {typed.max_batch} frames at once; nothing was measured"
-    frame = measured.provenance.frame if measured else "of a size that is assumed"
+    frame = measured.provenance.frame if measured else "a JPEG"
     return Basis(
         source=Source(text, frame, cpu_only=False, typed=True, instances=1, cores=None),
         scaling=Scaling(fps, 0.0, 0.0, (ScalePoint(1, fps),), measured=0, faster_than_linear=False),
@@ -166,8 +167,8 @@ def _warnings(typed: Typed, measured: Capacity | None, model: Model) -> list[str
     ]
     if measured is None:
         found.append(
-            f"no measurement given: pictures of {REQUEST_BYTES / 1e3:g} kB and {AROUND_MS:g} ms a frame for decoding "
-            f"and HTTP are assumed, and hosts are not checked for cores"
+            f"no measurement given: pictures of {REQUEST_BYTES / 1e3:g} kB (--frame-kb) and {AROUND_MS:g} ms a frame "
+            f"for decoding and HTTP are assumed, and hosts are not checked for cores"
         )
     elif on_cpu([measured]):
         found.append(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtest import sample_files
-from loadtest.errors import RunError
+from loadtest.errors import OptionError, RunError
 from loadtest.scenario import figures, processes
 from loadtest.scenario.bench import Bench
 from loadtest.scenario.disturb import disturbed, disturber
@@ -21,6 +21,8 @@ OVERLOAD, AFTER = 1.5, 0.5
 MOST_RAISES = 5
 # Growth of memory shows in minutes.
 LEAST_SOAK_S = 300.0
+# Half of it is overload, whose first second is left out.
+LEAST_OVERLOAD_S = 4.0
 # A step of a ladder that is this much higher than those below it is not its end.
 GROWS_FROM = 1.05
 SILENT = (
@@ -116,7 +118,12 @@ def run_overload(bench: Bench) -> Findings:
 
     A fleet that answers all the same holds more than was thought: what it answered is its capacity then, and it gets
     more than that.
+
+    Raises:
+        OptionError: it is too short to see anything.
     """
+    if bench.load.seconds < LEAST_OVERLOAD_S:
+        raise OptionError(f"--seconds={bench.load.seconds:g}: an overload takes {LEAST_OVERLOAD_S:g} and more")
     capacity = _known(bench.capacity(), bench)
     made, found = _overload(bench, "overload", capacity)
     remarks = []

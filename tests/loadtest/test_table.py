@@ -37,6 +37,12 @@ def test_a_passed_run() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_passed_run_says_how_many_answers_were_late() -> None:
+    rows = [sample(n, latency_ms=500 if n < 3 else 20) for n in range(100)]
+    text = table.render(summarise(to_table(rows), Facts(100, 10.0, 100.0, 0.1)))
+    assert "PASSED: all 100 answers were the same as without load; 3 of them took over 100 ms" in text
+
+
 def test_a_failed_run_shows_each_kind_and_the_doubts() -> None:
     rows = [sample(0), sample(1, verdict=Verdict.FAILED, status=0), sample(2, verdict=Verdict.DROPPED)]
     text = table.render(summarise(to_table(rows), Facts(4, 1.0, 100.0, 0.9)))

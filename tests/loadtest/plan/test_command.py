@@ -135,6 +135,19 @@ def test_senseless_options_are_refused(
         verb(parsed(*measured, "--streams", "10", "--fps", "5", *options))
 
 
+def test_more_than_can_be_simulated_is_refused(tmp_path: Path) -> None:
+    wanted = ("--streams", "100000", "--fps", "30", "--batch-ms", "5", "--nic-gbps", "10000")
+    with pytest.raises(OptionError, match=r"frames/s behind one balancer: a simulation takes up to 500,000"):
+        command.run_simulate(parsed(str(tmp_path / "none"), *wanted))
+
+
+def test_a_little_is_not_said_to_be_nothing(measured: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    command.run_plan(parsed(*measured, "--streams", "1", "--fps", "0.0001"))
+    out = capsys.readouterr().out
+    assert "network     under 0.001 Gbit/s towards the hosts; under 0.1 CPU cores busy" in out
+    assert "rate        0.0001 frames/s" in out
+
+
 def test_a_typed_cost_takes_one_measurement(measured: list[str]) -> None:
     with pytest.raises(OptionError, match="give one file, or none"):
         command.run_plan(parsed(*measured, "--streams", "1", "--fps", "1", "--batch-ms", "5"))

@@ -90,6 +90,12 @@ def test_what_an_instance_holds_is_what_its_batches_allow(
     assert least <= typed.held_fps(Model(a_ms, b_ms, 0.0, 8, 64, 0.0), limit_ms) <= most
 
 
+@pytest.mark.parametrize(("text", "shown"), [("1.2n+4", "4 + 1.2n ms"), ("5", "5 ms"), ("3 n", "3n ms")])
+def test_a_cost_is_shown_as_it_is_read(text: str, shown: str) -> None:
+    assert str(typed.parse(text)) == shown
+    assert str(typed.parse(shown.removesuffix(" ms"))) == shown
+
+
 def test_a_tight_limit_leaves_less() -> None:
     model = Model(10, 1, 0.0, 8, 64, 0.0)
     assert typed.held_fps(model, 20) < 0.8 * typed.held_fps(model, 200)
@@ -120,7 +126,9 @@ def test_the_cpu_time_of_a_gpu_fleet_is_taken_as_it_is() -> None:
 def test_without_a_measurement_all_that_is_assumed_is_said() -> None:
     known = typed.basis(COST, typed.model_of(COST, None), None, None)
     assert (known.p95_ms, known.per_frame.cpu_ms) == (100.0, None)
-    assert any("no measurement given: pictures of 100 kB and 5 ms a frame" in text for text in known.warnings)
+    assert any(
+        "no measurement given: pictures of 100 kB (--frame-kb) and 5 ms a frame" in text for text in known.warnings
+    )
 
 
 def test_a_service_that_names_no_stage_leaves_the_assumption() -> None:

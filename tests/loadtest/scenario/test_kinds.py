@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from loadtest.errors import OptionError
 from loadtest.options import ReplayOptions
 from loadtest.run_folder import samples_name
 from loadtest.samples import Sample
@@ -86,6 +87,14 @@ def test_a_fleet_that_cannot_be_overloaded_was_not_tested(tmp_path: Path) -> Non
 def test_a_generator_that_is_not_up_to_it_is_not_asked_for_more(tmp_path: Path) -> None:
     kinds.run_overload(fleet(tmp_path, holds_fps=100_000, valid=False))
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.1, 2.0, 3.9])
+def test_an_overload_too_short_to_see_is_refused(tmp_path: Path, seconds: float) -> None:
+    bench = fleet(tmp_path, holds_fps=22)
+    bench.load = replace(bench.load, seconds=seconds)
+    with pytest.raises(OptionError, match=rf"--seconds={seconds:g}: an overload takes 4 and more"):
+        kinds.run_overload(bench)
 
 
 @contextmanager
