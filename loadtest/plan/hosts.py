@@ -80,6 +80,8 @@ def warnings(found: Host, known: Basis) -> tuple[str, ...]:
         )
     if 0 < per_gpu < 1:
         texts.append(f"--instances-per-host={found.instances}: {_gpus(found.gpus - found.instances)} of a host idle")
+    if source.cpu_only and source.cores is None:
+        texts.append("how many cores the measured fleet had is not known: a host is taken to be like that one")
     if source.cpu_only and source.cores and found.cores:
         each, planned = source.cores / source.instances, found.cores / found.instances
         if not math.isclose(each, planned):

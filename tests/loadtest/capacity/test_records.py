@@ -15,15 +15,18 @@ from tests.loadtest.capacity.builders import batch_fit, capacity
 Change = Callable[[dict[str, Any]], object]
 
 
+FOUND = capacity(batch=batch_fit())
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / records.FILE
-    run_folder.write(capacity(batch=batch_fit()), path)
+    run_folder.write(FOUND, path)
     return path
 
 
 def test_what_was_written_is_read_again_from_the_file_or_its_folder(path: Path) -> None:
-    assert records.read(path) == records.read(path.parent) == capacity(batch=batch_fit())
+    assert records.read(path) == records.read(path.parent) == FOUND
 
 
 def test_a_byte_order_mark_is_no_damage(path: Path) -> None:

@@ -26,11 +26,11 @@ def parsed(*arguments: str) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-@pytest.fixture
-def measured(tmp_path: Path) -> list[str]:
-    paths = []
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder, paths = tmp_path_factory.mktemp("measured"), []
     for number, found in enumerate(_fleets()):
-        path = tmp_path / f"{number}.json"
+        path = folder / f"{number}.json"
         run_folder.write(found, path)
         paths.append(str(path))
     return paths

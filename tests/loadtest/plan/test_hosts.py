@@ -37,8 +37,10 @@ def test_fewer_cores_for_an_instance_than_measured_are_named() -> None:
 
 
 def test_cpu_hosts_whose_cores_nobody_knows_are_like_the_measured_one() -> None:
-    found = made(replace(CPU, source=replace(CPU.source, cores=None)))
+    known = replace(CPU, source=replace(CPU.source, cores=None))
+    found = made(known)
     assert (found.instances, found.cores) == (2, None)
+    assert "how many cores the measured fleet had is not known" in hosts.warnings(found, known)[0]
 
 
 def test_a_gpu_host_has_one_gpu_with_one_instance_and_says_what_is_assumed() -> None:
