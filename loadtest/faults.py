@@ -1,4 +1,4 @@
-"""Why answers were not right, one JSON line each: [Fault...] on disk -> report. The samples only count them."""
+"""Why answers were not the same, one JSON line each: [Fault...] on disk -> report. The samples only count them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One arrival that did not get its right answer.
+    """One arrival that was not answered as without load.
 
     Attributes:
         camera: number of the camera.
@@ -24,7 +24,7 @@ class Fault:
         verdict: how it was counted.
         instance: who answered, empty if unknown.
         request_id: `X-Request-ID` it was sent with, to find it in the service's log.
-        reason: what was not right, in one line.
+        reason: what was not the same, in one line.
     """
 
     camera: int

@@ -50,7 +50,7 @@ def render(samples: SampleTable, summary: Summary, seconds: float) -> tuple[Plot
         summary: made from them.
         seconds: planned length of the run.
     """
-    right = samples[samples["verdict"] == Verdict.RIGHT.value]
+    right = samples[samples["verdict"] == Verdict.SAME.value]
     over_time = (throughput(samples, right, summary, seconds),)
     if not len(right):
         return over_time
@@ -96,7 +96,7 @@ def latency_distribution(right: SampleTable, summary: Summary) -> Plot:
 
 
 def throughput(samples: SampleTable, right: SampleTable, summary: Summary, seconds: float) -> Plot:
-    """Right answers per second, stacked by instance, under the rate that was offered."""
+    """Answers per second that were the same, stacked by instance, under the rate that was offered."""
     edges = _edges(seconds)
     width = float(edges[1] - edges[0])
     offered = np.histogram(samples["scheduled_s"], edges)[0] / width
@@ -114,10 +114,10 @@ def throughput(samples: SampleTable, right: SampleTable, summary: Summary, secon
         axes.grid(axis="x", visible=False)
         shares = ", ".join(f"{one.name} {one.share:.0%}" for one in summary.instances)
         alt = (
-            f"Right answers per second, stacked by instance: {summary.achieved_fps:.1f} on average "
+            f"Answers as without load per second, stacked by instance: {summary.achieved_fps:.1f} on average "
             f"of {summary.offered_fps:.1f} offered; shares: {shares or 'none'}."
         )
-        return Plot("Right answers per second, by instance", alt, page.svg("rate"))
+        return Plot("Answers per second, by instance", alt, page.svg("rate"))
 
 
 def _latency_alt(found: Percentiles, summary: Summary) -> str:
@@ -173,13 +173,13 @@ def _limit(latency: NDArray[np.float64], slo_ms: float) -> float:
 
 
 def _draw_others(axes: Axes, samples: SampleTable, limit_ms: float) -> None:
-    """A cross per frame that was sent but not answered right; at the upper edge if it took longer than is shown."""
+    """A cross per frame that was sent but not answered as without load; at the upper edge if it took too long."""
     sent = samples["verdict"] != Verdict.DROPPED.value
-    others = samples[sent & (samples["verdict"] != Verdict.RIGHT.value)]
+    others = samples[sent & (samples["verdict"] != Verdict.SAME.value)]
     if len(others):
         took = np.minimum(_latency_ms(others), limit_ms * 0.97)
         few = _thinned(took, np.arange(len(others)))
-        axes.plot(others["scheduled_s"][few], took[few], "x", color=BAD, markersize=6, label="not right")
+        axes.plot(others["scheduled_s"][few], took[few], "x", color=BAD, markersize=6, label="not the same")
 
 
 def _draw_slo(axes: Axes, slo_ms: float, limit_ms: float) -> None:

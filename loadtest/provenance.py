@@ -18,15 +18,27 @@ def rows(record: RunRecord, summary: Summary) -> list[tuple[str, str]]:
         ("Video", _video(record)),
         (
             "Load",
-            f"{options.cameras} cameras x {options.fps:g} frames/s for {options.length_s:g} s, pattern "
-            f"{options.arrivals}, {record.arrivals} frames, at most {options.in_flight} unanswered per camera",
+            f"{senders(options)} for {options.length_s:g} s, pattern {options.arrivals}{_frames(record)}, "
+            f"at most {options.in_flight} unanswered per camera",
         ),
         ("Seed", str(options.seed)),
-        ("Right means", right_means(options)),
+        ("The same means", right_means(options)),
         ("Started", record.started),
         ("Load made on", f"{record.machine}; the generator used {cpu}"),
         ("Versions", ", ".join(f"{name} {number}" for name, number in record.versions.items())),
     ]
+
+
+def senders(options: ReplayOptions) -> str:
+    """Who sends, and how fast; a closed loop has no rate."""
+    plural = "s" if options.cameras != 1 else ""
+    if options.closed:
+        return f"{options.cameras} client{plural} that wait{'' if plural else 's'} for each answer"
+    return f"{options.cameras} camera{plural} at {options.fps:g} frames/s"
+
+
+def _frames(record: RunRecord) -> str:
+    return "" if record.options.closed else f", {record.arrivals} frames"
 
 
 def right_means(options: ReplayOptions) -> str:

@@ -13,7 +13,8 @@ from loadtest.faults import Fault
 from loadtest.run_folder import RunRecord
 from loadtest.samples import SampleTable
 from loadtest.summary import Summary, shortcomings
-from loadtest.table import EXPLAINED, failure_texts, milliseconds
+from loadtest.table import EXPLAINED, failure_texts, milliseconds, passed_text
+from loadtest.verdict import Verdict
 
 MOST_FAULTS_SHOWN = 12
 STAGE_TEXTS = {
@@ -51,7 +52,7 @@ class Contents:
         record: how the run was set up.
         samples: one row per arrival.
         summary: what they say.
-        faults: the first answers that were not right.
+        faults: the first answers that were not the same.
         pictures: frame and clip.
     """
 
@@ -107,11 +108,11 @@ def render(contents: Contents) -> str:
 def headline(contents: Contents) -> str:
     """The run in one sentence."""
     options, found = contents.record.options, contents.summary
-    cameras = f"{options.cameras} camera{'s' if options.cameras != 1 else ''} at {options.fps:g} frames/s"
+    cameras = provenance.senders(options)
     instances = len(found.instances)
     who = f"{instances} instance{'s' if instances != 1 else ''}"
     if not found.right:
-        return f"{cameras} got no right answer from {contents.record.url}."
+        return f"{cameras} got no answer as without load from {contents.record.url}."
     return (
         f"{who} answered {found.achieved_fps:.1f} of {found.offered_fps:.1f} frames/s from {cameras}, "
         f"95 % of them within {found.latency.p95:.0f} ms of their scheduled moment."
@@ -131,31 +132,37 @@ def tiles(summary: Summary) -> tuple[Tile, ...]:
             "bad" if slow else "good",
         ),
         Tile(
-            "Late frames",
-            f"{summary.late_share:.1%}",
-            f"{summary.late} of {summary.offered}",
-            "warn" if summary.late else "good",
+            "Late answers",
+            f"{summary.late_share:.1%}" if summary.right else "-",
+            f"{summary.late} of {summary.offered} frames",
+            "warn" if summary.late else "good" if summary.right else "plain",
         ),
         Tile(
-            "Not right",
+            "Not the same",
             f"{not_right}",
-            f"of {summary.offered} frames",
+            f"of {summary.offered}, changed or unanswered",
             "bad" if not_right else "good",
         ),
         Tile(
             "Instances",
             f"{len(summary.instances)}",
-            f"{'even' if summary.even else 'uneven'}, within {summary.imbalance:.1%}",
+            _sharing(summary),
             "plain" if summary.even else "warn",
         ),
     )
+
+
+def _sharing(summary: Summary) -> str:
+    if len(summary.instances) < 2:  # noqa: PLR2004 - one shares with nobody
+        return "answered all" if summary.instances else "none answered"
+    return f"{'even, within' if summary.even else 'uneven, by'} {summary.imbalance:.1%}"
 
 
 def latency_parts(summary: Summary, samples: SampleTable) -> tuple[Part, ...]:
     """The mean latency split by where it was spent; empty if the service names no stage."""
     if not summary.stages:
         return ()
-    right = samples[samples["verdict"] == "right"]
+    right = samples[samples["verdict"] == Verdict.SAME.value]
     lateness_ms = float(((right["sent_s"] - right["scheduled_s"]) * 1e3).mean())
     times = {"lateness": lateness_ms, "outside": summary.outside_ms, **summary.stages}
     # Stages of a batch may overlap by a rounding; a negative remainder is none.
@@ -175,6 +182,7 @@ def _context(contents: Contents) -> dict[str, Any]:
         "summary": summary,
         "headline": headline(contents),
         "faults": shortcomings(summary),
+        "passed": passed_text(summary),
         "tiles": tiles(summary),
         "plots": plots.render(contents.samples, summary, contents.record.options.seconds),
         "parts": latency_parts(summary, contents.samples),

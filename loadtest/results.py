@@ -1,9 +1,9 @@
 """A finished run, read back from its folder, and the files made from it: disk -> [Results] -> report, summary, clip."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loadtest import faults, reference, report, run_folder, sample_files
+from loadtest import faults, notes, reference, report, run_folder, sample_files
 from loadtest.annotate import MOST_CLIP_FRAMES, draw, telling_frame, write_clip
 from loadtest.errors import LoadTestError, VideoError
 from loadtest.faults import Fault
@@ -27,8 +27,8 @@ class Results:
         record: how it was set up.
         samples: one row per arrival.
         summary: what they say.
-        faults: the first answers that were not right, with reasons.
-        references: the right answers.
+        faults: the first answers that were not the same, with reasons.
+        references: the idle service's answers.
     """
 
     record: RunRecord
@@ -45,13 +45,14 @@ def read(folder: Path) -> Results:
         RunError: it is no run folder, or a file in it is damaged.
     """
     record = run_folder.read(folder / run_folder.RUN, RunRecord)
-    table = sample_files.read(folder)
+    table, references = sample_files.read(folder), reference.load(folder / run_folder.REFERENCES)
+    summary = summarise(table, facts_of(record, run_folder.read_end(folder)))
     return Results(
         record=record,
         samples=table,
-        summary=summarise(table, facts_of(record, run_folder.read_end(folder))),
+        summary=replace(summary, notes=notes.of(summary, references, set(table["frame"].tolist()))),
         faults=faults.read(folder / run_folder.FAULTS),
-        references=reference.load(folder / run_folder.REFERENCES),
+        references=references,
     )
 
 

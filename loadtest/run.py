@@ -106,12 +106,12 @@ class Run:
             sample = _sample(arrival, response, outcome.verdict, (ready_s, sent_s, done_s))
             # Locust's figures shall count from the scheduled moment too.
             response.request_meta["response_time"] = (done_s - arrival.due_s) * 1e3
-            if outcome.verdict is Verdict.RIGHT:
+            if outcome.verdict is Verdict.SAME:
                 response.success()
             else:
                 response.failure(outcome.reason)
         self._note(sample, outcome, request_id)
-        return outcome.verdict is Verdict.RIGHT
+        return outcome.verdict is Verdict.SAME
 
     def _judge(self, arrival: Arrival, response: ResponseContextManager) -> Outcome:
         error = response.request_meta["exception"]
@@ -138,7 +138,7 @@ class Run:
 
     def _note(self, sample: Sample, outcome: Outcome, request_id: str) -> None:
         self._samples.write(sample)
-        if outcome.verdict is not Verdict.RIGHT:
+        if outcome.verdict is not Verdict.SAME:
             due_s, reason = sample.scheduled_s, outcome.reason
             self._outlet.fault(
                 Fault(sample.camera, sample.frame, due_s, outcome.verdict, sample.instance, request_id, reason)

@@ -136,7 +136,7 @@ def make(name: str, folder: str, record: RunRecord, end: EndRecord | None, sampl
     window = samples[samples["scheduled_s"] >= options.warmup_s]
     summary = summarise(samples, facts)
     seconds = options.length_s - options.warmup_s
-    right = window[window["verdict"] == Verdict.RIGHT.value]
+    right = window[window["verdict"] == Verdict.SAME.value]
     counts = _counts(summary)
     return Step(
         name=name,
@@ -195,7 +195,7 @@ def _counts(summary: Summary) -> Counts:
         offered=summary.offered,
         ok=summary.right,
         late=summary.late,
-        wrong=of[Verdict.WRONG.value],
+        wrong=of[Verdict.CHANGED.value],
         shed=of[Verdict.SHED.value],
         rejected=of[Verdict.REJECTED.value],
         failed=of[Verdict.FAILED.value],
@@ -205,7 +205,7 @@ def _counts(summary: Summary) -> Counts:
 
 
 def _answered(samples: SampleTable, begin_s: float, end_s: float) -> int:
-    right = samples["verdict"] == Verdict.RIGHT.value
+    right = samples["verdict"] == Verdict.SAME.value
     return int(np.sum(right & (samples["done_s"] >= begin_s) & (samples["done_s"] < end_s)))
 
 

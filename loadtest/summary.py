@@ -15,6 +15,8 @@ LATENESS_P99_LIMIT_SLO = 0.02
 GENERATOR_CPU_LIMIT = 0.85
 # Shares are called even when none is further than this from its even part.
 EVEN_WITHIN = 0.10
+# An instance that does not say its name.
+UNNAMED = "(unnamed)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class InstanceShare:
 class Summary:
     """The results of a run; all times in milliseconds, of right answers only unless it says otherwise.
 
+    A right answer is the same as the frame's reference, given without load.
+
     Attributes:
         offered: frames that fell due.
         counts: samples by verdict (every verdict is present).
@@ -98,6 +102,7 @@ class Summary:
         imbalance: greatest relative distance of a share from its even part, 0 when all are even.
         generator_cpu: share of one core that the load generator used, NaN if unknown.
         doubts: why this is not a valid measurement; empty if it is one.
+        notes: what to keep in mind of the figures besides.
     """
 
     offered: int
@@ -117,11 +122,12 @@ class Summary:
     imbalance: float
     generator_cpu: float
     doubts: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def right(self) -> int:
         """Right answers."""
-        return self.counts[Verdict.RIGHT.value]
+        return self.counts[Verdict.SAME.value]
 
     @property
     def late_share(self) -> float:
@@ -134,6 +140,15 @@ class Summary:
         # 55 of 100 is a hair more than 1.1 halves in floats.
         return self.imbalance <= EVEN_WITHIN + 1e-9
 
+    @property
+    def balance(self) -> str:
+        """How the instances shared the load, in words."""
+        if len(self.instances) < 2:  # noqa: PLR2004 - one shares with nobody
+            return "one instance answered all" if self.instances else "no instance answered as without load"
+        if self.even:
+            return f"even: no share is further than {self.imbalance:.1%} from its even part"
+        return f"uneven: a share is {self.imbalance:.1%} from its even part"
+
 
 def summarise(samples: SampleTable, facts: Facts) -> Summary:
     """Works out all results from raw samples.
@@ -145,7 +160,7 @@ def summarise(samples: SampleTable, facts: Facts) -> Summary:
     samples = _those(samples, samples["scheduled_s"] >= facts.warmup_s)
     offered = facts.arrivals or len(samples)
     seconds = facts.seconds - facts.warmup_s
-    right = _those(samples, samples["verdict"] == Verdict.RIGHT.value)
+    right = _those(samples, samples["verdict"] == Verdict.SAME.value)
     counts = {verdict.value: int(np.sum(samples["verdict"] == verdict.value)) for verdict in Verdict}
     latency = (right["done_s"] - right["scheduled_s"]) * 1e3
     service = (right["done_s"] - right["sent_s"]) * 1e3
@@ -189,11 +204,11 @@ def late(samples: SampleTable, slo_ms: float) -> NDArray[np.bool_]:
 
 
 def shortcomings(summary: Summary) -> tuple[str, ...]:
-    """Why a replay did not pass: every frame that fell due must have a right answer; late ones are still right."""
+    """Why a replay did not pass: every frame must be answered as without load; late ones count too."""
     if summary.offered == 0:
         return ("no frame fell due",)
     texts = {
-        Verdict.WRONG: "wrong answers",
+        Verdict.CHANGED: "answers that differ from those without load",
         Verdict.FAILED: "failed requests",
         Verdict.SHED: "shed with 503",
         Verdict.REJECTED: "rejected with 429",
@@ -235,7 +250,7 @@ def _shares(right: SampleTable) -> tuple[InstanceShare, ...]:
 def _share(name: str, right: SampleTable) -> InstanceShare:
     mine = _those(right, right["instance"] == name)
     return InstanceShare(
-        name=name or "(unnamed)",
+        name=name or UNNAMED,
         right=len(mine),
         share=len(mine) / len(right),
         service_p95_ms=percentiles((mine["done_s"] - mine["sent_s"]) * 1e3).p95,

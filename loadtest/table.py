@@ -9,8 +9,8 @@ RULE = "-" * 64
 # A tenth of a millisecond says nothing there.
 WHOLE_FROM_MS = 99.95
 EXPLAINED = {
-    Verdict.RIGHT: "as their reference",
-    Verdict.WRONG: "not as their reference, or malformed",
+    Verdict.SAME: "as without load",
+    Verdict.CHANGED: "not as without load, or malformed",
     Verdict.SHED: "503, the service was overloaded",
     Verdict.REJECTED: "429, over the client's rate",
     Verdict.FAILED: "another status, or no answer",
@@ -39,10 +39,16 @@ def render(summary: Summary) -> str:
 def verdict_lines(summary: Summary) -> list[str]:
     """What to think of the run: passed or not and why, and whether its times can be trusted."""
     faults = shortcomings(summary)
-    passed = f"PASSED: all {summary.offered} answers were right"
+    passed = f"PASSED: {passed_text(summary)}"
     lines = ["FAILED: " + "; ".join(faults)] if faults else [passed]
     lines += [f"times are not a valid measurement: {doubt}" for doubt in summary.doubts]
-    return lines
+    return lines + [f"note: {note}" for note in summary.notes]
+
+
+def passed_text(summary: Summary) -> str:
+    """What a passed run has shown; late answers are no fault of it, but nobody should miss them."""
+    late = f"; {summary.late} of them took over {summary.slo_ms:g} ms" if summary.late else ""
+    return f"all {summary.offered} answers were the same as without load{late}"
 
 
 def milliseconds(value: float) -> str:
@@ -60,7 +66,7 @@ def failure_texts(summary: Summary) -> list[str]:
 def _rates(summary: Summary) -> list[str]:
     return [
         f"{'frames/s':<22}{summary.achieved_fps:>10.2f}   of {summary.offered_fps:.2f} offered",
-        f"{'late frames':<22}{summary.late:>10}   {summary.late_share:.1%}, over {summary.slo_ms:g} ms",
+        f"{'late answers':<22}{summary.late:>10}   {summary.late_share:.1%} of all frames, over {summary.slo_ms:g} ms",
     ]
 
 
@@ -81,7 +87,7 @@ def _answers(summary: Summary) -> list[str]:
     lines = [
         f"{kind.value:<22}{summary.counts[kind.value]:>10}   {text}"
         for kind, text in EXPLAINED.items()
-        if kind in (Verdict.RIGHT, Verdict.WRONG, Verdict.FAILED) or summary.counts[kind.value]
+        if kind in (Verdict.SAME, Verdict.CHANGED, Verdict.FAILED) or summary.counts[kind.value]
     ]
     if summary.missing:
         lines.append(f"{'missing':<22}{summary.missing:>10}   no sample, the run was cut short")
@@ -89,10 +95,9 @@ def _answers(summary: Summary) -> list[str]:
 
 
 def _instances(summary: Summary) -> list[str]:
-    lines = [f"{'instance':<22}{'right':>10}{'share':>10}{'p95 ms':>10}"]
+    lines = [f"{'instance':<22}{'same':>10}{'share':>10}{'p95 ms':>10}"]
     lines += [
         f"{one.name:<22}{one.right:>10}{one.share:>10.1%}{milliseconds(one.service_p95_ms):>10}"
         for one in summary.instances
     ]
-    even = "even" if summary.even else "uneven"
-    return [*lines, f"{even}: no share is further than {summary.imbalance:.1%} from its even part"]
+    return [*lines, summary.balance]

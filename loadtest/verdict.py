@@ -17,13 +17,14 @@ _BATCH = re.compile(r"\binfer\s*;[^,]*?\bdesc=\"batch of ([1-9]\d{0,3})\"")
 class Verdict(str, Enum):
     """What became of an arrival.
 
-    RIGHT: answered, and as the reference. WRONG: status 200, but another or a malformed answer. SHED: 503, the service
-    protects itself. REJECTED: 429, the client is over its rate. FAILED: any other status, or no answer at all.
-    DROPPED: never sent, since its camera already had the greatest allowed number of frames in flight.
+    SAME: answered as without load, that is as the frame's reference; whether that is correct, nobody here can know.
+    CHANGED: status 200, but another answer or a malformed one. SHED: 503, the service protects itself. REJECTED: 429,
+    the client is over its rate. FAILED: any other status, or no answer at all. DROPPED: never sent, since its camera
+    already had the greatest allowed number of frames in flight.
     """
 
-    RIGHT = "right"
-    WRONG = "wrong"
+    SAME = "same"
+    CHANGED = "changed"
     SHED = "shed"
     REJECTED = "rejected"
     FAILED = "failed"
@@ -32,7 +33,7 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A verdict and, unless it is RIGHT, the reason in one line."""
+    """A verdict and, unless it is SAME, the reason in one line."""
 
     verdict: Verdict
     reason: str = ""
@@ -40,7 +41,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a frame's answer must be.
+    """What a frame's answer must be to be the same.
 
     Attributes:
         width: of the frame that was sent, in pixels.
@@ -68,9 +69,9 @@ def judge(status: int, body: bytes, expected: Expected) -> Outcome:
     try:
         got = expected.read(body, expected.width, expected.height)
     except MalformedAnswerError as error:
-        return Outcome(Verdict.WRONG, f"malformed: {error}")
+        return Outcome(Verdict.CHANGED, f"malformed: {error}")
     reason = difference(expected.detections, got, expected.tolerance)
-    return Outcome(Verdict.WRONG, reason) if reason else Outcome(Verdict.RIGHT)
+    return Outcome(Verdict.CHANGED, reason) if reason else Outcome(Verdict.SAME)
 
 
 def stage_times(server_timing: str) -> dict[str, float]:

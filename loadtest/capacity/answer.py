@@ -1,6 +1,7 @@
 """A capacity in ten lines for a terminal: [Capacity] -> text. Pure."""
 
 from loadtest import service_status
+from loadtest.capacity.provenance import made_here
 from loadtest.capacity.records import Capacity
 from loadtest.capacity.row import Row
 
@@ -20,9 +21,10 @@ def headline(found: Capacity) -> str:
     who = f"{found.instances} instance{'s' if found.instances != 1 else ''}"
     model = service_status.text(found.provenance.status, "model", "name")
     least = "" if found.bounded else "at least "
+    unsure = "" if found.verified_fps else "; no rate held every time"
     return (
         f"{who} of {model} hold{'s' if found.instances == 1 else ''} {least}"
-        f"{found.slo.estimate:.1f} frames/s within {found.slo_ms:g} ms (95 % of all frames){_cameras(found)}."
+        f"{found.slo.estimate:.1f} frames/s within {found.slo_ms:g} ms (95 % of all frames){_cameras(found)}{unsure}."
     )
 
 
@@ -35,11 +37,25 @@ def _cameras(found: Capacity) -> str:
 
 
 def row_at(found: Capacity) -> Row:
-    """The step that shows the fleet at its capacity: the fastest valid one that held, else the slowest of all."""
+    """The step that shows the fleet at its capacity: the fastest that held, else the slowest of all.
+
+    Beyond the capacity a step holds by luck, and its latency is none that the fleet can keep.
+    """
     held = [row for row in found.rows if row.holds and row.kind in ("sweep", "verify")]
     if held:
-        return max(held, key=lambda row: row.asked_fps)
+        within = [row for row in held if row.asked_fps <= max(found.slo.estimate, found.verified_fps or 0.0)]
+        return max(within or held, key=lambda row: row.asked_fps)
     return min(found.rows, key=lambda row: row.asked_fps)
+
+
+def place_text(found: Capacity) -> str:
+    """What answered, and whether it had its machine to itself."""
+    source = found.provenance
+    engine, cores = service_status.engine(source.status), source.machine.cores
+    if not made_here(source.url):
+        return f"{engine}; the load came from another machine"
+    shared = f"{cores} core{'s' if cores != 1 else ''}"
+    return f"{engine}; on {shared} that also made the load: without it the fleet may hold more"
 
 
 def verified_text(found: Capacity) -> str:
@@ -71,6 +87,8 @@ def batch_text(found: Capacity) -> str:
 def little_text(found: Capacity) -> str:
     """Whether the steps that held were in steady state."""
     checked = [row for row in found.rows if row.little and row.holds]
+    if not checked:
+        return "no step met the SLO and was answered, so Little's law was not looked at"
     fine = [row for row in checked if row.little and row.little.error <= LITTLE_WITHIN]
     return f"Little's law holds within {LITTLE_WITHIN:.0%} in {len(fine)} of {len(checked)} steps that met the SLO"
 
@@ -93,8 +111,12 @@ def _lines(found: Capacity, row: Row) -> list[tuple[str, str]]:
     outside = "" if row.outside_ms is None else f", outside {row.outside_ms:.1f}"
     shares = ", ".join(f"{share.name} {share.share:.0%}" for share in row.shares)
     return [
+        ("on", place_text(found)),
         ("interval", f"{slo.low:.1f} to {slo.high:.1f} frames/s, 95 % confidence; {verified_text(found)}"),
-        ("peak, knee", f"at most {found.peak_fps:.1f} frames/s; latency takes over beyond {found.knee_fps:.1f}"),
+        (
+            "peak, knee",
+            f"{found.peak_fps:.1f} frames/s answered at most; latency takes over beyond {found.knee_fps:.1f}",
+        ),
         ("stages, ms", f"{stages}{outside} at {row.asked_fps:.1f} frames/s" if stages else "the service names none"),
         ("shares", shares or "none answered"),
         ("a batch", batch_text(found)),

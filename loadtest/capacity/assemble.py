@@ -94,15 +94,22 @@ def demand_same(slo_ms: float, status: dict[str, Any], other: Capacity) -> None:
         OptionError: another SLO, model or kind of engine.
     """
     keys = {"model": ("model", "name"), "engine": ("engine", "kind"), "engine's note": ("engine", "note")}
+    theirs_status = other.provenance.status
     pairs: dict[str, tuple[object, object]] = {"SLO in ms": (slo_ms, other.slo_ms)}
     for name, (outer, inner) in keys.items():
         pairs[name] = (
             service_status.text(status, outer, inner),
-            service_status.text(other.provenance.status, outer, inner),
+            service_status.text(theirs_status, outer, inner),
         )
+    # Which of a machine's GPUs it was makes no difference.
+    pairs["device"] = (_device(status), _device(theirs_status))
     for name, (mine, theirs) in pairs.items():
         if mine != theirs:
             raise OptionError(
                 f"{other.provenance.url} of {other.provenance.started}: its {name} is {theirs}, not {mine}; "
                 f"compare measurements of the same"
             )
+
+
+def _device(status: dict[str, Any]) -> str:
+    return service_status.text(status, "engine", "device").partition(":")[0]

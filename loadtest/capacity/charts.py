@@ -42,21 +42,21 @@ def latency(found: Capacity) -> Plot:
 
 
 def throughput(found: Capacity) -> Plot:
-    """Right answers and those in time over the offered rate."""
+    """Answers that were the same and those in time over the offered rate."""
     rows = sorted(found.rows, key=lambda row: row.asked_fps)
     offered = [row.asked_fps for row in rows]
     most = max(offered, default=1.0)
     with sheet("rate, frames/s", "answers per second") as page:
         axes = page.axes
         axes.plot([0, most], [0, most], color=MUTED, linestyle="--", linewidth=1, label="offered")
-        axes.plot(offered, [row.ok_fps for row in rows], ".", color=SERIES[0], markersize=8, label="right")
+        axes.plot(offered, [row.ok_fps for row in rows], ".", color=SERIES[0], markersize=8, label="same")
         good = [sum(row.seconds_in_time) / row.seconds for row in rows]
-        axes.plot(offered, good, "x", color=SERIES[2], markersize=6, label="right and in time")
+        axes.plot(offered, good, "x", color=SERIES[2], markersize=6, label="same and in time")
         axes.axvline(found.slo.estimate, color=ACCENT, linewidth=1.4, label=f"capacity {found.slo.estimate:.1f}")
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         page.legend()
-        alt = f"Right answers per second over the offered rate: at most {found.peak_fps:.1f}."
+        alt = f"Answers per second over the offered rate: at most {found.peak_fps:.1f}."
         return Plot("Throughput over rate", alt, page.svg("throughput"))
 
 
@@ -124,7 +124,8 @@ def scaling(law: Scaling) -> Plot:
             color=SERIES[0],
             label="measured",
         )
-        for point in law.points:
+        # A line through one point has no distance from it.
+        for point in law.points if law.measured > 1 else ():
             # Adding 0 turns -0.0 into 0.0.
             off = round(point.fps / law.fps(point.instances) - 1, 4) + 0.0
             axes.annotate(
@@ -135,7 +136,8 @@ def scaling(law: Scaling) -> Plot:
         axes.set_ylim(bottom=0)
         page.legend()
         points = ", ".join(f"{p.instances} instances {p.fps:.1f} frames/s" for p in law.points)
-        alt = f"Capacity over instances: {points}; contention {law.contention:.3f}, coherency {law.coherency:.4f}."
+        growth = f"contention {law.contention:.3f}, coherency {law.coherency:.4f}"
+        alt = f"Capacity over instances: {points}; {growth if law.measured > 1 else 'that it grows so is assumed'}."
         return Plot("Scaling, with each point's distance from the line", alt, page.svg("scaling"))
 
 
@@ -144,7 +146,7 @@ def timeline(found: Timeline, number: int) -> Plot:
     edges = np.arange(len(found.offered) + 1)
     with sheet("time, s", "frames per second") as page:
         axes = page.axes
-        axes.stairs(found.in_time, edges, fill=True, color=SERIES[2], alpha=0.6, label="right and in time")
+        axes.stairs(found.in_time, edges, fill=True, color=SERIES[2], alpha=0.6, label="in time")
         axes.stairs(found.offered, edges, baseline=None, color=MUTED, linewidth=1.3, label="offered")
         top = max(found.offered, default=1) * 1.25
         for moment, text in found.marks:

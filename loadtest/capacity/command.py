@@ -25,6 +25,15 @@ PASSED, WORSE = 0, 1
 STEPS = "steps"
 MAX_FRAMES = 60
 SECONDS = 6.0
+# Beyond them a sweep would never end, or has nothing to say.
+LIMITS: dict[str, tuple[float, float]] = {
+    "seconds": (1, 86_400),
+    "overload_s": (1, 86_400),
+    "start_fps": (0.01, MOST_FPS),
+    "most_fps": (0.01, MOST_FPS),
+    "repetitions": (1, 1000),
+}
+MOST_SHOWN = 24
 # Of a replay's options these make sense here; rate, length and schedule are the sweep's own.
 SHARED = (
     *("video", "seed", "slo_ms", "route", "payload", "wait_s"),
@@ -78,6 +87,8 @@ def _run(namespace: argparse.Namespace, bench: Bench, options: SweepOptions, kno
     # Before anything is compared: should the fleet have changed meanwhile, that must not cost the measurement.
     written = write(found, namespace.out)
     print(answer.render(found))
+    if warning := bench.proof.warning:
+        print(f"warning: {warning}")
     code = PASSED
     if known.baseline:
         comparison = gate.compare(found, known.baseline)
@@ -128,8 +139,7 @@ def _bench(namespace: argparse.Namespace) -> Bench:
     processes = checked_processes(namespace.processes)
     given = {name: getattr(namespace, name) for name in SHARED}
     base = checked(ReplayOptions(**given))
-    if namespace.seconds < 1:
-        raise OptionError(f"--seconds={namespace.seconds:g}: must be 1 or more")
+    _demand_within("seconds", namespace.seconds)
     check_video(base)
     return Bench(
         url=asked_url(namespace),
@@ -153,13 +163,18 @@ def _known(namespace: argparse.Namespace) -> Known:
 def _sweep_options(namespace: argparse.Namespace) -> SweepOptions:
     names = {field.name for field in fields(SweepOptions)} & set(vars(namespace))
     options = SweepOptions(**{name: getattr(namespace, name) for name in names})
-    if options.overload_s < 1:
-        raise OptionError(f"--overload-s={options.overload_s:g}: must be 1 or more")
-    if not 0 < options.start_fps <= options.most_fps or options.repetitions < 1:
-        raise OptionError("--start-fps, --most-fps and --repetitions: must be above 0, and the first not the larger")
-    if options.most_fps > MOST_FPS:
-        raise OptionError(f"--most-fps={options.most_fps:,.0f}: must be {MOST_FPS:,} at most")
+    for name in ("overload_s", "start_fps", "most_fps", "repetitions"):
+        _demand_within(name, getattr(options, name))
+    if options.start_fps > options.most_fps:
+        raise OptionError(f"--start-fps={options.start_fps:g}: must not be above --most-fps={options.most_fps:g}")
     return options
+
+
+def _demand_within(name: str, value: float) -> None:
+    low, high = LIMITS[name]
+    if not low <= value <= high:
+        flag = "--" + name.replace("_", "-")
+        raise OptionError(f"{flag}={str(value)[:MOST_SHOWN]}: must be from {low:,} to {high:,}")
 
 
 def _provenance(bench: Bench, seed: int) -> Provenance:
@@ -181,6 +196,7 @@ def _provenance(bench: Bench, seed: int) -> Provenance:
         versions=record.versions,
         status=record.status,
         right=right_means(bench.base),
+        detecting=bench.proof.share,
     )
 
 

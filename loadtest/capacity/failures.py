@@ -19,7 +19,7 @@ def timeline(folder: Path) -> Timeline:
     offered, in_time = per_second(sample_files.read(folder), step.slo_ms, options.warmup_s, step.seconds)
     counts = step.counts
     text = (
-        f"Of {counts.offered} frames at {step.asked_fps:.1f} frames/s {counts.ok} were answered right, {counts.late} "
-        f"of them late; {counts.shed} were refused with 503, {counts.failed + counts.missing} failed"
+        f"Of {counts.offered} frames at {step.asked_fps:.1f} frames/s {counts.ok} were answered as without load, "
+        f"{counts.late} of them late; {counts.shed} were refused with 503, {counts.failed + counts.missing} failed"
     )
     return Timeline("Failures: instances are killed", text, offered, in_time, ())

@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest import run_folder, sample_files, stepping
+from loadtest import proof, reference, run_folder, sample_files, stepping
 from loadtest.capacity import batches, cpu, curve
 from loadtest.capacity.fits import BatchFit
 from loadtest.capacity.reduction import reduce
 from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Ask
+from loadtest.errors import RunError
 from loadtest.options import ReplayOptions
 from loadtest.pattern import Phase
 from loadtest.progress import Progress
+from loadtest.proof import Proof
 from loadtest.run_folder import RunRecord
 from loadtest.samples import SampleTable
 from loadtest.step import Step
@@ -42,6 +44,7 @@ class Bench:
         say: tells a person about a step that was made.
         record: how the last step was set up.
         response_bytes: mean size of its right answers.
+        proof: how much the reference answers give to compare.
     """
 
     url: str
@@ -53,6 +56,7 @@ class Bench:
     say: Callable[[Row], None]
     record: RunRecord | None = None
     response_bytes: float = 0.0
+    proof: Proof = field(default_factory=lambda: Proof(0, 0))
     _sizes: list[NDArray[np.int64]] = field(default_factory=list)
     _took_ms: list[NDArray[np.float64]] = field(default_factory=list)
     _cpu_s: list[float] = field(default_factory=list)
@@ -71,8 +75,12 @@ class Bench:
         """
         if not resume:
             shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.folder}: {error.strerror}; give another folder with --out") from None
         stepping.take_references(self.url, self.base, self.references)
+        self.proof = proof.of(reference.load(self.references).detections)
 
     def measure(self, ask: Ask) -> Row:
         """Makes a step.
@@ -118,7 +126,7 @@ class Bench:
         sizes, took_ms = batches.told(samples)
         self._sizes.append(sizes)
         self._took_ms.append(took_ms)
-        right = samples[samples["verdict"] == Verdict.RIGHT.value]
+        right = samples[samples["verdict"] == Verdict.SAME.value]
         if not len(right):
             return
         self.response_bytes = float(np.mean(right["response_bytes"]))

@@ -4,7 +4,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from loadtest import service_status
+from loadtest import proof, service_status
 from loadtest.capacity import answer, charts, curve
 from loadtest.capacity.gate import Comparison
 from loadtest.capacity.records import Capacity
@@ -55,6 +55,7 @@ def _context(found: Capacity, comparison: Comparison | None) -> dict[str, Any]:
         "found": found,
         "headline": answer.headline(found),
         "tiles": tiles(found),
+        "warning": _warning(found),
         "simulated": service_status.simulated(found.provenance.status),
         "comparison": comparison,
         "trust": answer.trust_text(found),
@@ -68,6 +69,13 @@ def _context(found: Capacity, comparison: Comparison | None) -> dict[str, Any]:
         "little_text": answer.little_text(found),
         "provenance": provenance(found),
     }
+
+
+def _warning(found: Capacity) -> str:
+    part = found.provenance.detecting
+    if part is None or part >= proof.FEW:
+        return ""
+    return f"The service finds something in {part:.0%} of the frames: that answers stay the same proves little"
 
 
 def _plots(found: Capacity) -> tuple[Plot, ...]:
@@ -87,9 +95,9 @@ def provenance(found: Capacity) -> list[tuple[str, str]]:
         ("Service", f"{source.url}{source.route}, release {status.get('release') or 'unknown'}"),
         ("Model", f"{service_status.text(status, 'model', 'name')}, engine {service_status.engine(status)}"),
         ("Frames", f"{source.video}, {source.frame}, {source.request_bytes / 1e3:.1f} kB each"),
-        ("Answers", f"{source.response_bytes / 1e3:.2f} kB each, every one held against the frame's reference"),
-        ("Right means", source.right or "unknown"),
-        ("SLO", f"{found.in_time_wanted:.0%} of all frames right within {found.slo_ms:g} ms of their moment"),
+        ("Answers", f"{source.response_bytes / 1e3:.2f} kB each, every one held against the one without load"),
+        ("The same means", source.right or "unknown"),
+        ("SLO", f"{found.in_time_wanted:.0%} of all frames as without load within {found.slo_ms:g} ms of their moment"),
         ("Instances' CPU", cpu),
         (
             "Steps",

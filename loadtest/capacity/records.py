@@ -3,7 +3,8 @@
 `None` stands for what could not be measured, for JSON has no NaN.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ from loadtest.machine import Machine
 FORMAT = 1
 FILE = "capacity.json"
 PAGE = "index.html"
+# No figure of a real fleet is beyond them.
+LEAST, MOST = 1e-9, 1e12
+
+
+class _Format(msgspec.Struct):
+    format: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class Provenance:
         versions: of the software that made the load.
         status: the service's own `/status` document, empty if it gave none.
         right: how near to its reference an answer had to be, in words; empty if unknown.
+        detecting: part of the frames in which the idle service found anything, 0 to 1; none if unknown.
     """
 
     url: str
@@ -72,6 +80,7 @@ class Provenance:
     versions: dict[str, str]
     status: dict[str, Any]
     right: str = ""
+    detecting: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +135,62 @@ def read(path: Path) -> Capacity:
     Raises:
         RunError: it is missing, damaged or of another version.
     """
-    path = path / FILE if path.is_dir() else path
     try:
-        found = msgspec.json.decode(read_text(path), type=Capacity)
+        path = path / FILE if path.is_dir() else path
+        if path.exists() and not path.is_file():
+            raise RunError(f"{path}: no file; give a capacity.json")
+        text = read_text(path)
+        _demand_format(text, path)
+        found = msgspec.json.decode(text, type=Capacity)
     except PermissionError:  # whose it is, is said where every command ends
         raise
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}; make one with `make capacity`") from None
-    except (NotText, msgspec.MsgspecError) as error:
-        raise RunError(f"{path}: {error}; make it again with `make capacity`") from None
-    if found.format != FORMAT:
-        raise RunError(f"{path}: format {found.format}, this version reads {FORMAT}; make it again")
+    except (NotText, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise RunError(f"{path}: no capacity.json or a damaged one: {error}; make it again: `make capacity`") from None
+    if fault := _fault(found):
+        raise RunError(f"{path}: {fault}; make it again with `make capacity`")
     return found
+
+
+def _demand_format(text: str, path: Path) -> None:
+    number = msgspec.json.decode(text, type=_Format).format
+    if number != FORMAT:
+        raise RunError(f"{path}: format {number}, this version reads {FORMAT}; make it again with `make capacity`")
+
+
+def _fault(found: Capacity) -> str:
+    """What in a file that reads well makes no sense, so that nothing can be worked out from it; empty if nothing."""
+    for name, value in _above_zero(found):
+        if not LEAST < value < MOST:
+            return f"{name}: {value:g} makes no sense"
+    for name, value in _not_negative(found):
+        if not 0 <= value < MOST:
+            return f"{name}: {value:g} makes no sense"
+    return ""
+
+
+def _above_zero(found: Capacity) -> Iterable[tuple[str, float]]:
+    source, slo = found.provenance, found.slo
+    yield from (("instances", found.instances), ("slo_ms", found.slo_ms), ("rows", len(found.rows)))
+    yield from (("slo.low", slo.low), ("slo.estimate", slo.estimate), ("slo.high", slo.high))
+    yield from (("request_bytes", source.request_bytes), ("machine.cores", source.machine.cores))
+    if found.batch:
+        yield "batch", found.batch.a_ms + found.batch.b_ms
+    for number, row in enumerate(found.rows):
+        yield f"rows[{number}].asked_fps", row.asked_fps
+        yield f"rows[{number}].counts.offered", row.counts.offered
+    for number, point in enumerate(found.scaling.points):
+        yield f"scaling.points[{number}].instances", point.instances
+        yield f"scaling.points[{number}].fps", point.fps
+
+
+def _not_negative(found: Capacity) -> Iterable[tuple[str, float]]:
+    yield from (("cpu_ms", found.cpu_ms or 0.0), ("response_bytes", found.provenance.response_bytes))
+    if found.batch:
+        yield from (("batch.a_ms", found.batch.a_ms), ("batch.b_ms", found.batch.b_ms))
+        yield "batch.error_ms", found.batch.error_ms
+    for number, row in enumerate(found.rows):
+        yield from ((f"rows[{number}].stages.{name}", ms) for name, ms in row.stages.items())
+        if row.times:
+            yield from ((f"rows[{number}].times.{name}", ms) for name, ms in asdict(row.times).items())

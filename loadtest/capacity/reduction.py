@@ -56,7 +56,7 @@ def per_second(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Frames that fell due in each second from a start on, and those of them answered right in time."""
     edges = start_s + np.arange(math.ceil(seconds) + 1)
-    right = samples["verdict"] == Verdict.RIGHT.value
+    right = samples["verdict"] == Verdict.SAME.value
     # A frame that was never answered has no time: the comparison is false, as it should be.
     in_time = right & ((samples["done_s"] - samples["scheduled_s"]) * 1e3 <= slo_ms)
     offered = np.histogram(samples["scheduled_s"], edges)[0]
@@ -65,7 +65,7 @@ def per_second(
 
 
 def _in_time_sent(window: SampleTable, slo_ms: float, offered: int) -> float:
-    right = window[window["verdict"] == Verdict.RIGHT.value]
+    right = window[window["verdict"] == Verdict.SAME.value]
     return float(np.sum((right["done_s"] - right["sent_s"]) * 1e3 <= slo_ms)) / max(1, offered)
 
 

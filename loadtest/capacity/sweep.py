@@ -116,7 +116,7 @@ class Sweep:
             fps /= 2
         part = self.rows[-1].in_time
         raise TargetError(
-            f"even at {fps * 2:g} frames/s only {part:.0%} of the frames were answered right and in time; "
+            f"even at {fps * 2:g} frames/s only {part:.0%} of the frames were answered in time and as without load; "
             f"give a larger --slo-ms, or look at the instances with `make status`"
         )
 

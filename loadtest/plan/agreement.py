@@ -1,8 +1,8 @@
 """How far the simulation is from what was measured: [Capacity] -> [Model], [Agreement...]. Pure."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from loadtest import service_status
 from loadtest.capacity import curve
@@ -15,8 +15,12 @@ from loadtest.plan.simulation import Load, simulate
 # A difference is worth a word if it is both a large part and more than a scheduler's hiccup.
 DIFFERS_BEYOND = 0.2
 DIFFERS_BEYOND_MS = 2.0
-SECONDS, WARM_S = 60.0, 2.0
+SECONDS, LEAST_S, WARM_S = 60.0, 5.0, 2.0
+# So many frames tell enough of a rate.
+FRAMES = 100_000
 QUEUE_SIZE = 32
+# A simulation that agrees at fewer of the measured rates is not of the fleet that was measured.
+CREDIBLE_FROM = 0.75
 # More lines than this would hide the answer above them.
 MOST_LINES = 5
 
@@ -52,10 +56,9 @@ def model_of(found: Capacity) -> Model:
     Raises:
         OptionError: the service does not tell where time goes.
     """
-    held = [row for row in curve.calm(found.rows) if row.times and "infer" in row.stages]
-    if not held:
+    if not can_be_modelled(found):
         raise OptionError(f"{found.provenance.url}: no stage times were measured; a simulation needs them")
-    quiet = held[0]
+    quiet = _timed(found)[0]
     status = found.provenance.status
     infer_ms, queue_ms = quiet.stages["infer"], quiet.stages.get("queue", 0.0)
     return Model(
@@ -69,9 +72,24 @@ def model_of(found: Capacity) -> Model:
     )
 
 
+def can_be_modelled(found: Capacity) -> bool:
+    """Whether the service told where time goes."""
+    return bool(_timed(found))
+
+
+def _timed(found: Capacity) -> list[Row]:
+    return [row for row in curve.calm(found.rows) if row.times and "infer" in row.stages]
+
+
 def compare(found: Capacity, model: Model, seed: int) -> tuple[Agreement, ...]:
-    """Simulates the fleet that was measured at each rate that held."""
-    return tuple(_compare_row(row, found, model, seed) for row in curve.calm(found.rows) if row.holds and row.times)
+    """Simulates the fleet that was measured, once for each rate that held in at least half of its steps."""
+    return tuple(_compare_rate(fps, rows, found, model, seed) for fps, rows in _held(found).items())
+
+
+def credible(agreements: Sequence[Agreement]) -> bool:
+    """Whether the simulation is like the fleet that was measured; with no rate to compare nobody knows."""
+    agreed = sum(not one.differs for one in agreements)
+    return bool(agreements) and agreed >= CREDIBLE_FROM * len(agreements)
 
 
 def text(agreements: Sequence[Agreement]) -> str:
@@ -79,7 +97,8 @@ def text(agreements: Sequence[Agreement]) -> str:
     far = [one for one in agreements if one.differs]
     if not agreements:
         return "no measured step to hold the simulation against"
-    head = f"simulated and measured fleet agree at {len(agreements) - len(far)} of {len(agreements)} rates"
+    wanted = "" if credible(agreements) else f", {CREDIBLE_FROM:.0%} of them wanted"
+    head = f"simulated and measured fleet agree at {len(agreements) - len(far)} of {len(agreements)} rates{wanted}"
     lines = [
         f"  at {one.fps:.1f} frames/s: p50 {one.simulated_p50_ms:.1f} simulated, {one.measured_p50_ms:.1f} measured; "
         f"p95 {one.simulated_p95_ms:.1f} simulated, {one.measured_p95_ms:.1f} measured"
@@ -90,24 +109,36 @@ def text(agreements: Sequence[Agreement]) -> str:
     return "\n".join([head, *lines])
 
 
-def _compare_row(row: Row, found: Capacity, model: Model, seed: int) -> Agreement:
+def _held(found: Capacity) -> dict[float, list[Row]]:
+    """Steps by rate: a rate that was repeated is still one rate."""
+    rates: dict[float, list[Row]] = {}
+    for row in curve.calm(found.rows):
+        rates.setdefault(row.asked_fps, []).append(row)
+    return {
+        fps: [row for row in rows if row.times]
+        for fps, rows in rates.items()
+        if sum(row.holds for row in rows) * 2 >= len(rows) and any(row.times for row in rows)
+    }
+
+
+def _compare_rate(fps: float, rows: Sequence[Row], found: Capacity, model: Model, seed: int) -> Agreement:
     load = Load(
         instances=found.instances,
         instances_per_host=found.instances,
-        fps=row.asked_fps,
+        fps=fps,
         streams=0,
-        seconds=SECONDS,
+        seconds=min(SECONDS, max(LEAST_S, FRAMES / fps)),
         warm_s=WARM_S,
         slo_ms=found.slo_ms,
         seed=seed,
     )
     outcome = simulate(model, load)
-    measured = row.times
+    times = [row.times for row in rows if row.times]
     return Agreement(
-        fps=row.asked_fps,
-        measured_p50_ms=measured.p50_ms if measured else math.nan,
+        fps=fps,
+        measured_p50_ms=median(one.p50_ms for one in times),
         simulated_p50_ms=outcome.p50_ms,
-        measured_p95_ms=measured.p95_ms if measured else math.nan,
+        measured_p95_ms=median(one.p95_ms for one in times),
         simulated_p95_ms=outcome.p95_ms,
     )
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-from loadtest import service_status
 from loadtest.capacity import curve, usl
 from loadtest.capacity.assemble import demand_same
 from loadtest.capacity.fits import ScalePoint
 from loadtest.capacity.records import Capacity
 from loadtest.errors import OptionError
+from loadtest.plan import doubts, source
 from loadtest.plan.records import Basis, PerFrame
-
-WIDE = 0.2
 
 
 def basis(measured: Sequence[Capacity], p95_ms: float | None) -> Basis:
@@ -38,16 +36,7 @@ def basis(measured: Sequence[Capacity], p95_ms: float | None) -> Basis:
         response_bytes=max(one.provenance.response_bytes for one in measured),
         cpu_ms=max(cpu) if cpu else None,
     )
-    return Basis(scaling, limit_ms, per_frame, tuple(dict.fromkeys(_warnings(measured))))
-
-
-def on_cpu(measured: Sequence[Capacity]) -> bool:
-    """Whether all of it was measured on engines that use no GPU; a simulated one stands for one that does."""
-    return all(
-        service_status.text(one.provenance.status, "engine", "device") == "cpu"
-        and not service_status.simulated(one.provenance.status)
-        for one in measured
-    )
+    return Basis(source.of(measured), scaling, limit_ms, per_frame, doubts.of(measured, p95_ms))
 
 
 def _points(measured: Sequence[Capacity], p95_ms: float | None) -> Iterable[tuple[int, float]]:
@@ -65,18 +54,3 @@ def _points(measured: Sequence[Capacity], p95_ms: float | None) -> Iterable[tupl
 def _fastest(one: Capacity) -> str:
     found = [row.times.p95_ms for row in curve.calm(one.rows) if row.times]
     return f"the fastest measured p95 is {min(found):.1f} ms" if found else "nothing was answered"
-
-
-def _warnings(measured: Sequence[Capacity]) -> Iterable[str]:
-    for one in measured:
-        name = f"the measurement of {one.instances} instance{'s' if one.instances != 1 else ''}"
-        if service_status.text(one.provenance.status, "engine", "kind") == "simulated":
-            yield f"{name} is of a simulated accelerator, not of a model"
-        if not one.bounded:
-            yield f"{name} never reached its limit: it holds at least that much"
-        if one.verified_fps is None:
-            yield f"{name} found no rate that held every time it was repeated"
-        if one.slo.high - one.slo.low > WIDE * one.slo.estimate:
-            yield f"{name} is uncertain: {one.slo.low:.1f} to {one.slo.high:.1f} frames/s"
-        if one.cpu_ms is None:
-            yield f"{name} says nothing about CPU: hosts are not checked for cores"

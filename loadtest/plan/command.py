@@ -1,20 +1,40 @@
 """`python -m loadtest plan | simulate`: measurements on disk -> a plan on the terminal and in plan.json."""
 
 import argparse
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtest import run_folder
 from loadtest.capacity import records
 from loadtest.capacity.records import Capacity
-from loadtest.errors import RunError
-from loadtest.plan import agreement, text
-from loadtest.plan.basis import basis, on_cpu
+from loadtest.errors import OptionError, RunError
+from loadtest.plan import agreement, hosts, text, typed
+from loadtest.plan.basis import basis
+from loadtest.plan.fleet_model import Model
+from loadtest.plan.hosts import Wishes
+from loadtest.plan.limits import demand_within
 from loadtest.plan.planner import plan
-from loadtest.plan.records import TARGET, Basis, Demand, Host, Plan, Prices
+from loadtest.plan.records import TARGET, Basis, Demand, Plan
 from loadtest.plan.trial import attempt
+from loadtest.plan.typed import MAX_BATCH, Typed
 
 DONE, FAILED = 0, 1
 DEFAULT = Path("var/capacity") / records.FILE
+KB = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a plan is made from.
+
+    Attributes:
+        measured: capacities, from files.
+        typed: the cost of a batch, if one was given by hand.
+    """
+
+    measured: tuple[Capacity, ...]
+    typed: Typed | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,50 +44,118 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, required=True, help="frames per second of each")
     parser.add_argument("--p95-ms", type=float, help="95 %% of the frames within it (default: as it was measured)")
     parser.add_argument("--target", type=float, default=TARGET, help="part of its capacity used (default %(default)s)")
-    parser.add_argument("--gpus-per-host", type=int, help="default: 1, or 0 if CPU engines were measured")
+    parser.add_argument("--batch-ms", help='plan for GPUs whose batch of n frames takes so many ms, e.g. "4 + 1.2n"')
+    parser.add_argument("--max-batch", type=int, help=f"frames of such a batch at most (default {MAX_BATCH})")
+    parser.add_argument("--frame-kb", type=float, help="size of a picture (default: as it was measured)")
+    parser.add_argument("--gpus-per-host", type=int, help="default: 1; a CPU fleet's plan has none")
     parser.add_argument(
-        "--instances-per-host", type=int, default=0, help="default: one per GPU, or as many as measured"
+        "--instances-per-host", type=int, help="default: one per GPU; on CPUs as many for a core as measured"
     )
-    parser.add_argument("--cores-per-host", type=float, default=8, help="default %(default)s")
-    parser.add_argument("--nic-gbps", type=float, default=1, help="network of a host (default %(default)s)")
-    parser.add_argument("--host-price", type=float, default=0, help="of a host, in any unit")
-    parser.add_argument("--gpu-price", type=float, default=0, help="of a GPU, in the same unit")
+    parser.add_argument(
+        "--cores-per-host", type=float, help=f"default: {hosts.CORES:g}; on CPUs as many as were measured"
+    )
+    parser.add_argument("--nic-gbps", type=float, help=f"network of a host (default {hosts.NIC_GBPS:g})")
+    parser.add_argument("--host-price", type=float, help="of a host, in any unit")
+    parser.add_argument("--gpu-price", type=float, help="of a GPU, in the same unit")
     parser.add_argument("--out", type=Path, help="write the plan as JSON to this file too")
 
 
 def run_plan(namespace: argparse.Namespace) -> int:
     """Prints a plan."""
-    known, found = _plan(_measured(namespace), namespace)
-    print(text.render(found, known))
-    _write(found, namespace.out)
+    demand = _demand(namespace)
+    _planned(_given(namespace), demand, namespace)
     return DONE
 
 
 def run_simulate(namespace: argparse.Namespace) -> int:
-    """Prints a plan and what its simulation says; fails if the plan does not hold there."""
-    measured = _measured(namespace)
-    known, found = _plan(measured, namespace)
+    """Prints a plan and what its simulation says.
+
+    It fails if the plan does not hold there, and if the simulation itself is too far from what was measured to be
+    believed; a batch cost that was typed has nothing to be held against.
+    """
+    demand, given = _demand(namespace), _given(namespace)
+    known, found, model = _planned(given, demand, namespace)
+    largest = max(given.measured, key=lambda one: one.instances, default=None)
+    if model is None and largest:
+        model = agreement.model_of(largest)
+    if model is None:  # either way there is one
+        raise OptionError("nothing to simulate; give a capacity.json or --batch-ms")
+    trial = attempt(found, known, model, seed=1)
+    if given.typed or largest is None:
+        print(text.trial_text(trial, credible=True))
+        print("not held against a measurement: the cost of a batch was typed")
+        return DONE if trial.holds else FAILED
+    compared = agreement.compare(largest, model, seed=1)
+    credible = agreement.credible(compared)
+    print(text.trial_text(trial, credible=credible))
+    print(agreement.text(compared))
+    if not credible:
+        print(
+            "NOT CREDIBLE: the simulated fleet is not like the measured one; what it says of the plan counts for little"
+        )
+    return DONE if trial.holds and credible else FAILED
+
+
+def _demand(namespace: argparse.Namespace) -> Demand:
+    """What has to be answered; looked at before any file is."""
+    for name in ("streams", "fps", "p95-ms", "target"):
+        demand_within(name, getattr(namespace, name.replace("-", "_")))
+    return Demand(namespace.streams, namespace.fps, namespace.p95_ms, namespace.target)
+
+
+def _given(namespace: argparse.Namespace) -> Given:
+    if namespace.batch_ms is None:
+        if namespace.max_batch is not None:
+            raise OptionError(f"--max-batch={namespace.max_batch}: no effect without --batch-ms")
+        return Given(tuple(records.read(path) for path in namespace.files or [DEFAULT]), None)
+    cost, files = typed.parse(namespace.batch_ms), namespace.files or [DEFAULT]
+    demand_within("max-batch", namespace.max_batch)
+    if len(files) > 1:
+        raise OptionError("--batch-ms: takes the size of pictures from one measurement; give one file, or none")
+    # Who has no accelerator may have measured nothing at all; the plan says what it assumes then.
+    measured = tuple(records.read(path) for path in files if _is_there(path))
+    return Given(measured, Typed(cost, namespace.max_batch or MAX_BATCH))
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path / records.FILE if os.path.isdir(path) else path)
+
+
+def _planned(given: Given, demand: Demand, namespace: argparse.Namespace) -> tuple[Basis, Plan, Model | None]:
+    """The plan, printed and written; and the instance it rests on, if that was typed."""
+    known, model = _basis(given, demand.p95_ms)
+    known = _with_frame(known, namespace.frame_kb)
+    wishes = Wishes(
+        namespace.instances_per_host,
+        namespace.gpus_per_host,
+        namespace.cores_per_host,
+        namespace.nic_gbps,
+        namespace.host_price,
+        namespace.gpu_price,
+    )
+    host = hosts.host(wishes, known)
+    known = replace(known, warnings=(*hosts.warnings(host, known), *known.warnings))
+    found = plan(known, demand, host, hosts.prices(wishes))
     print(text.render(found, known))
     _write(found, namespace.out)
-    largest = max(measured, key=lambda one: one.instances)
-    model = agreement.model_of(largest)
-    trial = attempt(found, known, model, seed=1)
-    print(text.trial_text(trial))
-    print(agreement.text(agreement.compare(largest, model, seed=1)))
-    return DONE if trial.holds else FAILED
+    return known, found, model
 
 
-def _measured(namespace: argparse.Namespace) -> list[Capacity]:
-    return [records.read(path) for path in namespace.files or [DEFAULT]]
+def _basis(given: Given, p95_ms: float | None) -> tuple[Basis, Model | None]:
+    if given.typed is None:
+        return basis(given.measured, p95_ms), None
+    measured = given.measured[0] if given.measured else None
+    model = typed.model_of(given.typed, measured)
+    return typed.basis(given.typed, model, measured, p95_ms), model
 
 
-def _plan(measured: list[Capacity], namespace: argparse.Namespace) -> tuple[Basis, Plan]:
-    demand = Demand(namespace.streams, namespace.fps, namespace.p95_ms, namespace.target)
-    known = basis(measured, demand.p95_ms)
-    gpus: int = int(not on_cpu(measured)) if namespace.gpus_per_host is None else namespace.gpus_per_host
-    instances: int = namespace.instances_per_host or gpus or max(one.instances for one in measured)
-    host = Host(instances, gpus, namespace.cores_per_host, namespace.nic_gbps)
-    return known, plan(known, demand, host, Prices(namespace.host_price, namespace.gpu_price))
+def _with_frame(known: Basis, frame_kb: float | None) -> Basis:
+    demand_within("frame-kb", frame_kb)
+    if frame_kb is None:
+        return known
+    note = f"--frame-kb={frame_kb:g}: changes the network's part alone; larger pictures cost more to decode, too"
+    per_frame = replace(known.per_frame, request_bytes=frame_kb * KB)
+    return replace(known, per_frame=per_frame, warnings=(*known.warnings, note))
 
 
 def _write(found: Plan, path: Path | None) -> None:

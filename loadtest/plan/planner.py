@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from loadtest.capacity.fits import Scaling
 from loadtest.errors import OptionError
+from loadtest.plan.limits import demand_within
 from loadtest.plan.records import Basis, Cell, Demand, Host, PerFrame, Plan, Prices, Use
 
 BITS = 8
@@ -17,6 +18,8 @@ GIGA = 1e9
 # A balancer's cell grows while each of its instances does at least half of what one alone does.
 LEAST_EFFICIENCY = 0.5
 MOST_INSTANCES = 1_000_000
+# Beyond them nobody plans with one command, and the list of cells would not fit into memory.
+MOST_CELLS, MOST_HOSTS = 1_000_000, 10_000_000
 EXTRAPOLATED_BEYOND = 2
 # Floats: 0.7 * 10 instances at 10 frames/s must hold 70 frames/s.
 HAIR = 1e-9
@@ -32,10 +35,13 @@ def plan(known: Basis, demand: Demand, host: Host, prices: Prices) -> Plan:
     cells = tuple(_cells(known, demand, host))
     hosts_needed = sum(cell.hosts for cell in cells)
     hosts = sum(cell.hosts_with_spare for cell in cells)
+    if hosts > MOST_HOSTS:
+        raise OptionError(_too_much(demand, f"{hosts:,} hosts"))
     cpu_ms = known.per_frame.cpu_ms
     cost = hosts * prices.host + hosts * host.gpus * prices.gpu
     return Plan(
         demand=demand,
+        source=known.source,
         host=host,
         rate_fps=demand.rate_fps,
         cells=cells,
@@ -57,16 +63,12 @@ def check(demand: Demand, host: Host, prices: Prices) -> None:
     Raises:
         OptionError: a value is out of range.
     """
-    numbers = {"streams": demand.streams, "fps": demand.fps, "p95-ms": demand.p95_ms, "target": demand.target}
-    numbers |= {"instances-per-host": host.instances, "cores-per-host": host.cores, "nic-gbps": host.nic_gbps}
-    for name, value in numbers.items():
-        if value is not None and not 0 < value < math.inf:
-            raise OptionError(f"--{name}={value:g}: must be above 0 and finite")
-    if demand.target > 1:
-        raise OptionError(f"--target={demand.target:g}: must not be above 1, all of the capacity")
-    for name, value in {"gpus-per-host": host.gpus, "host-price": prices.host, "gpu-price": prices.gpu}.items():
-        if not 0 <= value < math.inf:
-            raise OptionError(f"--{name}={value:g}: must not be negative, and finite")
+    given = {"streams": demand.streams, "fps": demand.fps, "p95-ms": demand.p95_ms, "target": demand.target}
+    given |= {"instances-per-host": host.instances, "gpus-per-host": host.gpus}
+    given |= {"cores-per-host": host.cores, "nic-gbps": host.nic_gbps}
+    given |= {"host-price": prices.host, "gpu-price": prices.gpu}
+    for name, value in given.items():
+        demand_within(name, value)
 
 
 def instances_for(law: Scaling, rate_fps: float, target: float) -> int:
@@ -111,11 +113,14 @@ def _cells(known: Basis, demand: Demand, host: Host) -> Iterable[Cell]:
     law, target = known.scaling, demand.target
     by_network = host.nic_gbps * target / gbps(1.0, _balancer_bytes(known.per_frame))
     full_fps = min(law.fps(cell_size(law)) * target, by_network)
+    if demand.rate_fps > MOST_CELLS * full_fps:
+        raise OptionError(_too_much(demand, f"over {MOST_CELLS:,} balancers"))
     full = int(demand.rate_fps / full_fps * (1 + HAIR))
     rest_fps = demand.rate_fps - full * full_fps
     if full:
         yield from [_cell(known, full_fps, demand, host)] * full
-    if rest_fps > full_fps * HAIR:
+    # A rate may be so small that it is a hair's breadth itself; it needs a cell nevertheless.
+    if rest_fps > full_fps * HAIR or not full:
         yield _cell(known, rest_fps, demand, host)
 
 
@@ -128,10 +133,14 @@ def _hosts(per_frame: PerFrame, instances: int, rate_fps: float, demand: Demand,
     cores = rate_fps * (per_frame.cpu_ms or 0.0) / 1e3
     wanted = (
         instances / host.instances,
-        cores / (host.cores * demand.target),
+        cores / (host.cores * demand.target) if host.cores else 0.0,
         gbps(rate_fps, per_frame.request_bytes) / (host.nic_gbps * demand.target),
     )
     return max(math.ceil(amount * (1 - HAIR)) for amount in wanted)
+
+
+def _too_much(demand: Demand, what: str) -> str:
+    return f"{demand.streams:,} streams at {demand.fps:g} frames/s: would need {what}; check the options"
 
 
 def _balancer_bytes(per_frame: PerFrame) -> float:
@@ -143,13 +152,16 @@ def _uses(known: Basis, cell: Cell, host: Host) -> Iterable[Use]:
     per_frame, hosts = known.per_frame, cell.hosts
     fps = known.scaling.fps(min(hosts * host.instances, cell_size(known.scaling)))
     yield Use("instances", cell.rate_fps / fps)
-    if per_frame.cpu_ms is not None:
-        yield Use("host CPU", cell.rate_fps * per_frame.cpu_ms / 1e3 / (hosts * host.cores))
-    yield Use("host network", gbps(cell.rate_fps, per_frame.request_bytes) / (hosts * host.nic_gbps))
+    if per_frame.cpu_ms is not None and host.cores:
+        yield Use("hosts' CPU", cell.rate_fps * per_frame.cpu_ms / 1e3 / (hosts * host.cores))
+    yield Use("hosts' network", gbps(cell.rate_fps, per_frame.request_bytes) / (hosts * host.nic_gbps))
     yield Use("balancer network", gbps(cell.rate_fps, _balancer_bytes(per_frame)) / host.nic_gbps)
 
 
 def _extrapolations(law: Scaling, cell: Cell) -> Iterable[str]:
+    if not law.measured:
+        yield "no fleet was measured: that every further instance adds as much as the first is assumed"
+        return
     largest = max(point.instances for point in law.points)
     if law.measured == 1:
         yield f"only fleets of {largest} were measured: growth is assumed to be linear; measure another size too"

@@ -36,14 +36,16 @@ class Host:
     Attributes:
         instances: that run on it.
         gpus: that it has.
-        cores: CPU cores that its instances may use.
+        cores: CPU cores that its instances may use; none if that is not known, and then they are not planned with.
         nic_gbps: network in each direction, 10^9 bits/s.
+        assumed: what of this nobody said, in words.
     """
 
     instances: int = 1
     gpus: int = 1
-    cores: float = 8.0
+    cores: float | None = 8.0
     nic_gbps: float = 1.0
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +72,39 @@ class PerFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
-    """What is known from measurements.
+class Source:
+    """What a plan's figures were taken from.
 
     Attributes:
+        text: in a few words.
+        frame: what was sent, in words.
+        cpu_only: engines that use no GPU were measured, so the plan has none.
+        typed: the cost of a batch was given by hand; the throughput was worked out from it, not measured.
+        instances: of the largest fleet that was measured; 1 if it was typed.
+        cores: CPU cores that those instances had; none if that is not known.
+    """
+
+    text: str
+    frame: str
+    cpu_only: bool
+    typed: bool
+    instances: int
+    cores: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What is known about one model.
+
+    Attributes:
+        source: where it is known from.
         scaling: frames/s by number of instances behind one balancer.
         p95_ms: the limit those figures are for.
         per_frame: what a frame costs.
         warnings: why to take them with care.
     """
 
+    source: Source
     scaling: Scaling
     p95_ms: float
     per_frame: PerFrame
@@ -120,6 +145,7 @@ class Plan:
 
     Attributes:
         demand: what was asked for.
+        source: what it rests on.
         host: of which kind the hosts are.
         rate_fps: frames per second of all streams.
         cells: balancers with their hosts.
@@ -135,6 +161,7 @@ class Plan:
     """
 
     demand: Demand
+    source: Source
     host: Host
     rate_fps: float
     cells: tuple[Cell, ...]

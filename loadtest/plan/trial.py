@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from loadtest.capacity.row import IN_TIME_WANTED
+from loadtest.errors import OptionError
 from loadtest.plan.fleet_model import Model
 from loadtest.plan.records import Basis, Plan
 from loadtest.plan.simulation import HostFailure, Load, Outcome, simulate
@@ -10,6 +11,10 @@ from loadtest.plan.simulation import HostFailure, Load, Outcome, simulate
 # Long enough for queues to show, short enough to wait for: a few seconds of computing.
 MOST_FRAMES = 300_000
 LONGEST_S, SHORTEST_S = 60.0, 3.0
+# Cameras so slow that a minute of them says nothing are simulated for longer.
+LEAST_FRAMES = 300
+# A second of more would take minutes, and no nginx passes as many.
+MOST_FPS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +31,19 @@ class Trial:
 
 
 def attempt(plan: Plan, known: Basis, model: Model, seed: int) -> Trial:
-    """Simulates the fullest cell, spare host and all; after a third of the time one host fails for good."""
+    """Simulates the fullest cell, spare host and all; after a third of the time one host fails for good.
+
+    Raises:
+        OptionError: it gets more frames than can be simulated.
+    """
     cell = plan.cells[0]
-    seconds = min(LONGEST_S, max(SHORTEST_S, MOST_FRAMES / cell.rate_fps))
+    if cell.rate_fps > MOST_FPS:
+        raise OptionError(
+            f"{cell.rate_fps:,.0f} frames/s behind one balancer: a simulation takes up to {MOST_FPS:,}; "
+            f"simulate a part of the streams, or give a smaller --nic-gbps"
+        )
+    usual_s = min(LONGEST_S, max(SHORTEST_S, MOST_FRAMES / cell.rate_fps))
+    seconds = max(usual_s, LEAST_FRAMES / cell.rate_fps)
     load = Load(
         instances=cell.hosts_with_spare * plan.host.instances,
         instances_per_host=plan.host.instances,

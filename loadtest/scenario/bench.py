@@ -13,6 +13,7 @@ from loadtest.scenario.profile import Plan
 from loadtest.scenario.search import highest
 from loadtest.step import Step
 from loadtest.stepping import StepOptions
+from loadtest.table import milliseconds
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Bench:
         bind: `address:port` on which to wait for so many workers from other machines; empty starts them here.
         progress: bars.
         steps: made so far.
+        remarks: what a person should know about the search, a line each.
     """
 
     url: str
@@ -40,6 +42,12 @@ class Bench:
     bind: str = ""
     progress: Progress = field(default_factory=Progress)
     steps: list[Step] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def references(self) -> Path:
+        """File of the reference answers."""
+        return self.folder / "references.json"
 
     def step(self, name: str, **changes: Any) -> Step:
         """Makes one step.
@@ -52,10 +60,9 @@ class Bench:
             LoadTestError: it could not be made.
         """
         options = replace(self.load, **changes)
-        references = self.folder / "references.json"
-        if not references.exists():
-            stepping.take_references(self.url, options, references)
-        wanted = StepOptions(name, options, self.folder / name, references, self.processes, self.bind)
+        if not self.references.exists():
+            stepping.take_references(self.url, options, self.references)
+        wanted = StepOptions(name, options, self.folder / name, self.references, self.processes, self.bind)
         made = stepping.run_step(self.url, wanted, self.progress)
         self.steps.append(made)
         self.say(_line(made))
@@ -69,12 +76,22 @@ class Bench:
 
     def highest(self) -> float:
         """The highest rate that holds the SLO, in frames per second; 0 if none does."""
+        missed: list[Step] = []
 
         def holds(fps: float) -> bool:
-            made = self.poisson(f"search-{fps:.1f}", fps, self.plan.search_s + self.load.warmup_s)
-            return made.valid and meets_slo(made, self.plan.quantile)
+            made = self.poisson(f"search-{fps:.4g}", fps, self.plan.search_s + self.load.warmup_s)
+            held = made.valid and meets_slo(made, self.plan.quantile)
+            missed.extend(() if held else (made,))
+            return held
 
-        return highest(self.plan.first_fps, holds)
+        found = highest(self.plan.first_fps, holds)
+        above = min(missed, key=lambda made: made.asked_fps, default=None)
+        if above is None:
+            self.remarks.append(f"no rate was too high, up to {found:.1f} frames/s: the service may hold more")
+        elif not above.valid:
+            rate = f"{above.asked_fps:.1f} frames/s"
+            self.remarks.append(f"the search ended at {rate} for the generator's sake: the service may hold more")
+        return found
 
     def capacity(self) -> float:
         """What the service holds: as it was told, or as measured now."""
@@ -83,5 +100,5 @@ class Bench:
 
 def _line(made: Step) -> str:
     rate = f"{made.asked_fps:.1f} frames/s asked" if made.asked_fps else f"{made.streams} clients"
-    text = f"{made.name}: {rate}, {made.ok_fps:.1f} answered right, p99 {made.latency.p99:.1f} ms"
+    text = f"{made.name}: {rate}, {made.ok_fps:.1f}/s as without load, p99 {milliseconds(made.latency.p99)} ms"
     return text if made.valid else f"{text}; not valid: {'; '.join(made.invalid)}"

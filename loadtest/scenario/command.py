@@ -43,9 +43,9 @@ def run(namespace: argparse.Namespace) -> int:
     Raises:
         LoadTestError: an option makes no sense, or a step could not be made.
     """
-    processes = checked_processes(namespace.processes)
-    wanted = profile.changed(profile.read(namespace.name), vars(namespace))
-    check(wanted)
+    processes, given = checked_processes(namespace.processes), vars(namespace)
+    wanted = profile.changed(profile.read(namespace.name), given)
+    check(wanted, given)
     check_video(wanted.load)
     bench = Bench(
         url=asked_url(namespace),

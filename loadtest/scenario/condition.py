@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from loadtest.errors import OptionError
 
 OPERATORS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt}
-_FORM = re.compile(r"(\w+)\s*(<=|>=|==|<|>)\s*([0-9.]+)")
+_FORM = re.compile(r"(\w+)\s*(<=|>=|==|<|>)\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from loadtest.verdict import Verdict
 
 # The queue fills in the first moments of an overload: those are not its steady state.
 SETTLE_S = 1.0
+# A service that answers a greater part than this of what is offered is not overloaded.
+ALL_BUT = 0.95
 # All is well when so many of the frames due in a second are; that second is looked for in steps.
 WELL = 0.99
 WELL_FOR_S = 1.0
@@ -24,15 +26,22 @@ class Relief:
     """What an overload did, and how it ended.
 
     Attributes:
+        offered_fps: frames that fell due per second in the overload.
         goodput_fps: right answers within the SLO per second, of the frames due in the overload.
         throughput_fps: right answers per second, early or late, of those there in the overload.
         recovery_s: from the end of the overload to the first second in which 99 % of the frames due are answered right
             and within the SLO; NaN if that never came.
     """
 
+    offered_fps: float
     goodput_fps: float
     throughput_fps: float
     recovery_s: float
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether it was one: who answers nearly all that is offered has not shown what happens to more."""
+        return self.throughput_fps < ALL_BUT * self.offered_fps
 
 
 def of_step(step: Step) -> dict[str, float]:
@@ -47,30 +56,30 @@ def of_step(step: Step) -> dict[str, float]:
         "p99_ms": step.latency.p99,
         "late_share": counts.late / offered,
         "dropped_share": counts.dropped / offered,
-        "late_or_dropped": (counts.late + counts.dropped) / offered,
+        "late_or_never": (counts.late + counts.dropped + counts.shed + counts.rejected) / offered,
         "shed_share": counts.shed / offered,
         "rejected": float(counts.rejected),
-        "wrong": float(counts.wrong),
+        "changed": float(counts.wrong),
         "failed": float(unanswered),
     }
 
 
 STEP_FIGURES = (
-    *("ok_fps", "goodput_fps", "p50_ms", "p95_ms", "p99_ms", "late_share", "dropped_share", "late_or_dropped"),
-    *("shed_share", "rejected", "wrong", "failed"),
+    *("ok_fps", "goodput_fps", "p50_ms", "p95_ms", "p99_ms", "late_share", "dropped_share", "late_or_never"),
+    *("shed_share", "rejected", "changed", "failed"),
 )
 
 
 def faults(steps: Sequence[Step]) -> dict[str, float]:
-    """Wrong answers and failures over several steps."""
+    """Answers that differ from those without load, and failures, over several steps."""
     return {
-        "wrong": float(sum(step.counts.wrong for step in steps)),
+        "changed": float(sum(step.counts.wrong for step in steps)),
         "failed": float(sum(step.counts.failed + step.counts.missing for step in steps)),
     }
 
 
 def meets_slo(step: Step, quantile: float) -> bool:
-    """Whether so great a share of all frames was answered right and within the SLO, none wrong, none failed."""
+    """Whether so great a share of all frames was answered as without load and in time, none otherwise, none failed."""
     counts = step.counts
     if not counts.offered or counts.wrong or counts.failed or counts.missing:
         return False
@@ -86,14 +95,16 @@ def relief(samples: SampleTable, *, over_s: float, end_s: float, slo_ms: float) 
         end_s: planned end of the run.
         slo_ms: the latency that has to be met.
     """
-    right = samples["verdict"] == Verdict.RIGHT.value
+    right = samples["verdict"] == Verdict.SAME.value
     good = right & ((samples["done_s"] - samples["scheduled_s"]) * 1e3 <= slo_ms)
     due, done = samples["scheduled_s"], samples["done_s"]
     within = due < over_s
     steady_s = over_s - SETTLE_S
+    steady = within & (due >= SETTLE_S)
     answered = right & (done >= SETTLE_S) & (done < over_s)
     return Relief(
-        goodput_fps=float(np.sum(good & within & (due >= SETTLE_S))) / steady_s,
+        offered_fps=float(np.sum(steady)) / steady_s,
+        goodput_fps=float(np.sum(good & steady)) / steady_s,
         throughput_fps=float(np.sum(answered)) / steady_s,
         recovery_s=_recovery_s(due, good, over_s, end_s),
     )

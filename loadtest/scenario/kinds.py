@@ -1,22 +1,34 @@
 """The kinds of scenario: [Bench] -> steps -> [Findings]. A new kind is one more function and its line in `KINDS`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtest import sample_files
-from loadtest.errors import RunError
-from loadtest.scenario import figures
+from loadtest.errors import OptionError, RunError
+from loadtest.scenario import figures, processes
 from loadtest.scenario.bench import Bench
 from loadtest.scenario.disturb import disturbed, disturber
-from loadtest.scenario.figures import STEP_FIGURES, meets_slo
-from loadtest.scenario.resources import growth, watched
+from loadtest.scenario.figures import STEP_FIGURES, Relief, meets_slo
+from loadtest.scenario.resources import FEWEST, Growth, growth, watched
 from loadtest.step import Step
 
 # A rate that fails its verification is lowered by this much, so often at most.
 BACK_OFF = 0.95
 MOST_BACK_OFFS = 4
 OVERLOAD, AFTER = 1.5, 0.5
+# Each raises the rate by up to half of it: to about eight times what was thought to be the capacity.
+MOST_RAISES = 5
+# Growth of memory shows in minutes.
+LEAST_SOAK_S = 300.0
+# Half of it is overload, whose first second is left out.
+LEAST_OVERLOAD_S = 4.0
+# A step of a ladder that is this much higher than those below it is not its end.
+GROWS_FROM = 1.05
+SILENT = (
+    "the service does not say which processes answer, so nobody saw one end (/status; behind `monitoring.operators` "
+    "ask from an address that is named there)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +39,13 @@ class Findings:
         figures: by name; every name that its kind promises.
         deciding: the steps that the verdict rests on, which must be valid.
         remarks: what a person should know besides, a line each.
+        untested: why it did not test what it claims, a line each; then it cannot pass.
     """
 
     figures: dict[str, float]
     deciding: tuple[Step, ...]
     remarks: tuple[str, ...] = ()
+    untested: tuple[str, ...] = ()
 
 
 def run_once(bench: Bench) -> Findings:
@@ -66,7 +80,18 @@ def run_offline(bench: Bench) -> Findings:
     """Climbs a ladder of clients that wait for their answers."""
     steps = [bench.step(f"clients-{number}", arrivals="closed", cameras=number) for number in bench.plan.ladder]
     best = max(steps, key=lambda made: made.ok_fps)
-    return Findings({"fps": best.ok_fps, "clients": float(best.streams), **figures.faults(steps)}, tuple(steps))
+    found = {"fps": best.ok_fps, "clients": float(best.streams), **figures.faults(steps)}
+    return Findings(found, tuple(steps), tuple(_ladder_remarks(steps)))
+
+
+def _ladder_remarks(steps: Sequence[Step]) -> Iterable[str]:
+    last = max(steps, key=lambda made: made.streams)
+    fewer = max((made.ok_fps for made in steps if made.streams < last.streams), default=0.0)
+    if last.ok_fps > GROWS_FROM * fewer:
+        yield f"{last.streams} clients still got more than fewer of them: with more clients there may be more to get"
+    shed = [f"{made.streams}" for made in steps if made.counts.shed]
+    if shed:
+        yield f"the service refused frames of {', '.join(shed)} clients: it takes no more at once"
 
 
 def run_soak(bench: Bench) -> Findings:
@@ -77,33 +102,85 @@ def run_soak(bench: Bench) -> Findings:
     grown = growth(readings())
     found = figures.of_step(made)
     found |= {"memory_growth_mib": grown.memory_mib, "descriptor_growth": grown.descriptors}
-    return Findings(found, (made,))
+    found |= {"restarts": float(grown.restarts)}
+    return Findings(found, (made,), untested=tuple(_unsoaked(made, grown)))
+
+
+def _unsoaked(made: Step, grown: Growth) -> Iterable[str]:
+    if made.seconds < LEAST_SOAK_S:
+        yield f"{made.seconds:g} s are too short to see anything grow; --seconds takes {LEAST_SOAK_S:g} and more"
+    if unwatched := sorted({one.name for one in made.instances} - grown.watched):
+        yield f"memory and descriptors of {', '.join(unwatched)} were read less than {FEWEST} times (/metrics)"
 
 
 def run_overload(bench: Bench) -> Findings:
-    """Sends more than the capacity, then half of it: what is still answered, and how soon all is well again."""
-    capacity, half_s = _known(bench.capacity(), bench), bench.load.seconds / 2
-    phases = f"{OVERLOAD}x{half_s:g},{AFTER}x{half_s:g}"
-    made = bench.poisson("overload", capacity, 2 * half_s, phases=phases, warmup_s=0.0)
-    samples = sample_files.read(Path(made.folder))
-    found = figures.relief(samples, over_s=half_s, end_s=2 * half_s, slo_ms=made.slo_ms)
+    """Sends more than the capacity, then half of it: what is still answered, and how soon all is well again.
+
+    A fleet that answers all the same holds more than was thought: what it answered is its capacity then, and it gets
+    more than that.
+
+    Raises:
+        OptionError: it is too short to see anything.
+    """
+    if bench.load.seconds < LEAST_OVERLOAD_S:
+        raise OptionError(f"--seconds={bench.load.seconds:g}: an overload takes {LEAST_OVERLOAD_S:g} and more")
+    capacity = _known(bench.capacity(), bench)
+    made, found = _overload(bench, "overload", capacity)
+    remarks = []
+    for _ in range(MOST_RAISES):
+        if found.overloaded or not made.valid:
+            break
+        remarks.append(f"{found.offered_fps:.1f} frames/s were no overload, {found.throughput_fps:.1f} were answered")
+        capacity = found.throughput_fps
+        made, found = _overload(bench, f"overload-{capacity:.1f}", capacity)
     kept = {
         "goodput_kept": found.goodput_fps / capacity,
         "throughput_kept": found.throughput_fps / capacity,
         "recovery_s": found.recovery_s,
     }
-    return Findings(figures.of_step(made) | kept, (made,))
+    calm = f"not overloaded: of {found.offered_fps:.1f} frames/s {found.throughput_fps:.1f} were still answered"
+    untested = () if found.overloaded else (calm,)
+    return Findings(figures.of_step(made) | kept, (made,), tuple(remarks), untested)
 
 
-def run_disturbed(bench: Bench) -> Findings:
-    """`chaos` and `deploy`: sends a share of the capacity while something is done to the fleet."""
+def _overload(bench: Bench, name: str, capacity_fps: float) -> tuple[Step, Relief]:
+    half_s = bench.load.seconds / 2
+    phases = f"{OVERLOAD}x{half_s:g},{AFTER}x{half_s:g}"
+    made = bench.poisson(name, capacity_fps, 2 * half_s, phases=phases, warmup_s=0.0)
+    samples = sample_files.read(Path(made.folder))
+    return made, figures.relief(samples, over_s=half_s, end_s=2 * half_s, slo_ms=made.slo_ms)
+
+
+def run_chaos(bench: Bench) -> Findings:
+    """Sends a share of the capacity while instances are killed; at least one has to be seen to end."""
+    findings, before, after = _disturbed(bench)
+    if before and not processes.ended(before, after):
+        return replace(findings, untested=("no instance ended: the processes that answer are those from before",))
+    return findings
+
+
+def run_deploy(bench: Bench) -> Findings:
+    """Sends a share of the capacity while instances are replaced; every one has to be seen to be."""
+    findings, before, after = _disturbed(bench)
+    if left := sorted(set(before) - set(processes.replaced(before, after))):
+        return replace(findings, untested=(f"{', '.join(left)}: no new process answered before the load ended",))
+    return findings
+
+
+def _disturbed(bench: Bench) -> tuple[Findings, dict[str, int], dict[str, int]]:
+    """What was found, and the processes that answered before the load and at its end."""
     act = disturber(bench.plan.disturb, bench.url)
     fps = _share(bench)
+    before = processes.running(bench.url)
     with disturbed(act, bench.plan.every_s) as tally:
         made = bench.poisson("disturbed", fps, bench.load.seconds)
+        # What ends after the load was not under it.
+        done, after = tally.done, processes.running(bench.url)
     found = figures.of_step(made)
-    found |= {"disturbances": float(tally.done), "disturbances_failed": float(len(tally.troubles))}
-    return Findings(found, (made,), tuple(tally.troubles[:3]))
+    found |= {"disturbances": float(done), "disturbances_failed": float(len(tally.troubles))}
+    found |= {"replaced": float(len(processes.replaced(before, after)))}
+    untested = () if before else (SILENT,)
+    return Findings(found, (made,), tuple(tally.troubles[:3]), untested), before, after
 
 
 def _share(bench: Bench) -> float:
@@ -118,19 +195,45 @@ def _known(capacity_fps: float, bench: Bench) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of scenario: what it does, and the names of its figures."""
+    """A kind of scenario.
+
+    Attributes:
+        run: what it does.
+        figures: names of what it finds.
+        plan: names of the plan's values that it uses.
+        sets: names of the load's options that it sets itself.
+    """
 
     run: Callable[[Bench], Findings]
     figures: tuple[str, ...]
+    plan: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
 
 
+_SEARCH = ("capacity_fps", "quantile", "first_fps", "search_s")
+_POISSON = ("arrivals", "cameras", "fps", "keep", "burst")
+_DISTURBANCES = ("disturbances", "disturbances_failed", "replaced")
 KINDS = {
     "cameras": Kind(run_once, STEP_FIGURES),
     "single": Kind(run_once, STEP_FIGURES),
-    "server": Kind(run_server, ("fps", "verified", "wrong", "failed")),
-    "offline": Kind(run_offline, ("fps", "clients", "wrong", "failed")),
-    "soak": Kind(run_soak, (*STEP_FIGURES, "memory_growth_mib", "descriptor_growth")),
-    "overload": Kind(run_overload, (*STEP_FIGURES, "goodput_kept", "throughput_kept", "recovery_s")),
-    "chaos": Kind(run_disturbed, (*STEP_FIGURES, "disturbances", "disturbances_failed")),
-    "deploy": Kind(run_disturbed, (*STEP_FIGURES, "disturbances", "disturbances_failed")),
+    "server": Kind(run_server, ("fps", "verified", "changed", "failed"), (*_SEARCH, "runs"), (*_POISSON, "phases")),
+    "offline": Kind(run_offline, ("fps", "clients", "changed", "failed"), ("ladder",), (*_POISSON, "phases")),
+    "soak": Kind(
+        run_soak,
+        (*STEP_FIGURES, "memory_growth_mib", "descriptor_growth", "restarts"),
+        (*_SEARCH, "share"),
+        (*_POISSON, "phases"),
+    ),
+    "overload": Kind(
+        run_overload,
+        (*STEP_FIGURES, "goodput_kept", "throughput_kept", "recovery_s"),
+        _SEARCH,
+        (*_POISSON, "phases", "warmup_s"),
+    ),
+    "chaos": Kind(
+        run_chaos, (*STEP_FIGURES, *_DISTURBANCES), (*_SEARCH, "share", "disturb", "every_s"), (*_POISSON, "phases")
+    ),
+    "deploy": Kind(
+        run_deploy, (*STEP_FIGURES, *_DISTURBANCES), (*_SEARCH, "share", "disturb", "every_s"), (*_POISSON, "phases")
+    ),
 }

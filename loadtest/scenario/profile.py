@@ -11,6 +11,17 @@ from loadtest.errors import OptionError
 from loadtest.options import ReplayOptions, checked
 from loadtest.scenario.condition import Condition, parse
 
+# Of the plan's values; a share above 1 is what the scenario `overload` is for.
+LIMITS: dict[str, tuple[float, float]] = {
+    "capacity_fps": (0, 1_000_000),
+    "share": (0.01, 1),
+    "quantile": (0.01, 1),
+    "first_fps": (0.01, 100_000),
+    "search_s": (0.5, 3600),
+    "runs": (1, 1000),
+    "every_s": (0.1, 86_400),
+}
+MOST_CLIENTS, MOST_SHOWN = 10_000, 24
 FOLDER = Path(__file__).parent.parent / "profiles"
 
 
@@ -94,7 +105,7 @@ def read(name: str) -> Profile:
         raise OptionError(f"{name}: no such profile; there are {', '.join(names())}, or give a .toml file") from None
     except NotText as error:
         raise OptionError(f"{path}: {error}; {error.fix}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise OptionError(f"{path}: {error}") from None
     return Profile(
         name=path.stem,
@@ -102,7 +113,7 @@ def read(name: str) -> Profile:
         about=file.about,
         conditions=tuple(parse(text, f"{path}: pass") for text in file.conditions),
         load=checked(_filled(ReplayOptions, file.load, f"{path}: load")),
-        plan=_filled(Plan, file.plan, f"{path}: plan"),
+        plan=checked_plan(_filled(Plan, file.plan, f"{path}: plan")),
     )
 
 
@@ -113,7 +124,24 @@ def changed(profile: Profile, given: dict[str, Any]) -> Profile:
         OptionError: a value is out of range.
     """
     load, plan = ({k: v for k, v in given.items() if k in _names(kind)} for kind in (ReplayOptions, Plan))
-    return replace(profile, load=checked(replace(profile.load, **load)), plan=replace(profile.plan, **plan))
+    changed_plan = checked_plan(replace(profile.plan, **plan))
+    return replace(profile, load=checked(replace(profile.load, **load)), plan=changed_plan)
+
+
+def checked_plan(plan: Plan) -> Plan:
+    """The same plan.
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+    for name, (low, high) in LIMITS.items():
+        value = getattr(plan, name)
+        if not low <= value <= high:
+            flag = "--" + name.replace("_", "-")
+            raise OptionError(f"{flag}={str(value)[:MOST_SHOWN]}: must be from {low:,} to {high:,}")
+    if not plan.ladder or not all(1 <= clients <= MOST_CLIENTS for clients in plan.ladder):
+        raise OptionError(f"plan.ladder: numbers of clients, each from 1 to {MOST_CLIENTS:,}")
+    return plan
 
 
 def _names(kind: type) -> set[str]:

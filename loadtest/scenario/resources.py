@@ -17,7 +17,8 @@ TIMEOUT_S = 10.0
 MEBIBYTE = 2**20
 # Of each instance: fewer say nothing about growth.
 FEWEST = 8
-_METRIC = re.compile(r"^(process_resident_memory_bytes|process_open_fds) ([0-9.e+]+)$", re.MULTILINE)
+_MEMORY, _DESCRIPTORS, _START = "process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"
+_METRIC = re.compile(rf"^({_MEMORY}|{_DESCRIPTORS}|{_START}) ([0-9.e+]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,13 @@ class Reading:
         instance: its name.
         memory_mib: resident memory.
         descriptors: open files and sockets.
+        started_s: when its process began, seconds since 1970; 0 if it does not tell.
     """
 
     instance: str
     memory_mib: float
     descriptors: float
+    started_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +45,23 @@ class Growth:
     Attributes:
         memory_mib: resident memory; NaN without enough readings.
         descriptors: open files and sockets; NaN likewise.
+        restarts: of processes between two readings; each took what it held with it.
+        watched: names of the instances that were read often enough.
     """
 
     memory_mib: float
     descriptors: float
+    restarts: int
+    watched: frozenset[str]
 
 
 def read(reply: Reply) -> Reading | None:
-    """Takes a `/metrics` answer apart; none if it lacks the two."""
+    """Takes a `/metrics` answer apart; none if it tells no memory or no descriptors."""
     found = dict(_METRIC.findall(reply.body.decode("utf-8", "replace")))
-    if len(found) < 2:  # noqa: PLR2004 - the two of the pattern
+    if not {_MEMORY, _DESCRIPTORS} <= found.keys():
         return None
-    memory, descriptors = found["process_resident_memory_bytes"], found["process_open_fds"]
-    return Reading(reply.instance, float(memory) / MEBIBYTE, float(descriptors))
+    memory_mib, started_s = float(found[_MEMORY]) / MEBIBYTE, float(found.get(_START, 0.0))
+    return Reading(reply.instance, memory_mib, float(found[_DESCRIPTORS]), started_s)
 
 
 def growth(readings: Sequence[Reading]) -> Growth:
@@ -62,10 +69,13 @@ def growth(readings: Sequence[Reading]) -> Growth:
     series: dict[str, list[Reading]] = defaultdict(list)
     for one in readings:
         series[one.instance].append(one)
-    known = [found for found in series.values() if len(found) >= FEWEST]
+    watched = frozenset(name for name, found in series.items() if len(found) >= FEWEST)
+    known = [series[name] for name in watched]
     return Growth(
         memory_mib=max((_grown([one.memory_mib for one in found]) for found in known), default=math.nan),
         descriptors=max((_grown([one.descriptors for one in found]) for found in known), default=math.nan),
+        restarts=sum(len({one.started_s for one in found}) - 1 for found in series.values()),
+        watched=watched,
     )
 
 

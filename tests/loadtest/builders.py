@@ -28,7 +28,7 @@ def sample(
     *,
     latency_ms: float = 20.0,
     lateness_ms: float = 1.0,
-    verdict: Verdict = Verdict.RIGHT,
+    verdict: Verdict = Verdict.SAME,
     instance: str = "gpu0",
     status: int = 200,
     period_s: float = 0.1,

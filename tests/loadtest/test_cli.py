@@ -72,7 +72,7 @@ def test_report_makes_the_page_again_and_judges(
     make_run(tmp_path, sample_video, [sample(n) for n in range(10)])
     assert main(["report", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "PASSED: all 10 answers were right" in out
+    assert "PASSED: all 10 answers were the same as without load" in out
     assert f"report: {tmp_path / 'index.html'}" in out
     assert (tmp_path / "index.html").exists()
 
@@ -98,11 +98,11 @@ def test_progress_counts_up_in_a_log_file() -> None:
         for _ in range(3):
             step()
     with progress.counts("replay", 10, "frame") as show:
-        show(4, {"right": 4, "wrong": 0})
-        show(10, {"right": 9, "wrong": 1})
+        show(4, {"same": 4, "changed": 0})
+        show(10, {"same": 9, "changed": 1})
     text = stream.getvalue()
     assert "3/3" in text
-    assert "10/10" in text and "right=9, wrong=1" in text
+    assert "10/10" in text and "same=9, changed=1" in text
 
 
 def test_samples_are_printed_as_csv(tmp_path: Path, sample_video: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +111,7 @@ def test_samples_are_printed_as_csv(tmp_path: Path, sample_video: Path, capsys: 
     header, *rows = csv.reader(capsys.readouterr().out.splitlines())
     found = [dict(zip(header, row, strict=True)) for row in rows]
     assert [(row["verdict"], row["status"], row["instance"]) for row in found] == [
-        ("right", "200", "gpu0"),
+        ("same", "200", "gpu0"),
         ("shed", "503", "gpu1"),
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import results, run_folder
+from loadtest import results, run_folder, table
 from loadtest.errors import RunError
 from loadtest.faults import Fault
 from loadtest.progress import Progress
@@ -50,7 +50,7 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(
 def test_the_page_shows_figures_plots_and_pictures(tmp_path: Path, sample_video: Path, good_rows: list[Sample]) -> None:
     page = made(tmp_path, sample_video, good_rows)
     for words in (
-        "✓ Passed: all 40 answers were right",
+        "✓ Passed: all 40 answers were the same as without load",
         "2 instances answered 10.0 of 10.0 frames/s from 1 camera at 10 frames/s",
         "gpu0",
         "50.0 %",
@@ -75,14 +75,17 @@ def test_no_token_colour_is_left_in_the_plots(tmp_path: Path, sample_video: Path
 def test_a_failed_run_says_why(tmp_path: Path, sample_video: Path, good_rows: list[Sample]) -> None:
     rows = [
         *good_rows,
-        sample(40, verdict=Verdict.WRONG),
+        sample(40, verdict=Verdict.CHANGED),
         sample(41, verdict=Verdict.SHED, status=503),
         sample(42, verdict=Verdict.FAILED, status=500),
         sample(43, verdict=Verdict.DROPPED),
     ]
-    fault = Fault(0, 40, 4.0, Verdict.WRONG, "gpu<1>", "replay-0-4.000", "missing face 0.900 & more")
+    fault = Fault(0, 40, 4.0, Verdict.CHANGED, "gpu<1>", "replay-0-4.000", "missing face 0.900 & more")
     page = made(tmp_path, sample_video, rows, (fault,))
-    assert "✗ Failed: wrong answers: 1; failed requests: 1; shed with 503: 1; never sent" in page.words
+    assert (
+        "✗ Failed: answers that differ from those without load: 1; failed requests: 1; shed with 503: 1; never sent"
+        in page.words
+    )
     assert "missing face 0.900 & more" in page.words
     assert "gpu<1>" in page.words
     assert "1 x status 500" in page.words
@@ -91,7 +94,7 @@ def test_a_failed_run_says_why(tmp_path: Path, sample_video: Path, good_rows: li
 
 def test_a_run_without_a_right_answer_still_has_a_page(tmp_path: Path, sample_video: Path) -> None:
     page = made(tmp_path, sample_video, [sample(n, verdict=Verdict.FAILED, status=0) for n in range(5)])
-    assert "got no right answer" in page.words
+    assert "got no answer as without load" in page.words
     assert page.tags.count("svg") == 1
 
 
@@ -122,7 +125,7 @@ def test_the_same_folder_gives_the_same_page(tmp_path: Path, sample_video: Path,
 def test_the_summary_is_there_for_machines_too(tmp_path: Path, sample_video: Path, good_rows: list[Sample]) -> None:
     made(tmp_path, sample_video, good_rows)
     document = json.loads((tmp_path / "summary.json").read_text())
-    assert document["counts"]["right"] == 40
+    assert document["counts"]["same"] == 40
     assert document["latency"]["p95"] == pytest.approx(26.0)
 
 
@@ -162,3 +165,30 @@ def test_a_missing_file_is_named(tmp_path: Path, sample_video: Path, good_rows: 
     (tmp_path / name).unlink()
     with pytest.raises(RunError, match="samples|" + re.escape(name)):
         results.read(tmp_path)
+
+
+def test_a_clip_without_detections_is_named_on_the_page_and_in_the_table(
+    tmp_path: Path, sample_video: Path, good_rows: list[Sample]
+) -> None:
+    make_run(tmp_path, sample_video, good_rows)
+    path = tmp_path / run_folder.REFERENCES
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"detections": [[] for _ in document["detections"]]}))
+    found = results.read(tmp_path)
+    results.write_report(found, tmp_path, Progress())
+    words = Page((tmp_path / "index.html").read_text()).words
+    assert "Keep in mind" in words
+    assert "that answers stay the same proves little" in words
+    assert "note: the service finds something in no frame of the clip" in table.render(found.summary)
+
+
+def test_clients_of_a_closed_loop_are_given_no_rate(
+    tmp_path: Path, sample_video: Path, good_rows: list[Sample]
+) -> None:
+    make_run(tmp_path, sample_video, good_rows)
+    path = tmp_path / run_folder.RUN
+    path.write_text(path.read_text().replace('"arrivals": "cameras"', '"arrivals": "closed"'))
+    results.write_report(results.read(tmp_path), tmp_path, Progress())
+    words = Page((tmp_path / "index.html").read_text()).words
+    assert "from 1 client that waits for each answer, 95 %" in words
+    assert "1 camera at" not in words

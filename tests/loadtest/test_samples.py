@@ -139,4 +139,4 @@ def test_a_follower_sees_records_as_they_reach_the_disk(tmp_path: Path) -> None:
         assert tail.update() == 2
         out.write(sample(2))
     assert tail.update() == 3
-    assert (tail.counts["right"], tail.counts["shed"], tail.counts["wrong"]) == (2, 1, 0)
+    assert (tail.counts["same"], tail.counts["shed"], tail.counts["changed"]) == (2, 1, 0)

@@ -124,7 +124,7 @@ def test_cameras_whose_newest_frame_wins_drop_frames_without_doubt_about_the_ste
     assert counts.offered == 120 and counts.ok + counts.dropped == 120
     assert counts.dropped >= 60
     table = sample_files.read(tmp_path)
-    assert (table["held_s"][table["verdict"] == "right"] > 0).sum() >= 4
+    assert (table["held_s"][table["verdict"] == "same"] > 0).sum() >= 4
     assert not [reason for reason in made.invalid if "connections" in reason]
 
 
@@ -247,7 +247,7 @@ def test_a_worker_that_dies_ends_the_run_long_before_its_end(
     with fake_service(lambda number: RIGHT) as service, ExitStack() as started:
         leader = started.enter_context(locust_process([*leading(port, *more), "--host", service.url]))
         workers = [started.enter_context(locust_process(locust_arguments(f"127.0.0.1:{port}"))) for _ in range(2)]
-        wait_until(lambda: sampled(tmp_path, "right") > 20)
+        wait_until(lambda: sampled(tmp_path, "same") > 20)
         workers[0].kill()
         assert leader.wait(LIMIT_S) == 2
     assert "died, or its connection broke" in (tmp_path / "log").read_text()

@@ -56,7 +56,7 @@ def test_only_right_answers_have_a_latency() -> None:
 
 
 def test_late_frames_are_right_answers_over_the_slo() -> None:
-    rows = [sample(0, latency_ms=99), sample(1, latency_ms=101), sample(2, latency_ms=101, verdict=Verdict.WRONG)]
+    rows = [sample(0, latency_ms=99), sample(1, latency_ms=101), sample(2, latency_ms=101, verdict=Verdict.CHANGED)]
     found = summary_of(rows)
     assert (found.late, found.late_share) == (1, pytest.approx(1 / 3))
     assert shortcomings(summary_of([sample(0, latency_ms=5000)])) == ()
@@ -132,7 +132,7 @@ def test_a_calm_generator_leaves_no_doubt() -> None:
     assert summary_of([sample(n) for n in range(10)], generator_cpu=math.nan).doubts == ()
 
 
-@pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.RIGHT])
+@pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict is not Verdict.SAME])
 def test_anything_but_right_is_a_shortcoming(verdict: Verdict) -> None:
     (text,) = shortcomings(summary_of([sample(0), sample(1, verdict=verdict)]))
     assert text.endswith(": 1")

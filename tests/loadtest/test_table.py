@@ -24,17 +24,23 @@ def test_a_passed_run() -> None:
     lines = [" ".join(line.split()) for line in text.splitlines()]
     for line in (
         "frames/s 10.00 of 10.00 offered",
-        "late frames 0 0.0%, over 100 ms",
+        "late answers 0 0.0% of all frames, over 100 ms",
         "latency (scheduled) 20.0 21.0 21.0 21.0",
-        "right 100 as their reference",
-        "wrong 0 not as their reference, or malformed",
+        "same 100 as without load",
+        "changed 0 not as without load, or malformed",
         "gpu1 50 50.0% 20.0",
         "even: no share is further than 0.0% from its even part",
-        "PASSED: all 100 answers were right",
+        "PASSED: all 100 answers were the same as without load",
     ):
         assert line in lines
     assert "shed" not in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_passed_run_says_how_many_answers_were_late() -> None:
+    rows = [sample(n, latency_ms=500 if n < 3 else 20) for n in range(100)]
+    text = table.render(summarise(to_table(rows), Facts(100, 10.0, 100.0, 0.1)))
+    assert "PASSED: all 100 answers were the same as without load; 3 of them took over 100 ms" in text
 
 
 def test_a_failed_run_shows_each_kind_and_the_doubts() -> None:

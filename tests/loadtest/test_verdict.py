@@ -13,9 +13,9 @@ EXPECTED = Expected(176, 144, (detection(0.9184),), Tolerance())
 @pytest.mark.parametrize(
     ("status", "body", "verdict", "reason"),
     [
-        (200, answer(FACE), Verdict.RIGHT, ""),
-        (200, answer(), Verdict.WRONG, "missing face"),
-        (200, b"<html>", Verdict.WRONG, "malformed: "),
+        (200, answer(FACE), Verdict.SAME, ""),
+        (200, answer(), Verdict.CHANGED, "missing face"),
+        (200, b"<html>", Verdict.CHANGED, "malformed: "),
         (503, b"", Verdict.SHED, "503"),
         (429, b"", Verdict.REJECTED, "429"),
         (500, b"", Verdict.FAILED, "status 500"),

@@ -84,6 +84,15 @@ def test_the_time_to_recover_ends_with_the_last_bad_second() -> None:
     assert overload.recovery_s([], []) is None
 
 
+def test_more_than_the_capacity_that_is_answered_all_the_same_is_no_overload() -> None:
+    (line,) = overload.timelines([row(60, kind="overload")], slo_ms=100)
+    assert line.title == "No overload"
+    assert (
+        line.text
+        == "Offered 90.0 frames/s it was not overloaded: 100.0% came in time; the capacity is higher than was found"
+    )
+
+
 def test_overload_is_told_with_its_goodput_and_recovery() -> None:
     made = replace(
         row(60, kind="overload"),
@@ -91,7 +100,7 @@ def test_overload_is_told_with_its_goodput_and_recovery() -> None:
         seconds_in_time=(58,) * 12 + (0, *(30,) * 11),
     )
     (line,) = overload.timelines([row(10), made], slo_ms=100)
-    assert "Offered 90.0 frames/s it answered 58.0 right and in time" in line.text
+    assert "Offered 90.0 frames/s it answered 58.0 in time" in line.text
     assert "at 30.0 it met the SLO again after 1 s" in line.text
     assert line.marks == ((0.0, "x1.5"), (12.0, "x0.5"))
     assert "QUEUE_SIZE" not in line.text

@@ -123,12 +123,17 @@ def test_a_run_with_killed_instances_is_shown_too(folder: Path) -> None:
         (("--start-fps", "0"), "--start-fps"),
         (("--seconds", "0.5"), "--seconds"),
         (("--overload-s", "0"), "--overload-s=0"),
+        (("--seconds", "nan"), "--seconds=nan: must be from 1 to 86,400"),
+        (("--overload-s", "nan"), "--overload-s=nan"),
+        (("--most-fps", "1e308"), "--most-fps=1e+308"),
+        (("--repetitions", "1000000000000"), "--repetitions=1000000000000"),
+        (("--start-fps", "9", "--most-fps", "8"), "--start-fps=9: must not be above --most-fps=8"),
         (("--slo-ms", "-1"), "slo-ms=-1.0: must be above 0"),
     ],
-    ids=["url", "rate", "length", "overload", "slo"],
+    ids=["url", "rate", "length", "overload", "no length", "no overload", "too fast", "for ever", "order", "slo"],
 )
 def test_senseless_options_are_usage_errors(
-    more: tuple[str, str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: tuple[str, ...], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["capacity", "--out", str(tmp_path), *more]) == 2
     assert complaint in capsys.readouterr().err

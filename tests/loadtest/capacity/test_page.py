@@ -18,15 +18,19 @@ def rich() -> Capacity:
     return capacity(others=[capacity(32.0, instances=1)], batch=batch_fit(), timelines=(line,))
 
 
-def test_the_answer_takes_ten_lines_and_comes_first() -> None:
+def test_the_answer_takes_eleven_lines_and_comes_first() -> None:
     lines = answer.render(rich()).splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 11
     assert re.fullmatch(
         r"2 instances of centerface-320 hold 6\d\.\d frames/s within 100 ms \(95 % of all frames\): "
         "2 cameras at 25 frames/s.",
         lines[0],
     )
-    assert "held 5 of 5 times" in lines[1]
+    assert (
+        lines[1]
+        == "on          onnxruntime, cpu; on 2 cores that also made the load: without it the fleet may hold more"
+    )
+    assert "held 5 of 5 times" in lines[2]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +106,41 @@ def test_panels_without_data_are_left_out() -> None:
 
 def test_no_token_colour_is_left_in_the_plots() -> None:
     assert not re.findall(r"#000[0-9a-f]{3}\b", page.render(rich()))
+
+
+def test_figures_at_the_capacity_are_not_those_of_a_faster_step_that_held_by_luck() -> None:
+    found = capacity()
+    lucky = replace(found, rows=(*found.rows, row(90, 1.0, p95_ms=99)))
+    assert answer.row_at(lucky).asked_fps <= found.slo.estimate
+    assert answer.row_at(lucky) == answer.row_at(found)
+
+
+def test_growth_that_was_not_measured_is_not_given_as_zero_contention() -> None:
+    words = Page(page.render(capacity())).words
+    assert "that it grows so is assumed" in words
+    assert "contention 0.000" not in words
+    assert "+0.0 %" not in words
+
+
+def test_a_fleet_elsewhere_had_its_machine_to_itself() -> None:
+    source = replace(provenance(), url="http://10.0.0.7:8080")
+    assert "the load came from another machine" in answer.render(capacity(source=source))
+
+
+def test_a_rate_that_never_held_every_time_is_in_the_headline() -> None:
+    assert answer.headline(replace(capacity(), verified_fps=None)).endswith("; no rate held every time.")
+
+
+def test_a_law_that_was_looked_at_nowhere_is_not_said_to_hold() -> None:
+    found = capacity()
+    silent = replace(found, rows=tuple(replace(one, in_time=0.0) for one in found.rows))
+    assert answer.little_text(silent).endswith("so Little's law was not looked at")
+
+
+@pytest.mark.parametrize(("part", "warns"), [(0.0, True), (0.05, True), (0.9, False), (None, False)])
+def test_a_clip_in_which_nothing_is_found_is_named_on_the_page(part: float | None, warns: bool) -> None:
+    words = Page(page.render(capacity(source=replace(provenance(), detecting=part)))).words
+    assert ("that answers stay the same proves little" in words) is warns
 
 
 def test_a_simulated_accelerator_is_labelled() -> None:

@@ -43,7 +43,8 @@ def test_without_batches_every_frame_is_its_own() -> None:
 def test_a_fleet_that_behaves_as_the_model_agrees_everywhere() -> None:
     found = as_simulated(capacity(batch=batch_fit()))
     text = agreement.text(agreement.compare(found, agreement.model_of(found), seed=1))
-    held = sum(one.holds and one.kind != "overload" for one in found.rows)
+    # A rate that was verified five times is one rate.
+    held = len({one.asked_fps for one in found.rows if one.holds and one.kind != "overload"})
     assert text == f"simulated and measured fleet agree at {held} of {held} rates"
 
 
@@ -67,5 +68,19 @@ def test_a_service_that_names_no_stage_cannot_be_simulated() -> None:
         agreement.model_of(silent)
 
 
-def test_nothing_measured_is_nothing_compared() -> None:
+def test_nothing_measured_is_nothing_compared_and_nothing_to_believe() -> None:
     assert agreement.text(()) == "no measured step to hold the simulation against"
+    assert not agreement.credible(())
+
+
+@pytest.mark.parametrize(("agreeing", "credible"), [(0, False), (2, False), (3, True), (4, True)])
+def test_three_of_four_rates_make_a_simulation_credible(agreeing: int, credible: bool) -> None:
+    rates = [agreement.Agreement(float(n), 10, 10, 10, 10 if n < agreeing else 99) for n in range(4)]
+    assert agreement.credible(rates) is credible
+    assert ("75% of them wanted" in agreement.text(rates)) is not credible
+
+
+def test_a_rate_that_missed_more_often_than_it_held_is_not_compared() -> None:
+    rows = (row(10), row(20), row(20, 0.1), row(20, 0.1))
+    found = replace(capacity(batch=batch_fit()), rows=rows)
+    assert [one.fps for one in agreement.compare(found, agreement.model_of(found), seed=1)] == [10]

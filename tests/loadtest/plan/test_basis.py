@@ -49,15 +49,57 @@ def test_a_frame_costs_as_much_as_in_the_dearest_measurement() -> None:
         (replace(capacity(), slo=Interval(40, 60, 70)), "uncertain: 40.0 to 70.0"),
         (capacity(cpu_ms=None), "says nothing about CPU"),
         (capacity(source=provenance(engine={"kind": "simulated"})), "simulated accelerator"),
+        (capacity(source=provenance(engine={})), "does not say whether it used a GPU"),
+        (capacity(source=replace(provenance(), detecting=0.0)), "finds next to nothing"),
     ],
-    ids=["unbounded", "unverified", "wide", "no cpu", "simulated"],
+    ids=["unbounded", "unverified", "wide", "no cpu", "simulated", "unknown device", "nothing to see"],
 )
 def test_what_makes_a_measurement_doubtful_is_passed_on(measured: Capacity, warning: str) -> None:
     assert any(warning in text for text in basis([measured], None).warnings)
 
 
 def test_a_good_measurement_has_no_warnings() -> None:
-    assert basis([capacity()], None).warnings == ()
+    elsewhere = replace(provenance(), url="http://10.0.0.7:8080")
+    assert basis([capacity(source=elsewhere)], None).warnings == ()
+
+
+def test_who_made_the_load_on_the_fleets_own_machine_is_told_what_that_costs() -> None:
+    assert "shared its machine with what made the load" in basis([capacity()], None).warnings[0]
+
+
+def test_cores_are_known_only_of_the_machine_that_made_the_load_too() -> None:
+    assert basis([capacity()], None).source.cores == 2
+    assert basis([capacity(source=replace(provenance(), url="http://fleet"))], None).source.cores is None
+
+
+@pytest.mark.parametrize("url", ["", "http://[::1", "nothing"])
+def test_an_address_that_is_none_is_not_this_machine(url: str) -> None:
+    assert basis([capacity(source=replace(provenance(), url=url))], None).source.cores is None
+
+
+def test_cpu_and_gpu_fleets_are_not_mixed() -> None:
+    gpu = provenance(engine={"kind": "onnxruntime", "device": "cuda:0", "note": ""})
+    with pytest.raises(OptionError, match="its device is cuda, not cpu"):
+        basis([capacity(), capacity(instances=1, source=gpu)], None)
+
+
+def test_another_gpu_of_the_same_kind_is_the_same_device() -> None:
+    one, other = (provenance(engine={"kind": "trt", "device": f"cuda:{n}", "note": ""}) for n in (0, 1))
+    assert not basis([capacity(source=one), capacity(instances=1, source=other)], None).source.cpu_only
+
+
+def test_a_size_measured_twice_is_named() -> None:
+    assert any("measured in 2 files, the last one counts" in text for text in basis([capacity()] * 2, None).warnings)
+
+
+def test_a_limit_slower_than_anything_measured_is_only_a_lower_bound() -> None:
+    warnings = basis([capacity()], 5000.0).warnings
+    assert any("was never so slow and may hold more" in text for text in warnings)
+
+
+def test_other_sizes_of_a_file_are_left_out_for_another_limit_and_that_is_said() -> None:
+    one = capacity(57.0, instances=2, others=[capacity(30.0, instances=1)])
+    assert any("other sizes in its file are left out" in text for text in basis([one], 50.0).warnings)
 
 
 def test_measurements_of_different_models_are_not_mixed() -> None:

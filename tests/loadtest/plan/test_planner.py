@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from loadtest.capacity.fits import ScalePoint, Scaling
 from loadtest.errors import OptionError
 from loadtest.plan.planner import cell_size, gbps, instances_for, plan
-from loadtest.plan.records import Basis, Demand, Host, PerFrame, Plan, Prices
+from loadtest.plan.records import Basis, Demand, Host, PerFrame, Plan, Prices, Source
 
 LINEAR = Scaling(10.0, 0.0, 0.0, (ScalePoint(1, 10.0), ScalePoint(2, 20.0)), 2, False)
 PER_FRAME = PerFrame(50_000.0, 500.0, 5.0)
+MEASURED = Source("made up", "640x480", cpu_only=False, typed=False, instances=2, cores=None)
 LARGE = Host(instances=8, gpus=8, cores=64, nic_gbps=25)
 
 
 def basis(law: Scaling = LINEAR, per_frame: PerFrame = PER_FRAME) -> Basis:
-    return Basis(law, 100.0, per_frame, ())
+    return Basis(MEASURED, law, 100.0, per_frame, ())
 
 
 def planned(streams: int, fps: float = 10.0, known: Basis | None = None, host: Host = LARGE) -> Plan:
@@ -99,6 +100,19 @@ def test_exactly_filled_instances_need_no_further_one() -> None:
     assert planned(70, 1.0, host=Host()).instances == 10
 
 
+def test_the_slowest_cameras_that_may_be_asked_for_need_a_host_too() -> None:
+    found = planned(1, 0.0001)
+    assert (found.instances, found.hosts_needed, found.hosts) == (1, 1, 2)
+    assert planned(1, 0.0001, basis(replace(LINEAR, one_fps=1e9))).hosts == 2
+
+
+def test_hosts_whose_cores_are_not_known_are_not_planned_with_cores() -> None:
+    heavy = basis(per_frame=replace(PER_FRAME, cpu_ms=100.0))
+    found = planned(56, 10.0, heavy, replace(LARGE, cores=None))
+    assert found.hosts_needed == 10
+    assert "hosts' CPU" not in [use.name for use in found.uses]
+
+
 def test_units() -> None:
     assert gbps(1000, 125_000) == pytest.approx(1.0)
 
@@ -108,7 +122,7 @@ def test_cpu_or_network_may_need_more_hosts_than_the_engines_do() -> None:
     weak = Host(instances=8, gpus=8, cores=1, nic_gbps=25)
     assert planned(56, 10.0, basis(per_frame=replace(PER_FRAME, cpu_ms=10.0)), weak).hosts_needed == 10
     heavy = planned(56, 10.0, basis(per_frame=replace(PER_FRAME, cpu_ms=100.0)), weak)
-    assert (heavy.hosts_needed, heavy.uses[0].name) == (80, "host CPU")
+    assert (heavy.hosts_needed, heavy.uses[0].name) == (80, "hosts' CPU")
     thin = basis(per_frame=PerFrame(1_000_000.0, 500.0, 5.0))
     narrow = Host(instances=8, gpus=8, cores=64, nic_gbps=1)
     found = planned(56, 10.0, thin, narrow)
@@ -148,13 +162,24 @@ def test_growth_that_was_never_measured_warns() -> None:
 @pytest.mark.parametrize(
     ("demand", "host", "complaint"),
     [
-        (Demand(0, 25), LARGE, "--streams=0: must be above 0"),
+        (Demand(0, 25), LARGE, "--streams=0: must be from 1 to 1,000,000"),
+        (Demand(10**12, 25), LARGE, "--streams=1000000000000: must be"),
         (Demand(1, math.inf), LARGE, "--fps=inf"),
-        (Demand(1, 25, target=1.2), LARGE, "--target=1.2: must not be above 1"),
+        (Demand(1, math.nan), LARGE, "--fps=nan"),
+        (Demand(1, 1e-6), LARGE, "--fps=1e-06: must be from 0.0001 to 10,000"),
+        (Demand(1, 1e308), LARGE, r"--fps=1e\+308"),
+        (Demand(1, 25, p95_ms=-1.0), LARGE, "--p95-ms=-1.0"),
+        (Demand(1, 25, target=1.2), LARGE, "--target=1.2: must be from 0.01 to 1"),
+        (Demand(1, 25), replace(LARGE, nic_gbps=1e-300), "--nic-gbps=1e-300"),
+        (Demand(1_000_000, 25.0), Host(nic_gbps=0.001), "would need over 1,000,000 balancers; check the options"),
+        (Demand(1_000_000, 100.0), Host(nic_gbps=10_000), "would need 14,.* hosts; check the options"),
         (Demand(1, 25), Host(instances=0), "--instances-per-host=0"),
         (Demand(1, 25), Host(gpus=-1), "--gpus-per-host=-1"),
     ],
-    ids=["no streams", "endless", "overfull", "no instance", "negative"],
+    ids=[
+        *("no streams", "many streams", "endless", "no number", "hardly ever", "all at once", "limit", "overfull"),
+        *("no network", "too many balancers", "too many hosts", "no instance", "negative"),
+    ],
 )
 def test_senseless_demands_are_refused(demand: Demand, host: Host, complaint: str) -> None:
     with pytest.raises(OptionError, match=complaint):

@@ -42,7 +42,9 @@ STEP = Step(
 def test_shares_are_of_all_frames_that_fell_due() -> None:
     found = of_step(STEP)
     assert tuple(found) == STEP_FIGURES
-    assert (found["late_share"], found["dropped_share"], found["late_or_dropped"]) == (0.02, 0.02, 0.04)
+    assert (found["late_share"], found["dropped_share"]) == (0.02, 0.02)
+    # Refused frames never came either.
+    assert found["late_or_never"] == 0.07
     assert (found["shed_share"], found["p99_ms"], found["failed"]) == (0.03, 30.0, 0.0)
 
 
@@ -71,7 +73,7 @@ def overloaded(*, bad_until_s: float) -> list[Sample]:
     rows = []
     for n in range(400):
         shed = n % 2 == 1 and n / 10 < bad_until_s
-        rows.append(sample(n, verdict=Verdict.SHED if shed else Verdict.RIGHT, status=503 if shed else 200))
+        rows.append(sample(n, verdict=Verdict.SHED if shed else Verdict.SAME, status=503 if shed else 200))
     return rows
 
 
@@ -80,6 +82,17 @@ def test_goodput_and_throughput_are_those_of_the_overload_after_its_first_second
     assert (found.goodput_fps, found.throughput_fps) == pytest.approx((5.0, 5.0))
     late = relief(to_table(overloaded(bad_until_s=23)), over_s=20, end_s=40, slo_ms=10)
     assert (late.goodput_fps, late.throughput_fps) == pytest.approx((0.0, 5.0))
+
+
+def test_half_of_the_frames_answered_is_an_overload_and_all_of_them_is_none() -> None:
+    assert relief(to_table(overloaded(bad_until_s=23)), over_s=20, end_s=40, slo_ms=100).overloaded
+    calm = relief(to_table([sample(n) for n in range(400)]), over_s=20, end_s=40, slo_ms=100)
+    assert (calm.offered_fps, calm.overloaded) == (pytest.approx(10.0), False)
+
+
+def test_nothing_answered_is_an_overload_too() -> None:
+    rows = [sample(n, verdict=Verdict.FAILED, status=0) for n in range(400)]
+    assert relief(to_table(rows), over_s=20, end_s=40, slo_ms=100).overloaded
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Profiles are checked before anything is sent."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from loadtest.scenario import profile
 from loadtest.scenario.kinds import KINDS
 from loadtest.scenario.outcome import check
 
-GOOD = 'kind = "cameras"\nabout = "text"\npass = ["wrong == 0"]\n'
+GOOD = 'kind = "cameras"\nabout = "text"\npass = ["changed == 0"]\n'
 
 
 def written(folder: Path, text: str) -> str:
@@ -51,7 +53,7 @@ def test_options_replace_what_the_profile_says() -> None:
         (GOOD + "[plan]\nrun = 1\n", r"plan\.run: no such key; there are capacity_fps"),
         (GOOD + '[load]\ncameras = "four"\n', "load: Expected `int`, got `str`"),
         (GOOD + '[load]\npayload = "gif"\n', "--payload=gif: must be one of jpeg, png, multipart, base64"),
-        (GOOD.replace("wrong == 0", "wrong is 0"), "'wrong is 0' is no condition"),
+        (GOOD.replace("changed == 0", "changed is 0"), "'changed is 0' is no condition"),
     ],
 )
 def test_a_bad_profile_is_named(tmp_path: Path, text: str, complaint: str) -> None:
@@ -63,8 +65,8 @@ def test_a_bad_profile_is_named(tmp_path: Path, text: str, complaint: str) -> No
     ("text", "complaint"),
     [
         (GOOD.replace("cameras", "camera"), "own: kind: 'camera' is none of cameras, single"),
-        (GOOD.replace("wrong ==", "recovery_s =="), "own: pass: 'recovery_s' is none of ok_fps"),
-        (GOOD.replace('"wrong == 0"', ""), "own: pass: is empty; say what must hold"),
+        (GOOD.replace("changed ==", "recovery_s =="), "own: pass: 'recovery_s' is none of ok_fps"),
+        (GOOD.replace('"changed == 0"', ""), "own: pass: is empty; say what must hold"),
     ],
 )
 def test_a_profile_that_cannot_be_judged_is_named(tmp_path: Path, text: str, complaint: str) -> None:
@@ -76,3 +78,39 @@ def test_a_profile_that_cannot_be_judged_is_named(tmp_path: Path, text: str, com
 def test_a_missing_profile_is_named(name: str) -> None:
     with pytest.raises(OptionError, match=r"no such profile; there are cameras, chaos, .* or give a \.toml file"):
         profile.read(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"capacity_fps": -1.0}, "--capacity-fps=-1.0: must be from 0 to 1,000,000"),
+        ({"capacity_fps": math.inf}, "--capacity-fps=inf"),
+        ({"share": math.nan}, "--share=nan: must be from 0.01 to 1"),
+        ({"share": 1.5}, "--share=1.5"),
+        ({"quantile": 0.0}, "--quantile=0.0"),
+        ({"first_fps": 1e308}, r"--first-fps=1e\+308"),
+        ({"search_s": 0.0}, "--search-s=0.0"),
+        ({"runs": 0}, "--runs=0"),
+        ({"runs": 10**400}, "--runs=1000"),
+        ({"every_s": -1.0}, "--every-s=-1.0"),
+        ({"ladder": ()}, "plan.ladder: numbers of clients"),
+        ({"ladder": (1, 0)}, "plan.ladder: numbers of clients"),
+    ],
+)
+def test_a_plan_out_of_range_is_refused(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(OptionError, match=complaint):
+        profile.changed(profile.read("server"), changes)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00", b"kind = " + b"[" * 100_000], ids=["utf-16", "zero", "deep"])
+def test_a_profile_that_is_no_text_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(OptionError, match=r"mine\.toml"):
+        profile.read(str(path))
+
+
+def test_a_byte_order_mark_in_a_profile_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + (profile.FOLDER / "cameras.toml").read_bytes())
+    assert profile.read(str(path)).kind == "cameras"

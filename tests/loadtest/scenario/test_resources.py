@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def test_a_few_readings_say_nothing() -> None:
     assert math.isnan(found.memory_mib) and math.isnan(found.descriptors)
 
 
+def test_an_instance_that_was_started_again_is_counted_and_one_read_too_seldom_is_not_watched() -> None:
+    steady = readings("gpu0", lambda n: 100.0)
+    again = [replace(one, started_s=float(n > 20)) for n, one in enumerate(readings("gpu1", lambda n: 100.0))]
+    found = growth([*steady, *again, *readings("gpu2", lambda n: 1.0, FEWEST - 1)])
+    assert (found.restarts, found.watched) == (1, {"gpu0", "gpu1"})
+
+
 @pytest.mark.parametrize("body", [b"", b"process_open_fds 7.0\n", b"<html>"])
 def test_a_service_without_these_metrics_gives_no_reading(body: bytes) -> None:
     assert read(Reply(200, body, "gpu0")) is None
@@ -44,3 +52,5 @@ def test_a_real_instance_is_watched_from_when_it_is_there(free_port: Callable[[]
     assert {one.instance for one in found} == {"gpu0"}
     assert all(10 < one.memory_mib < 10_000 and one.descriptors > 5 for one in found)
     assert not math.isnan(growth(found).memory_mib)
+    assert {one.started_s > 1e9 for one in found} == {True}
+    assert growth(found).restarts == 0
