@@ -174,7 +174,7 @@ capacity: ## Find what URL holds within SLO_MS=100: capacity.json and a page in 
 	@$(PY) -m loadtest capacity $(AT) --video=$(call q,VIDEO) --slo-ms=$(call q,SLO_MS) --out=$(call q,VAR)/capacity \
 		$(call option,--baseline,BASELINE) $(call several,ARGS)
 
-plan: ## Hosts and GPUs for STREAMS=100 cameras at FPS=5 (P95_MS=, CAPACITY="files", ARGS="--gpu-price 2 ...")
+plan: ## Hosts and GPUs for STREAMS=100 cameras at FPS=5 (P95_MS=, CAPACITY="files", ARGS="--batch-ms ... ")
 	@$(PY) -m loadtest plan $(PLAN)
 
 simulate: ## The same plan, tried in a simulation with a host that fails
