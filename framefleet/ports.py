@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from framefleet.claim import ClaimedError, claimed
+
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _USUAL = range(20000, 32768)
 _FEWEST = 2000
@@ -20,9 +22,8 @@ def reserved_ports(count: int = 1, among: range | None = None) -> Iterator[int]:
     """Free ports in a row, given to nobody else who asks here while the `with` lasts.
 
     The kernel may give a port of its ephemeral range to any outgoing connection, between a look at it and its use, so
-    these lie below that range. Who else asks, in whatever process, is kept off by a socket in Linux' abstract namespace
-    that is named after the port: all users share it, it is as local to a network namespace as ports are, and it is gone
-    with the process that holds it.
+    these lie below that range. Who else asks, in whatever process, is kept off by a claim, which is as local to a network
+    namespace as ports are.
 
     Args:
         count: how many.
@@ -38,9 +39,9 @@ def reserved_ports(count: int = 1, among: range | None = None) -> Iterator[int]:
     firsts = list(range(among.start, among.stop - count + 1))
     random.shuffle(firsts)
     for first in firsts:
-        with ExitStack() as held, suppress(OSError):
+        with ExitStack() as held, suppress(ClaimedError, OSError):
             for port in range(first, first + count):
-                _lock(port, held)
+                held.enter_context(claimed(f"port-{port}"))
                 _check_free(port)
             kept = held.pop_all()
             break
@@ -58,11 +59,6 @@ def _below_ephemeral() -> range:
         return _USUAL
     first = min(_USUAL.start, end - _FEWEST)
     return range(first, end) if first >= _FEWEST else _USUAL
-
-
-def _lock(port: int, held: ExitStack) -> None:
-    lock = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-    lock.bind(f"\0framefleet-port-{port}")
 
 
 def _check_free(port: int) -> None:
