@@ -22,7 +22,7 @@ def reserved_ports(count: int = 1, among: range | None = None) -> Iterator[int]:
     """Free ports in a row, given to nobody else who asks here while the `with` lasts.
 
     The kernel may give a port of its ephemeral range to any outgoing connection, between a look at it and its use, so
-    these lie below that range. Who else asks, in whatever process, is kept off by a claim, which is as local to a network
+    these lie below that range. Who else asks, in whatever process, is kept off by a claim, as local to a network
     namespace as ports are.
 
     Args:
