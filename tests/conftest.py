@@ -1,6 +1,7 @@
 """Fixtures that every part of the suite shares."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,6 +11,8 @@ import pytest
 
 from framefleet.ports import reserved_ports
 
+# A shell that starts us in the background lets us ignore Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 # Every server of a test is on this machine, which a proxy cannot reach.
 for _name in ("no_proxy", "NO_PROXY"):
