@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from framefleet.failure import explain_os_error
 from service.errors import StartError
 from service.model.errors import ModelError
 from service.model.files import sha256_of
@@ -17,7 +18,7 @@ def model_sha256(path: Path) -> str:
     try:
         found = sha256_of(path)
     except OSError as error:
-        raise StartError(f"FRAMEFLEET_MODEL: {path} cannot be read ({error.strerror})") from error
+        raise StartError(f"FRAMEFLEET_MODEL: {explain_os_error(error)}") from error
     if found is None:
         raise StartError(f"FRAMEFLEET_MODEL: {path} does not exist; `make setup` and `make model` put models there")
     return found
