@@ -22,7 +22,8 @@ _SEARCHED_BYTES = 2**18
 # The last of any fill bytes, and a marker that means something there. Two bytes: longer patterns take quadratic time.
 _NEXT_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 _END_OF_DATA = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_SOF, _SEQUENTIAL, _BASELINE = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA), (0xC0, 0xC1, 0xC9), (0xC0, 0xC1)
+_SOF, _SEQUENTIAL = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA), (0xC0, 0xC1, 0xC9)
+_BASELINE, _ARITHMETIC = (0xC0, 0xC1), (0xC9, 0xCA)
 _DHT, _DAC, _EOI, _SOS, _DQT, _DNL, _DRI = 0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD
 _APP0, _APP14, _APP15, _COM = 0xE0, 0xEE, 0xEF, 0xFE
 _TABLES = (_DHT, _DAC, _DQT, _DRI)
@@ -54,27 +55,29 @@ class Jpeg:
     """A JPEG file taken apart.
 
     `width`, `height` in pixels; `components`: 1 is grey, 3 colour, 4 CMYK; `baseline`: with Huffman's codes, and not
-    progressive; `start`: the file up to its tables.
+    progressive; `arithmetic`: with arithmetic codes; `start`: the file up to its tables.
     """
 
     width: int
     height: int
     components: int
     baseline: bool
+    arithmetic: bool
     start: bytes
     scans: tuple[Scan, ...]
 
-    def file(self, tails: tuple[bytes, ...] = ()) -> bytes:
+    def file(self, tails: tuple[bytes, ...] = (), end: bytes = END) -> bytes:
         """The file with what makes up its pixels alone.
 
         Args:
             tails: what to put behind each scan's data.
+            end: what to end it with.
         """
         parts = [self.start]
         for number, scan in enumerate(self.scans):
             parts += (scan.head, scan.data)
             parts += tails[number : number + 1]
-        return b"".join([*parts, END])
+        return b"".join([*parts, end])
 
     def in_whole_blocks(self) -> "Jpeg":
         """The same file with its sides rounded up, so that it shows every pixel that was coded."""
@@ -210,7 +213,8 @@ class _Reader:
         frame = self.frame[:5] + self.height.to_bytes(2, "big") + self.frame[7:]
         start = b"".join([JPEG_MAGIC, *self._colours(frame[9]), frame])
         width = int.from_bytes(frame[7:9], "big")
-        return Jpeg(width, self.height, frame[9], frame[1] in _BASELINE, start, tuple(self.scans))
+        coding = frame[1]
+        return Jpeg(width, self.height, frame[9], coding in _BASELINE, coding in _ARITHMETIC, start, tuple(self.scans))
 
     def _colours(self, components: int) -> Iterator[bytes]:
         """The two segments that say which colours the components are, as libjpeg takes them in any case."""

@@ -13,7 +13,7 @@ import simplejpeg
 
 from service.errors import MalformedBody
 from service.image import Frame, ImageLimits, Pixels, decode_with_opencv, scaled_sides
-from service.jpeg import MAX_JPEG_SCANS, Jpeg, read_jpeg
+from service.jpeg import END, MAX_JPEG_SCANS, Jpeg, read_jpeg
 
 MAX_SPARE_PLACES = 8  # more are left where they are, and only missing data is looked for
 MAX_RESTARTS = 2**18
@@ -146,7 +146,8 @@ def _as_coded(jpeg: Jpeg, least: int = 0) -> Pixels:
 def _agreed(jpeg: Jpeg, decode: Decode) -> Pixels:
     """Decodes a file twice, with nothing and with something behind the data of each scan and each restart interval.
 
-    A decoder that has all its data looks at none of that.
+    A decoder that has all its data looks at none of that. Arithmetic codes are decoded once: their encoders leave out
+    zeros at the end, so that what follows the data is always looked at.
 
     Raises:
         MalformedBody: the pixels differ, as there is data missing.
@@ -157,9 +158,11 @@ def _agreed(jpeg: Jpeg, decode: Decode) -> Pixels:
             raise _damaged(f"over {MAX_RESTARTS} restart markers")
         data = _RESTART.sub(_TAIL + b"\xff", _FILL.sub(b"\xff", scan.data.rstrip(b"\xff")))
         padded = padded.with_data(number, data + _TAIL)
+    # OpenCV's libjpeg warns on standard error of bytes before a marker; it looks for none behind an only scan.
+    end = b"" if jpeg.baseline and len(jpeg.scans) == 1 else END
     try:
         pixels = decode(jpeg.file())
-        if _same(pixels, decode(padded.file())):
+        if jpeg.arithmetic or _same(pixels, decode(padded.file(end=end))):
             return pixels
     except ValueError as error:
         raise _damaged(str(error)) from None

@@ -195,6 +195,22 @@ def test_the_headers_boundary_finds_a_form_behind_a_preamble(content_type: str, 
     assert named([("a.jpg", b"one", "image")], read_form(body, content_type, 1))
 
 
+@pytest.mark.parametrize("content_type", ["", "multipart/form-data", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize("preamble", [b"A message.\r\n", b"A message.\n-- \n\n", b"{ not JSON\r\n\r\n"])
+@pytest.mark.parametrize("first", [b"", b"Content-Type: image/jpeg\r\n"])
+def test_a_boundary_behind_a_preamble_is_found_without_a_header(
+    content_type: str, preamble: bytes, first: bytes
+) -> None:
+    body = preamble + form(first + file()).replace(b"xyz\r", b"xyz \r")
+    assert named([("a.jpg", b"one", "image")], read_form(body, content_type, 1))
+
+
+@pytest.mark.parametrize("content_type", ["", TYPE])
+def test_a_picture_that_mentions_a_form_is_none(content_type: str) -> None:
+    body = JPEG + b"\r\n--other\r\nContent-Disposition: form-data"
+    assert named([("", body, "")], read_form(body, content_type, 1))
+
+
 @pytest.mark.parametrize("length", [1, 70, 71, 200])
 def test_boundaries_may_be_longer_than_the_standard_allows(length: int) -> None:
     assert named([("a.jpg", b"one", "image")], read_form(form(file(), boundary=b"b" * length), "", 1))

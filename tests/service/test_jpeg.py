@@ -261,6 +261,22 @@ def test_any_sampling_cut_is_damaged(factors: tuple[tuple[int, int], ...]) -> No
     assert "damaged" in said_of(body[: body.index(SOS) + 30] + EOI)
 
 
+@pytest.mark.parametrize("spare", [b"", SPARE], ids=["whole", "bytes before the end"])
+@pytest.mark.parametrize(
+    ("arithmetic", "original"),
+    [("arithmetic-410", "subsampling-410"), ("arithmetic-progressive-3x1", "subsampling-3x1")],
+)
+def test_arithmetic_codes_go_with_any_sampling(arithmetic: str, original: str, spare: bytes) -> None:
+    body = before_last(EOI, (PICTURES / f"{arithmetic}.jpg").read_bytes(), spare)
+    assert np.array_equal(decoded(body), decoded((PICTURES / f"{original}.jpg").read_bytes()))
+
+
+@pytest.mark.parametrize("name", ["subsampling-410", "subsampling-3x1", "subsampling-441", "arithmetic-410"])
+def test_a_good_picture_leaves_standard_error_empty(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    decoded((PICTURES / f"{name}.jpg").read_bytes())
+    assert capfd.readouterr().err == ""
+
+
 def test_fractions_of_sampling_are_refused_by_name() -> None:
     assert "UnsupportedBody: body: a JPEG whose colours" in said_of(flat_jpeg([(3, 1), (2, 1), (1, 1)]))
 
