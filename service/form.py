@@ -208,9 +208,11 @@ def _part(section: bytes, number: int) -> _Part:
 
 def _plain(content: bytes, headers: dict[str, str], number: int) -> bytes:
     """Undoes the transfer encoding of mail, which some libraries apply to forms; pictures sent as they are stay so."""
-    encoded = headers.get("content-transfer-encoding", "").lower() == "base64"
-    if not encoded or is_picture(content):
+    encoding = headers.get("content-transfer-encoding", "").lower()
+    if encoding not in ("base64", "quoted-printable") or is_picture(content):
         return content
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(content)
     try:
         return pybase64.b64decode(content.translate(None, b" \t\r\n"), validate=True)
     except binascii.Error as error:

@@ -8,6 +8,7 @@ file that `Jpeg.file` writes: whole segments alone, one behind the other, so tha
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from service.errors import ImageTooLarge, MalformedBody, UnsupportedBody
 
@@ -36,6 +37,7 @@ _OTHER_JPEGS = {
 _JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"
 _BITS = 8
+_COEFFICIENTS = 64
 _BLOCK, _MOST = 8, 0xFFFF
 _COLOURS = (1, 3, 4)
 _CMYK = 4
@@ -55,7 +57,8 @@ class Jpeg:
     """A JPEG file taken apart.
 
     `width`, `height` in pixels; `components`: 1 is grey, 3 colour, 4 CMYK; `baseline`: with Huffman's codes, and not
-    progressive; `arithmetic`: with arithmetic codes; `start`: the file up to its tables.
+    progressive; `arithmetic`: with arithmetic codes; `finished`: every coefficient is sent to its last bit, which
+    progressive files may leave out; `start`: the file up to its tables.
     """
 
     width: int
@@ -63,6 +66,7 @@ class Jpeg:
     components: int
     baseline: bool
     arithmetic: bool
+    finished: bool
     start: bytes
     scans: tuple[Scan, ...]
 
@@ -117,7 +121,11 @@ def read_jpeg(body: bytes) -> Jpeg:
 
 @dataclass(slots=True)
 class _Reader:
-    """Where the reading stands: `at` is the next byte, `tables` wait for their scan, `uncoded` for their data."""
+    """Where the reading stands: `at` is the next byte, `tables` wait for their scan.
+
+    `uncoded` are the components without any data, `unfinished` the coefficients without their last bit; `interrupted`
+    if something else than segments stands between scans.
+    """
 
     body: bytes
     at: int = len(JPEG_MAGIC)
@@ -128,10 +136,14 @@ class _Reader:
     tables: list[bytes] = field(default_factory=list)
     scans: list[Scan] = field(default_factory=list)
     uncoded: set[int] = field(default_factory=set)
+    unfinished: set[tuple[int, int]] = field(default_factory=set)
+    interrupted: bool = False
 
     def next_marker(self) -> int:
         """Steps behind the next marker, over whatever stands before it."""
-        self.at = self._search(_NEXT_MARKER) + 2
+        at = self._search(_NEXT_MARKER)
+        self.interrupted |= bool(self.scans) and bool(self.body[self.at : at].strip(b"\xff"))
+        self.at = at + 2
         return self.body[self.at - 1]
 
     def take(self, marker: int) -> None:
@@ -169,6 +181,8 @@ class _Reader:
         self.frame = frame
         self.height = int.from_bytes(frame[5:7], "big")
         self.uncoded = set(frame[10::3])
+        if frame[1] not in _SEQUENTIAL:
+            self.unfinished = set(product(self.uncoded, range(_COEFFICIENTS)))
 
     def _take_scan(self, head: bytes) -> None:
         if not self.frame:
@@ -182,7 +196,10 @@ class _Reader:
         if self.frame[1] in _SEQUENTIAL:
             head = head[:-3] + _WHOLE_BLOCK
         end = self._search(_END_OF_DATA)
+        first, last, bits = head[-3:]
         self.uncoded -= set(head[5:-3:2])
+        if self.unfinished and not bits & 15:
+            self.unfinished -= set(product(head[5:-3:2], range(first, last + 1)))
         self.scans.append(Scan(b"".join([*self.tables, head]), self.body[self.at : end]))
         self.tables = []
         self.at = end
@@ -210,11 +227,22 @@ class _Reader:
             raise MalformedBody("image: the JPEG ends before its picture begins; send a whole JPEG file")
         if self.uncoded:
             raise MalformedBody("image: the JPEG ends before the last of its colours; send a whole JPEG file")
+        if self.unfinished and self.interrupted:
+            raise _damaged("its last scans are missing")
         frame = self.frame[:5] + self.height.to_bytes(2, "big") + self.frame[7:]
         start = b"".join([JPEG_MAGIC, *self._colours(frame[9]), frame])
         width = int.from_bytes(frame[7:9], "big")
         coding = frame[1]
-        return Jpeg(width, self.height, frame[9], coding in _BASELINE, coding in _ARITHMETIC, start, tuple(self.scans))
+        return Jpeg(
+            width,
+            self.height,
+            frame[9],
+            baseline=coding in _BASELINE,
+            arithmetic=coding in _ARITHMETIC,
+            finished=not self.unfinished,
+            start=start,
+            scans=tuple(self.scans),
+        )
 
     def _colours(self, components: int) -> Iterator[bytes]:
         """The two segments that say which colours the components are, as libjpeg takes them in any case."""

@@ -1,6 +1,7 @@
 """Forms as browsers, scripts, cameras and mail libraries build them: taken apart, or refused for what is wrong."""
 
 import base64
+import quopri
 from collections.abc import Iterable
 
 import pytest
@@ -94,6 +95,10 @@ WHOLE: dict[str, tuple[bytes, list[tuple[str, bytes, str]]]] = {
     ),
     "base64 as mail has it": (
         form(FILE + b"\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(JPEG * 30)),
+        [("a.jpg", JPEG * 30, "image")],
+    ),
+    "quoted-printable as mail has it": (
+        form(FILE + b"\r\nContent-Transfer-Encoding: Quoted-Printable\r\n\r\n" + quopri.encodestring(JPEG * 30)),
         [("a.jpg", JPEG * 30, "image")],
     ),
     "a picture that is called base64": (
