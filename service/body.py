@@ -1,5 +1,7 @@
 """Recognises one picture by its first bytes and decodes it; forms are taken apart in form.py."""
 
+import codecs
+
 from service.errors import MalformedBody, RequestError
 from service.image import Frame, ImageLimits
 from service.kinds import TAKEN
@@ -19,6 +21,8 @@ def decode(data: bytes, limits: ImageLimits) -> Frame:
         RequestError: one of its kinds, saying what is wrong with the body and how to fix it.
     """
     data = data.lstrip()
+    if data.startswith(codecs.BOM_UTF8):  # as Windows begins its texts
+        data = data[len(codecs.BOM_UTF8) :].lstrip()
     if not data:
         raise MalformedBody(f"body: empty; send a {TAKEN} file, or JSON with height, width and image")
     try:

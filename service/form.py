@@ -26,6 +26,8 @@ _LINE_BREAK = re.compile(rb"\r\n|\n|\r")
 _LINE_BREAK_BEFORE = re.compile(rb"(?:\r\n|\n|\r)\Z")
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\r?\n|\r\r")
 _REST_OF_BOUNDARY_LINE = re.compile(rb"[ \t]*(?=[\r\n])")
+# A boundary that no header names, behind a preamble: the line before a part's own headers.
+_FIRST_BOUNDARY = re.compile(rb"[\r\n]--([^\r\n]+)(?:\r\n|\n|\r)content-", re.IGNORECASE)
 _CONTINUED_LINE = re.compile(r"(?:\r\n|\n|\r)[ \t]+")
 # By its own rule, not as other parameters: Java's boundaries hold "=" and ":" and stand without quotes.
 _BOUNDARY = re.compile(r';[ \t]*boundary[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;]*))', re.IGNORECASE)
@@ -96,12 +98,19 @@ def read_form(body: bytes, content_type: str, max_files: int) -> Form:
 
 
 def _boundary(body: bytes, content_type: str) -> bytes | None:
-    """The boundary that stands in the body: the header's, else that of the body's first line; None outside forms."""
+    """The boundary that stands in the body: the header's, else that of the body's first line, or of its first part.
+
+    None outside forms.
+    """
     named = _named_boundary(content_type)
     if named and next(_boundary_lines(body, named), None):
         return named
     start = body[:MAX_BOUNDARY_BYTES].lstrip(b"\r\n")  # some clients begin with the line break of a boundary
     if not start.startswith(b"--"):
+        if is_picture(body):
+            return None
+        if not named and (first := _FIRST_BOUNDARY.search(body, 0, MAX_PART_HEAD_BYTES)):
+            return first[1].rstrip(b" \t")
         if named and b"content-disposition:" in body[:MAX_PART_HEAD_BYTES].lower():
             raise MalformedBody(
                 f"form: {_shown(named)}, the boundary of its Content-Type, is nowhere in it; let the client library "
@@ -199,9 +208,11 @@ def _part(section: bytes, number: int) -> _Part:
 
 def _plain(content: bytes, headers: dict[str, str], number: int) -> bytes:
     """Undoes the transfer encoding of mail, which some libraries apply to forms; pictures sent as they are stay so."""
-    encoded = headers.get("content-transfer-encoding", "").lower() == "base64"
-    if not encoded or is_picture(content):
+    encoding = headers.get("content-transfer-encoding", "").lower()
+    if encoding not in ("base64", "quoted-printable") or is_picture(content):
         return content
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(content)
     try:
         return pybase64.b64decode(content.translate(None, b" \t\r\n"), validate=True)
     except binascii.Error as error:

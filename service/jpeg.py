@@ -8,6 +8,7 @@ file that `Jpeg.file` writes: whole segments alone, one behind the other, so tha
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from service.errors import ImageTooLarge, MalformedBody, UnsupportedBody
 
@@ -22,7 +23,8 @@ _SEARCHED_BYTES = 2**18
 # The last of any fill bytes, and a marker that means something there. Two bytes: longer patterns take quadratic time.
 _NEXT_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 _END_OF_DATA = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_SOF, _SEQUENTIAL, _BASELINE = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA), (0xC0, 0xC1, 0xC9), (0xC0, 0xC1)
+_SOF, _SEQUENTIAL = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA), (0xC0, 0xC1, 0xC9)
+_BASELINE, _ARITHMETIC = (0xC0, 0xC1), (0xC9, 0xCA)
 _DHT, _DAC, _EOI, _SOS, _DQT, _DNL, _DRI = 0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD
 _APP0, _APP14, _APP15, _COM = 0xE0, 0xEE, 0xEF, 0xFE
 _TABLES = (_DHT, _DAC, _DQT, _DRI)
@@ -35,6 +37,7 @@ _OTHER_JPEGS = {
 _JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"
 _BITS = 8
+_COEFFICIENTS = 64
 _BLOCK, _MOST = 8, 0xFFFF
 _COLOURS = (1, 3, 4)
 _CMYK = 4
@@ -54,27 +57,31 @@ class Jpeg:
     """A JPEG file taken apart.
 
     `width`, `height` in pixels; `components`: 1 is grey, 3 colour, 4 CMYK; `baseline`: with Huffman's codes, and not
-    progressive; `start`: the file up to its tables.
+    progressive; `arithmetic`: with arithmetic codes; `finished`: every coefficient is sent to its last bit, which
+    progressive files may leave out; `start`: the file up to its tables.
     """
 
     width: int
     height: int
     components: int
     baseline: bool
+    arithmetic: bool
+    finished: bool
     start: bytes
     scans: tuple[Scan, ...]
 
-    def file(self, tails: tuple[bytes, ...] = ()) -> bytes:
+    def file(self, tails: tuple[bytes, ...] = (), end: bytes = END) -> bytes:
         """The file with what makes up its pixels alone.
 
         Args:
             tails: what to put behind each scan's data.
+            end: what to end it with.
         """
         parts = [self.start]
         for number, scan in enumerate(self.scans):
             parts += (scan.head, scan.data)
             parts += tails[number : number + 1]
-        return b"".join([*parts, END])
+        return b"".join([*parts, end])
 
     def in_whole_blocks(self) -> "Jpeg":
         """The same file with its sides rounded up, so that it shows every pixel that was coded."""
@@ -114,7 +121,11 @@ def read_jpeg(body: bytes) -> Jpeg:
 
 @dataclass(slots=True)
 class _Reader:
-    """Where the reading stands: `at` is the next byte, `tables` wait for their scan, `uncoded` for their data."""
+    """Where the reading stands: `at` is the next byte, `tables` wait for their scan.
+
+    `uncoded` are the components without any data, `unfinished` the coefficients without their last bit; `interrupted`
+    if something else than segments stands between scans.
+    """
 
     body: bytes
     at: int = len(JPEG_MAGIC)
@@ -125,10 +136,14 @@ class _Reader:
     tables: list[bytes] = field(default_factory=list)
     scans: list[Scan] = field(default_factory=list)
     uncoded: set[int] = field(default_factory=set)
+    unfinished: set[tuple[int, int]] = field(default_factory=set)
+    interrupted: bool = False
 
     def next_marker(self) -> int:
         """Steps behind the next marker, over whatever stands before it."""
-        self.at = self._search(_NEXT_MARKER) + 2
+        at = self._search(_NEXT_MARKER)
+        self.interrupted |= bool(self.scans) and bool(self.body[self.at : at].strip(b"\xff"))
+        self.at = at + 2
         return self.body[self.at - 1]
 
     def take(self, marker: int) -> None:
@@ -166,6 +181,8 @@ class _Reader:
         self.frame = frame
         self.height = int.from_bytes(frame[5:7], "big")
         self.uncoded = set(frame[10::3])
+        if frame[1] not in _SEQUENTIAL:
+            self.unfinished = set(product(self.uncoded, range(_COEFFICIENTS)))
 
     def _take_scan(self, head: bytes) -> None:
         if not self.frame:
@@ -179,7 +196,10 @@ class _Reader:
         if self.frame[1] in _SEQUENTIAL:
             head = head[:-3] + _WHOLE_BLOCK
         end = self._search(_END_OF_DATA)
+        first, last, bits = head[-3:]
         self.uncoded -= set(head[5:-3:2])
+        if self.unfinished and not bits & 15:
+            self.unfinished -= set(product(head[5:-3:2], range(first, last + 1)))
         self.scans.append(Scan(b"".join([*self.tables, head]), self.body[self.at : end]))
         self.tables = []
         self.at = end
@@ -207,10 +227,22 @@ class _Reader:
             raise MalformedBody("image: the JPEG ends before its picture begins; send a whole JPEG file")
         if self.uncoded:
             raise MalformedBody("image: the JPEG ends before the last of its colours; send a whole JPEG file")
+        if self.unfinished and self.interrupted:
+            raise _damaged("its last scans are missing")
         frame = self.frame[:5] + self.height.to_bytes(2, "big") + self.frame[7:]
         start = b"".join([JPEG_MAGIC, *self._colours(frame[9]), frame])
         width = int.from_bytes(frame[7:9], "big")
-        return Jpeg(width, self.height, frame[9], frame[1] in _BASELINE, start, tuple(self.scans))
+        coding = frame[1]
+        return Jpeg(
+            width,
+            self.height,
+            frame[9],
+            baseline=coding in _BASELINE,
+            arithmetic=coding in _ARITHMETIC,
+            finished=not self.unfinished,
+            start=start,
+            scans=tuple(self.scans),
+        )
 
     def _colours(self, components: int) -> Iterator[bytes]:
         """The two segments that say which colours the components are, as libjpeg takes them in any case."""

@@ -13,7 +13,7 @@ import simplejpeg
 
 from service.errors import MalformedBody
 from service.image import Frame, ImageLimits, Pixels, decode_with_opencv, scaled_sides
-from service.jpeg import MAX_JPEG_SCANS, Jpeg, read_jpeg
+from service.jpeg import END, MAX_JPEG_SCANS, Jpeg, Scan, read_jpeg
 
 MAX_SPARE_PLACES = 8  # more are left where they are, and only missing data is looked for
 MAX_RESTARTS = 2**18
@@ -89,10 +89,22 @@ def _settled(jpeg: Jpeg, decode: Decode, decode_on: Decode) -> Pixels:
         if marker in _RESTARTS:
             break
         place = _scan_before(jpeg, marker, place)
-        jpeg = jpeg.with_data(place, jpeg.scans[place].data.rstrip(b"\xff")[:-count])
+        data = jpeg.scans[place].data.rstrip(b"\xff")
+        jpeg = jpeg.with_data(place, data[:-count])
+        if not jpeg.finished or _reads_filling(jpeg.scans[place], data[-count:]):
+            raise _damaged(words)
         if jpeg.baseline and len(jpeg.scans) <= jpeg.components and not _ends_in_ones(jpeg, place):
             raise _damaged(words)
     return _agreed(jpeg, decode_on)
+
+
+def _reads_filling(scan: Scan, spare: bytes) -> bool:
+    """Whether what is left over is the rest of one value that was read as data before, as where data was lost.
+
+    Refined DC values are single bits, which may well be alike.
+    """
+    alike = len(scan.data) - len(scan.data.rstrip(spare[:1]))
+    return scan.head[-3] > 0 and len(set(spare)) == 1 and alike > 2 * MAX_READ_AHEAD
 
 
 def _ends_in_ones(jpeg: Jpeg, place: int) -> bool:
@@ -146,7 +158,8 @@ def _as_coded(jpeg: Jpeg, least: int = 0) -> Pixels:
 def _agreed(jpeg: Jpeg, decode: Decode) -> Pixels:
     """Decodes a file twice, with nothing and with something behind the data of each scan and each restart interval.
 
-    A decoder that has all its data looks at none of that.
+    A decoder that has all its data looks at none of that. Arithmetic codes are decoded once: their encoders leave out
+    zeros at the end, so that what follows the data is always looked at.
 
     Raises:
         MalformedBody: the pixels differ, as there is data missing.
@@ -157,9 +170,11 @@ def _agreed(jpeg: Jpeg, decode: Decode) -> Pixels:
             raise _damaged(f"over {MAX_RESTARTS} restart markers")
         data = _RESTART.sub(_TAIL + b"\xff", _FILL.sub(b"\xff", scan.data.rstrip(b"\xff")))
         padded = padded.with_data(number, data + _TAIL)
+    # OpenCV's libjpeg warns on standard error of bytes before a marker; it looks for none behind an only scan.
+    end = b"" if jpeg.baseline and len(jpeg.scans) == 1 else END
     try:
         pixels = decode(jpeg.file())
-        if _same(pixels, decode(padded.file())):
+        if jpeg.arithmetic or _same(pixels, decode(padded.file(end=end))):
             return pixels
     except ValueError as error:
         raise _damaged(str(error)) from None

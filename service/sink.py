@@ -53,6 +53,8 @@ def target_for(target: Path, source: Source) -> Path:
         raise MediaError(f"--save {target}: this is the source itself; save under another name")
     if source.kind == "folder" and not suffix:
         return target
+    if target.is_dir():
+        raise MediaError(f"--save {target}: this is a folder; name a file in it, such as {target / 'detect.mp4'}")
     fitting = PICTURE_SUFFIXES if source.kind == "picture" else tuple(VIDEO_CODECS)
     if suffix not in fitting:
         other = ", or name a folder" if source.kind == "folder" else ""

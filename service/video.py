@@ -93,7 +93,10 @@ def _video(path: Path) -> Source:
     except UnreadableVideo:
         readable = False
     if not readable:
-        raise MediaError(f"{path}: no video that OpenCV can read; convert it to .mp4, or give a .jpg or .png picture")
+        raise MediaError(
+            f"{path}: no video that OpenCV can read: not whole, sound alone, or of a rare kind; give a whole file, "
+            "convert it to .mp4, or give a .jpg or .png picture"
+        )
     return Source(str(path), "video", probe.count, probe.fps, lambda: _of_file(path))
 
 

@@ -408,6 +408,20 @@ def test_a_snapshot_address_is_one_picture(
     assert [path.name for path in tmp_path.iterdir()] == ["detect.jpg"]
 
 
+@pytest.mark.parametrize("kind", ["application/octet-stream", "text/plain", "", "binary"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_snapshot_is_known_by_what_it_is_where_its_address_does_not_tell(
+    capsys: pytest.CaptureFixture[str], kind: str, suffix: str
+) -> None:
+    pixels = cv2.imdecode(np.frombuffer(JPEG, np.uint8), cv2.IMREAD_COLOR)
+    body = cv2.imencode(suffix, np.asarray(pixels))[1].tobytes()
+    with running_camera({"/cgi?a=1": Resource(kind, body, len(body))}) as camera, running_stub() as stub:
+        code = main([camera + "/cgi?a=1", "--url", stub.url])
+
+    printed = capsys.readouterr()
+    assert (code, printed.err, len(stub.bodies)) == (0, "", 1)
+
+
 @pytest.mark.parametrize(
     ("answered", "exit_code", "sent", "message"),
     [
@@ -415,9 +429,19 @@ def test_a_snapshot_address_is_one_picture(
         (stream([]), 2, 0, "/live: camera or stream cannot be opened"),
         (Resource("image/jpeg", JPEG[:9000], len(JPEG)), 2, 0, "/live: answers no whole picture"),
         (Resource("image/jpeg", b"no picture", 10), 2, 0, "/live: answers no whole picture"),
+        (Resource("application/octet-stream", JPEG[:9000], len(JPEG)), 3, 1, "/live: the stream ended after 1 frames"),
+        (Resource("application/octet-stream", b"", 0), 2, 0, "/live: camera or stream cannot be opened"),
         (Resource("text/html", b"<html>", 6), 2, 0, "/live: camera or stream cannot be opened"),
     ],
-    ids=["camera", "camera without a frame", "half a snapshot", "no snapshot", "page"],
+    ids=[
+        "camera",
+        "camera without a frame",
+        "half a snapshot",
+        "no snapshot",
+        "half a snapshot without a type",
+        "nothing",
+        "page",
+    ],
 )
 def test_a_source_behind_an_address_that_breaks_off_is_no_success(
     capsys: pytest.CaptureFixture[str], answered: Resource, exit_code: int, sent: int, message: str

@@ -1,6 +1,7 @@
 """Forms as browsers, scripts, cameras and mail libraries build them: taken apart, or refused for what is wrong."""
 
 import base64
+import quopri
 from collections.abc import Iterable
 
 import pytest
@@ -94,6 +95,10 @@ WHOLE: dict[str, tuple[bytes, list[tuple[str, bytes, str]]]] = {
     ),
     "base64 as mail has it": (
         form(FILE + b"\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(JPEG * 30)),
+        [("a.jpg", JPEG * 30, "image")],
+    ),
+    "quoted-printable as mail has it": (
+        form(FILE + b"\r\nContent-Transfer-Encoding: Quoted-Printable\r\n\r\n" + quopri.encodestring(JPEG * 30)),
         [("a.jpg", JPEG * 30, "image")],
     ),
     "a picture that is called base64": (
@@ -193,6 +198,22 @@ def test_an_encoding_that_is_none_for_forms_is_ignored(encoding: bytes) -> None:
 def test_the_headers_boundary_finds_a_form_behind_a_preamble(content_type: str, boundary: bytes) -> None:
     body = b"This is a message with parts.\r\n--no boundary\r\n" + form(file(), boundary=boundary)
     assert named([("a.jpg", b"one", "image")], read_form(body, content_type, 1))
+
+
+@pytest.mark.parametrize("content_type", ["", "multipart/form-data", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize("preamble", [b"A message.\r\n", b"A message.\n-- \n\n", b"{ not JSON\r\n\r\n"])
+@pytest.mark.parametrize("first", [b"", b"Content-Type: image/jpeg\r\n"])
+def test_a_boundary_behind_a_preamble_is_found_without_a_header(
+    content_type: str, preamble: bytes, first: bytes
+) -> None:
+    body = preamble + form(first + file()).replace(b"xyz\r", b"xyz \r")
+    assert named([("a.jpg", b"one", "image")], read_form(body, content_type, 1))
+
+
+@pytest.mark.parametrize("content_type", ["", TYPE])
+def test_a_picture_that_mentions_a_form_is_none(content_type: str) -> None:
+    body = JPEG + b"\r\n--other\r\nContent-Disposition: form-data"
+    assert named([("", body, "")], read_form(body, content_type, 1))
 
 
 @pytest.mark.parametrize("length", [1, 70, 71, 200])

@@ -66,6 +66,11 @@ def test_raw_bgr_is_taken_as_it_is(picture: np.ndarray) -> None:
     assert np.array_equal(decode(body, LIMITS).pixels, picture)
 
 
+def test_raw_bgr_may_begin_with_a_byte_order_mark(picture: np.ndarray) -> None:
+    body = raw_json(40, 60, base64.b64encode(picture.tobytes()).decode())
+    assert np.array_equal(decode(b"\xef\xbb\xbf\r\n" + body, LIMITS).pixels, picture)
+
+
 @pytest.mark.parametrize(
     "rewrite",
     [lambda text: text.replace("/", "\\/"), lambda text: "\\n".join(text[i : i + 76] for i in range(0, len(text), 76))],

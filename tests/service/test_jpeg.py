@@ -240,6 +240,27 @@ def test_data_that_was_lost_and_filled_with_zeros_is_damage(share: float) -> Non
     assert "damaged" in said_of(kept + bytes(len(PLAIN) - len(kept)) + EOI)
 
 
+@pytest.mark.parametrize("filling", [b"\0", b" ", b"\x55"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_progressive_picture_of_which_the_rest_was_filled_up_is_damaged(mode: str, filling: bytes) -> None:
+    file = io.BytesIO()
+    PIL.Image.open(io.BytesIO(CLEAN)).convert(mode).save(file, "JPEG", progressive=True)
+    body = file.getvalue()
+    for percent in range(5, 90, 5):
+        kept = body[: len(body) * percent // 100]
+        assert "JPEG" in said_of(kept + filling * (len(body) - len(kept)) + EOI), percent
+
+
+@pytest.mark.parametrize(
+    "spare", [bytes(500), b" " * 60, b"\xff\0" * 40, SPARE], ids=["zeros", "blanks", "0xff", "any"]
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_flat_progressive_picture_may_have_bytes_to_spare(mode: str, spare: bytes) -> None:
+    file = io.BytesIO()
+    PIL.Image.new(mode, (800, 600), "grey").save(file, "JPEG", progressive=True)
+    assert decoded(padded := before_last(EOI, file.getvalue(), spare)).shape == (600, 800, 3), padded
+
+
 def test_bytes_to_spare_before_a_restart_hide_no_missing_data() -> None:
     assert "premature end" in said_of(before_first(rb"\xff\xd0", cut(RESTARTING)))
 
@@ -259,6 +280,22 @@ def test_any_sampling_of_colours_is_decoded(
 def test_any_sampling_cut_is_damaged(factors: tuple[tuple[int, int], ...]) -> None:
     body = flat_jpeg(factors, 200, 200)
     assert "damaged" in said_of(body[: body.index(SOS) + 30] + EOI)
+
+
+@pytest.mark.parametrize("spare", [b"", SPARE], ids=["whole", "bytes before the end"])
+@pytest.mark.parametrize(
+    ("arithmetic", "original"),
+    [("arithmetic-410", "subsampling-410"), ("arithmetic-progressive-3x1", "subsampling-3x1")],
+)
+def test_arithmetic_codes_go_with_any_sampling(arithmetic: str, original: str, spare: bytes) -> None:
+    body = before_last(EOI, (PICTURES / f"{arithmetic}.jpg").read_bytes(), spare)
+    assert np.array_equal(decoded(body), decoded((PICTURES / f"{original}.jpg").read_bytes()))
+
+
+@pytest.mark.parametrize("name", ["subsampling-410", "subsampling-3x1", "subsampling-441", "arithmetic-410"])
+def test_a_good_picture_leaves_standard_error_empty(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    decoded((PICTURES / f"{name}.jpg").read_bytes())
+    assert capfd.readouterr().err == ""
 
 
 def test_fractions_of_sampling_are_refused_by_name() -> None:

@@ -199,6 +199,12 @@ OTHERS = {
     "base64": base64.b64encode(WEBP),
     "data address": b"data:image/png;base64,iVBORw0KGgo=",
     "NumPy": b"\x93NUMPY\1\0" + bytes(40),
+    "TGA": saved("TGA"),
+    "TGA, compressed": saved("TGA", compression="tga_rle"),
+    "SGI": saved("SGI"),
+    "XBM": b"#define a_width 8\n#define a_height 1\n",
+    "XPM": b"/* XPM */\nstatic char *a[] = {",
+    "DPX": b"SDPX\0\0\x20\0" + bytes(40),
 }
 
 
@@ -220,6 +226,8 @@ NAMES = {
     "base64": "base64",
     "H.264": "H.264",
     "gzip": "gzip",
+    "ICO": "ICO",
+    "TGA": "TGA",
 }
 
 

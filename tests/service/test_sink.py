@@ -71,6 +71,8 @@ def test_pictures_of_a_folder_are_saved_as_pictures_or_as_one_video(tmp_path: Pa
         ("", "out.jpg", "a folder is saved as .mp4, .webm, .avi; use one of these, or name a folder"),
         ("a.png", "a.png", "this is the source itself; save under another name"),
         ("", "", "this is the source itself"),
+        ("", "folder.mp4", "folder.mp4: this is a folder; name a file in it"),
+        ("a.png", "folder.jpg", "folder.jpg: this is a folder; name a file in it"),
     ],
 )
 def test_target_that_does_not_fit_is_refused_before_any_work(
@@ -78,6 +80,8 @@ def test_target_that_does_not_fit_is_refused_before_any_work(
 ) -> None:
     picture(tmp_path / "a.png")
     picture(tmp_path / "a.jpg")
+    for folder in ("folder.mp4", "folder.jpg"):
+        (tmp_path / folder).mkdir()
 
     with pytest.raises(MediaError, match=message):
         target_for(tmp_path / target_name, open_source(str(tmp_path / source_name)))
