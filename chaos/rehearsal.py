@@ -1,6 +1,6 @@
 """A fleet of its own for a rehearsal: a copy of the code whose engines take cues, run by `python -m deploy`.
 
-The copy differs from the code it is made of in four places, so that production has no switch for faults:
+The copy differs from the code it is made of in a few places, so that production has no switch for faults:
 gunicorn's settings are `faulty.conf.py`, supervisord's clock is `jumping_clock.py` (and the instances'), a program is
 FATAL after 3 retries instead of 20, and the reviver starts it again after 5 s instead of 60.
 """
@@ -29,6 +29,8 @@ EDITS = {
         "[rpcinterface:clock]\nsupervisor.rpcinterface_factory=chaos.jumping_clock:make\n"
         "file={{ (fleet.code.repo / 'cues' / 'clock') | supervisor }}\n\n; For people:",
     ),
+    # What tries those files is isolated from the folder it is called from, where the clock lies.
+    "deploy/check.py": ('PARSE = "import sys; ', "PARSE = \"import sys; sys.path.insert(0, ''); "),
     "deploy/supervisor/instance.conf.j2": ("startretries=20", "startretries=3"),
     "deploy/supervisor/reviver.conf.j2": (
         "{{ paths.log | argument }}\ndirectory",
