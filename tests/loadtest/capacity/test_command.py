@@ -95,7 +95,7 @@ def test_a_sweep_that_was_cut_short_goes_on_where_it_was(
 
 
 def test_what_cannot_be_compared_is_refused_before_any_load(
-    instance: RunningInstance, found: Capacity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    instance: RunningInstance, found: Capacity, sample_video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cases: list[tuple[str, dict[str, object], str]] = [
         ("--baseline", {"model": {"name": "other"}}, "its model is other, not simulated"),
@@ -105,7 +105,7 @@ def test_what_cannot_be_compared_is_refused_before_any_load(
     for option, changes, complaint in cases:
         other = replace(capacity(source=provenance(**found.provenance.status | changes)), slo_ms=found.slo_ms)
         run_folder.write(other, tmp_path / "other.json")
-        assert main(arguments(instance, tmp_path / "video", tmp_path, option, str(tmp_path / "other.json"))) == 2
+        assert main(arguments(instance, sample_video, tmp_path, option, str(tmp_path / "other.json"))) == 2
         assert complaint in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["other.json"]
 
