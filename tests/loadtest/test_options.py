@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from loadtest.errors import OptionError
 from loadtest.options import HELP, ReplayOptions, add_arguments, from_namespace, to_arguments
+from loadtest.route import QUERY
+from service.query import PARAMETERS
 
 
 def parsed(*arguments: str) -> ReplayOptions:
@@ -133,9 +135,19 @@ def test_a_cameras_address_is_refused_and_its_password_not_repeated(address: str
     assert "SECRET" not in str(caught.value)
 
 
-@pytest.mark.parametrize("query", ["api_key=SECRET", "conf=0.4&key=SECRET", "Token=SECRET"])
-def test_a_key_in_a_route_is_refused_and_not_repeated(query: str) -> None:
-    with pytest.raises(OptionError, match=r"--route=.*FLEET_API_KEY") as caught:
-        parsed(f"--route=/v1/detect?{query}")
+@pytest.mark.parametrize(
+    "end",
+    [
+        *("?api_key=SECRET", "?conf=0.4&key=SECRET", "?Token=SECRET", "?api-key=SECRET", "?auth=SECRET", "?SECRET"),
+        *("?%6bey=SECRET", "?conf=0.4;key=SECRET", "#SECRET", ";key=SECRET", "?conf=0.4#SECRET", "/SECRET@host"),
+    ],
+)
+def test_a_key_in_a_route_is_refused_and_not_repeated(end: str) -> None:
+    with pytest.raises(OptionError, match=r"--route: .*FLEET_API_KEY") as caught:
+        parsed(f"--route=/v1/detect{end}")
     assert "SECRET" not in str(caught.value)
     assert parsed("--route=/v1/detect?conf=0.4").path == "/v1/detect?conf=0.4"
+
+
+def test_a_route_takes_what_a_detection_can_be_asked_for() -> None:
+    assert list(QUERY) == [parameter.name for parameter in PARAMETERS]
