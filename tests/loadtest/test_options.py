@@ -110,6 +110,8 @@ def test_phases_make_the_length_and_a_closed_loop_asks_for_no_rate() -> None:
         (["--in-flight=1000000000"], "--in-flight=1000000000: must be at most 10,000,000"),
         (["--wait-s=1e6"], "--wait-s=1000000.0: must be at most 3,600"),
         (["--seed=-99999999999999999999"], "--seed=-99999999999999999999: must be at most 4,611,686,018,427,387,904"),
+        (["--box-px=1e308"], "--box-px=1e+308: must be at most 100"),
+        (["--score-tolerance=2"], "--score-tolerance=2.0: must be at most 1"),
         (["--phases=1x9999999"], "--phases=1x9999999: must last 30 days at most"),
         (
             ["--cameras=5000", "--fps=25"],
