@@ -1,6 +1,6 @@
 """Reads the address of a service as people give it to a command: no name, key or password has a place in it."""
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 KEY_VARIABLE = "FLEET_API_KEY"
 
@@ -20,15 +20,15 @@ def service_address(text: str) -> str:
             up in process lists, run files and reports.
     """
     # Looked for in the text: a slash or "?" in a password ends the host for urlsplit, and not for its owner.
-    if "@" in text:
+    if "@" in unquote(text):
         raise AddressError(f"no place for a key or password, everybody here can read it; set {KEY_VARIABLE}")
     try:
         parts = urlsplit(text.strip())
         host, _ = parts.hostname, parts.port
     except ValueError as error:  # its words are about the host or the port alone
         raise AddressError(f"no address ({error}); expected http://HOST:PORT or https://HOST:PORT") from None
-    if parts.query or parts.fragment:
-        raise AddressError("ends in a query or fragment; expected http://HOST:PORT or https://HOST:PORT")
+    if parts.query or parts.fragment or ";" in parts.path:
+        raise AddressError("ends in a query, parameter or fragment; expected http://HOST:PORT or https://HOST:PORT")
     if parts.scheme not in ("http", "https") or not host:
         raise AddressError(f"{text} is no address; expected http://HOST:PORT or https://HOST:PORT")
     return text.strip().rstrip("/")

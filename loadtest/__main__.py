@@ -14,7 +14,7 @@ from pathlib import Path
 from loadtest import certificate, export, results, table, ui, worker
 from loadtest.capacity import command as capacity
 from loadtest.claim import folder_claim, target_claim
-from loadtest.errors import LoadTestError, OptionError
+from loadtest.errors import LoadTestError, OptionError, RunError
 from loadtest.options import add_address, add_arguments, asked_url, checked_processes, from_namespace
 from loadtest.plan import command as plan
 from loadtest.prepare import check_video
@@ -97,9 +97,12 @@ def _replay(namespace: argparse.Namespace) -> int:
 
 
 def _report(namespace: argparse.Namespace) -> int:
-    found = results.read(namespace.folder)
-    print(table.render(found.summary))
+    if not namespace.folder.is_dir():
+        raise RunError(f"{namespace.folder}: no such folder; give the folder of a replay")
+    # A run that goes on has no verdict yet.
     with folder_claim(namespace.folder):
+        found = results.read(namespace.folder)
+        print(table.render(found.summary))
         page = results.write_report(found, namespace.folder, Progress())
     print(f"report: {page}")
     return FAILED if shortcomings(found.summary) else PASSED

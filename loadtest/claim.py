@@ -5,6 +5,7 @@ started shares them.
 """
 
 import fcntl
+import ipaddress
 import os
 import socket
 from collections.abc import Iterator
@@ -110,5 +111,16 @@ def _endpoint(url: str) -> str:
         found = sorted(str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except OSError:  # nobody will be reached either
         found = [host]
-    # A loopback name has two addresses, and each stands for the other.
-    return f"{'127.0.0.1' if found[0] == '::1' else found[0]} {port}"
+    # A service on this machine has many: of loopback, of each network, and the one that stands for all of them.
+    return f"{'here' if any(map(_is_ours, found)) else found[0]} {port}"
+
+
+def _is_ours(text: str) -> bool:
+    """Whether an address is one of this machine's: then it can be listened at."""
+    try:
+        address = ipaddress.ip_address(text)
+        with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:  # noqa: PLR2004 - IPv4
+            probe.bind((text, 0))
+    except (ValueError, OSError):
+        return False
+    return not address.is_multicast

@@ -1,4 +1,4 @@
-"""The right answer of each frame, and whether another answer is the same one: FrameSet -> [References] -> verdicts."""
+"""The idle service's answer to each frame, and whether another is the same: FrameSet -> [References] -> verdicts."""
 
 import os
 from collections.abc import Callable, Sequence

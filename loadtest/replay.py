@@ -11,6 +11,7 @@ from loadtest import prepare, reference, run_folder
 from loadtest.claim import folder_claim, target_claim
 from loadtest.errors import RunError
 from loadtest.locust_process import locust_process
+from loadtest.meeting import meeting_place
 from loadtest.options import ReplayOptions, to_arguments
 from loadtest.progress import Progress
 from loadtest.sample_files import VerdictTail
@@ -102,7 +103,7 @@ def locust_arguments(job: Replay, port: int) -> list[str]:
 def _crew(job: Replay, own_port: int) -> list[str]:
     """Locust's options about its workers; none for a process on its own."""
     if job.bind:
-        host, _, port = job.bind.rpartition(":")
+        host, port = meeting_place(job.bind, "--bind")
         workers = ["--master", "--expect-workers", str(job.processes), "--expect-workers-max-wait", str(WORKERS_S)]
         return [*workers, "--master-bind-host", host, "--master-bind-port", port]
     if job.processes == 1:

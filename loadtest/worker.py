@@ -3,8 +3,8 @@
 import argparse
 
 from loadtest import certificate
-from loadtest.errors import OptionError
 from loadtest.locust_process import locust_process
+from loadtest.meeting import meeting_place
 
 
 def add_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,7 +34,5 @@ def locust_arguments(master: str) -> list[str]:
     Raises:
         OptionError: the address makes no sense.
     """
-    host, _, port = master.rpartition(":")
-    if not host or not port.isdecimal():
-        raise OptionError(f"--master={master}: must be ADDRESS:PORT, as the leading machine's --bind")
+    host, port = meeting_place(master, "--master")
     return ["--worker", "--master-host", host, "--master-port", port, "--loglevel", "WARNING"]

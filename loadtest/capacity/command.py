@@ -17,6 +17,7 @@ from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Sweep, SweepOptions
 from loadtest.claim import folder_claim, target_claim
 from loadtest.errors import OptionError, RunError
+from loadtest.meeting import checked_bind
 from loadtest.options import HELP, MOST_FPS, ReplayOptions, add_address, asked_url, checked, checked_processes
 from loadtest.prepare import check_video
 from loadtest.provenance import right_means
@@ -146,7 +147,7 @@ def _bench(namespace: argparse.Namespace) -> Bench:
         base=base,
         folder=namespace.out / STEPS,
         processes=processes,
-        bind=namespace.bind,
+        bind=checked_bind(namespace.bind),
         seconds=namespace.seconds,
         say=_say,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from loadtest import certificate
 from loadtest.claim import folder_claim, target_claim
+from loadtest.meeting import checked_bind
 from loadtest.options import add_address, add_arguments, asked_url, checked_processes
 from loadtest.prepare import check_video
 from loadtest.scenario import profile
@@ -54,7 +55,7 @@ def run(namespace: argparse.Namespace) -> int:
         folder=namespace.out / wanted.name,
         say=_say,
         processes=processes,
-        bind=namespace.bind,
+        bind=checked_bind(namespace.bind),
     )
     with folder_claim(bench.folder), target_claim(bench.url):
         if not namespace.resume:

@@ -32,7 +32,7 @@ class Plan:
     Attributes:
         capacity_fps: frames per second that the service holds within the SLO; 0 measures it first.
         share: of that capacity that is sent, for soak, chaos and deploy.
-        quantile: share of all frames that must be right and within the SLO for a rate to count as held.
+        quantile: share of all frames that must be the same and within the SLO for a rate to count as held.
         first_fps: rate at which the search for the capacity begins.
         search_s: length of each step of that search.
         runs: verifications of the rate that was found.

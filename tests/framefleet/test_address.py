@@ -28,6 +28,8 @@ def test_an_address_loses_its_last_slash(text: str, address: str) -> None:
         "http://any:SECRET@[::1",
         "http://host/?key=SECRET",
         "http://host/#SECRET",
+        "http://host/;key=SECRET",
+        "http://any:SECRET%40host",
     ],
 )
 def test_a_secret_in_an_address_is_refused_and_not_repeated(text: str) -> None:

@@ -20,6 +20,7 @@ from tests.loadtest.fake_service import RIGHT, fake_service
 from tests.loadtest.waiting import LIMIT_S, wait_until
 
 URL = "http://127.0.0.1:20249"
+WITH_IPV6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -52,7 +53,15 @@ def test_a_second_run_in_a_folder_is_refused_with_the_firsts_pid(tmp_path: Path,
     )
 
 
-@pytest.mark.parametrize("url", [URL, f"{URL}/", "http://localhost:20249/detector", "https://127.0.0.1:20249"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(URL, f"{URL}/", "http://localhost:20249/detector", "https://127.0.0.1:20249", "HTTP://LocalHost:20249"),
+        *(f"http://{host}:20249" for host in ("127.1", "2130706433", "0.0.0.0", "127.0.0.2", "[::ffff:127.0.0.1]")),
+        pytest.param("http://[::1]:20249", marks=WITH_IPV6),
+        pytest.param("http://[::]:20249", marks=WITH_IPV6),
+    ],
+)
 def test_a_second_load_against_an_address_is_refused_however_it_is_written(
     url: str, tmp_path: Path, repo_root: Path
 ) -> None:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from loadtest.errors import OptionError
 from loadtest.options import HELP, ReplayOptions, add_arguments, from_namespace, to_arguments
+from loadtest.route import QUERY
+from service.query import PARAMETERS
 
 
 def parsed(*arguments: str) -> ReplayOptions:
@@ -108,6 +110,8 @@ def test_phases_make_the_length_and_a_closed_loop_asks_for_no_rate() -> None:
         (["--in-flight=1000000000"], "--in-flight=1000000000: must be at most 10,000,000"),
         (["--wait-s=1e6"], "--wait-s=1000000.0: must be at most 3,600"),
         (["--seed=-99999999999999999999"], "--seed=-99999999999999999999: must be at most 4,611,686,018,427,387,904"),
+        (["--box-px=1e308"], "--box-px=1e+308: must be at most 100"),
+        (["--score-tolerance=2"], "--score-tolerance=2.0: must be at most 1"),
         (["--phases=1x9999999"], "--phases=1x9999999: must last 30 days at most"),
         (
             ["--cameras=5000", "--fps=25"],
@@ -133,9 +137,19 @@ def test_a_cameras_address_is_refused_and_its_password_not_repeated(address: str
     assert "SECRET" not in str(caught.value)
 
 
-@pytest.mark.parametrize("query", ["api_key=SECRET", "conf=0.4&key=SECRET", "Token=SECRET"])
-def test_a_key_in_a_route_is_refused_and_not_repeated(query: str) -> None:
-    with pytest.raises(OptionError, match=r"--route=.*FLEET_API_KEY") as caught:
-        parsed(f"--route=/v1/detect?{query}")
+@pytest.mark.parametrize(
+    "end",
+    [
+        *("?api_key=SECRET", "?conf=0.4&key=SECRET", "?Token=SECRET", "?api-key=SECRET", "?auth=SECRET", "?SECRET"),
+        *("?%6bey=SECRET", "?conf=0.4;key=SECRET", "#SECRET", ";key=SECRET", "?conf=0.4#SECRET", "/SECRET@host"),
+    ],
+)
+def test_a_key_in_a_route_is_refused_and_not_repeated(end: str) -> None:
+    with pytest.raises(OptionError, match=r"--route: .*FLEET_API_KEY") as caught:
+        parsed(f"--route=/v1/detect{end}")
     assert "SECRET" not in str(caught.value)
     assert parsed("--route=/v1/detect?conf=0.4").path == "/v1/detect?conf=0.4"
+
+
+def test_a_route_takes_what_a_detection_can_be_asked_for() -> None:
+    assert list(QUERY) == [parameter.name for parameter in PARAMETERS]
