@@ -101,7 +101,9 @@ def test_a_target_in_anothers_folder_says_whose_it_is(open_folder: Path, name: s
     source = open_source(str(picture(open_folder / "a.png")))
     put = open_sink(open_folder / name, source).put
     told = as_user(NOBODY, lambda: put(Frame(0, "a.png", np.zeros((16, 16, 3), np.uint8))))
-    assert told.startswith(f"--save {open_folder / name}: permission denied; {open_folder} belongs to root, and you are")
+    assert told.startswith(
+        f"--save {open_folder / name}: permission denied; {open_folder} belongs to root, and you are"
+    )
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".avi"])

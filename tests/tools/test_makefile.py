@@ -312,9 +312,7 @@ def test_a_certificate_holds_the_name_that_is_asked_for(name: str, holds: str, h
         (("NAME=a", "VAR=Makefile"), "Makefile is no folder; choose another"),
     ],
 )
-def test_a_certificate_that_nobody_could_use_is_not_made(
-    arguments: tuple[str, ...], what: str, here: Checkout
-) -> None:
+def test_a_certificate_that_nobody_could_use_is_not_made(arguments: tuple[str, ...], what: str, here: Checkout) -> None:
     done = here.make("certificate", *arguments)
     assert done.returncode != 0
     assert done.stderr.startswith(f"certificate: {what}"), done.stderr
