@@ -81,7 +81,7 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int | str:
         # Or is it a connection's?
         return READER_GONE if _reader_is_gone() else tell(name, error)
     except BaseException as error:
-        return tell(name, error)
+        return tell(name, _placed(error))
     return code or 0
 
 
@@ -126,6 +126,18 @@ def _reader_is_gone() -> bool:
         return any(event & select.POLLERR for _, event in poll.poll(0))
     except (OSError, ValueError):
         return True
+
+
+def _placed(error: BaseException) -> BaseException:
+    """The same, with the place that `print` does not name: what it could not write is written once more."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is not None or not sys.stdout:
+        return error
+    try:
+        sys.stdout.flush()
+    except OSError as again:
+        if again.errno == error.errno:
+            return OSError(error.errno, error.strerror, "standard output").with_traceback(error.__traceback__)
+    return error
 
 
 def _flush(name: str, *, has_failed: bool) -> bool:

@@ -55,6 +55,7 @@ def cleared_away():
     class Thing:
         def __del__(self): bug()
     Thing()
+def prints_at_once(): print("a line", flush=True)
 def waits():
     print("waiting", flush=True)
     time.sleep(60)
@@ -228,10 +229,11 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path, what: str, 
     assert (done.returncode, done.stderr) == (code, b"")
 
 
-def test_output_that_is_lost_is_a_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("function", ["prints_a_little", "prints_at_once"])
+def test_output_that_is_lost_is_a_failure(function: str, tmp_path: Path) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            command(tmp_path, "prints_a_little"),
+            command(tmp_path, function),
             cwd=tmp_path,
             env=environment(),
             stdout=full,

@@ -21,5 +21,5 @@ def test_what_is_asked_beside_the_load_brings_it_too(monkeypatch: pytest.MonkeyP
 
 
 def test_what_is_no_key_is_a_wrong_option() -> None:
-    with pytest.raises(OptionError, match="^FLEET_API_KEY has blanks"):
+    with pytest.raises(OptionError, match=r"^FLEET_API_KEY has blanks"):
         key_header({"FLEET_API_KEY": "s3cr\u00e9t"})
