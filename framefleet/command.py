@@ -20,6 +20,8 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
+from traceback import walk_tb
 from types import FrameType, TracebackType
 from typing import NoReturn
 
@@ -129,15 +131,18 @@ def _reader_is_gone() -> bool:
 
 
 def _placed(error: BaseException) -> BaseException:
-    """The same, with the place that `print` does not name: what it could not write is written once more."""
-    if not isinstance(error, OSError) or error.errno is None or error.filename is not None or not sys.stdout:
+    """The same, with the place where a full disk was met, which only what opens a file names by itself."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is not None:
         return error
-    try:
-        sys.stdout.flush()
-    except OSError as again:
-        if again.errno == error.errno:
-            return OSError(error.errno, error.strerror, "standard output").with_traceback(error.__traceback__)
-    return error
+    # `Path.write_text` and its like.
+    paths = [frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__)]
+    place = next((str(path) for path in reversed(paths) if isinstance(path, Path)), None)
+    if place is None and sys.stdout:
+        try:
+            sys.stdout.flush()  # what could not be written is tried once more
+        except OSError as again:
+            place = "standard output" if again.errno == error.errno else None
+    return error if place is None else OSError(error.errno, error.strerror, place).with_traceback(error.__traceback__)
 
 
 def _flush(name: str, *, has_failed: bool) -> bool:

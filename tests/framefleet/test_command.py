@@ -39,6 +39,7 @@ def recursion(): return recursion()
 def missing(): Path("no/such/file").read_text()
 def folder(): Path(".").read_text()
 def full(): raise OSError(errno.ENOSPC, "No space left on device", "clip.mp4")
+def full_while_written(): Path("/dev/full").write_text("a line")
 def read_only(): raise OSError(errno.EROFS, "Read-only file system", "var")
 def package(): import no_such_package
 def reset(): raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
@@ -110,6 +111,12 @@ def run(tmp_path: Path, what: str, **more: str) -> "subprocess.CompletedProcess[
             "full",
             1,
             "clip.mp4: no space left on device; "
+            "make room, or choose another folder (`df -h` shows where there is some)",
+        ),
+        (
+            "full_while_written",
+            1,
+            "/dev/full: no space left on device; "
             "make room, or choose another folder (`df -h` shows where there is some)",
         ),
         (
