@@ -36,7 +36,6 @@ HOSTS ?= tests/hosts
 INSTALL ?= /opt/framefleet
 KEYS ?= $(or $(value FRAMEFLEET_KEYS),$(VAR)/keys)
 
-COMMA := ,
 PY := .venv/bin/python
 ON_HOST = $(call q,INSTALL)/current/bin/framefleet
 UP_OPTIONS = --var=$(call q,VAR) $(call option,--instances,INSTANCES) $(call option,--port,PORT) \
@@ -104,10 +103,7 @@ key: ## Make an API key for NAME=, shown once; its hash goes into KEYS=./var/key
 	@$(PY) -m service.keys --file=$(call q,KEYS) $(call option,--scopes,SCOPES) -- $(call q,NAME)
 
 certificate: ## Make a self-signed certificate for NAME=host (ADDRESS=10.0.0.11) in ./var/tls, for trials of [tls]
-	@$(if $(NAME),,$(error NAME= is missing: make certificate NAME=host))mkdir -p $(call q,VAR)/tls && cd $(call q,VAR)/tls && \
-		umask 077 && openssl req -x509 -nodes -days 90 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=$(call q,NAME) \
-		-addext subjectAltName=DNS:$(call q,NAME)$(if $(ADDRESS),$(COMMA)IP:$(call q,ADDRESS)) -keyout key.pem -out fullchain.pem 2>&1
-	@printf '%s ' $(call q,VAR)/tls/fullchain.pem $(call q,VAR)/tls/key.pem && echo
+	@tools/certificate.sh $(call q,VAR)/tls $(or $(call q,NAME),'') $(call q,ADDRESS)
 
 ##@ Bring your own model
 model: ## Inspect MODEL=path-or-URL and make it servable in ./var/models (SHA256= NAMES= SIZE= LAYOUT= PLUGIN=)
@@ -209,10 +205,10 @@ chaos: ## Provoke every fault under load, then MINUTES=10 of random ones, on two
 	@$(PY) -m chaos $(call option,--minutes,MINUTES) $(call several,ARGS)
 
 lint: ## Check style and types
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+	@$(PY) -m ruff check --no-cache . && $(PY) -m ruff format --no-cache --check . && $(PY) -m mypy
 
 format: ## Rewrite the code in the house format
-	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
+	@$(PY) -m ruff check --no-cache --fix . ; $(PY) -m ruff format --no-cache .
 
 lock: ## Resolve the locked dependencies anew, after a change in pyproject.toml
 	@$(LOCK) --extra load --extra fleet --extra dev -o lock/dev.txt

@@ -10,6 +10,7 @@ if __name__ == "__main__":
 
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -209,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("status", _status, "Show every program; exit code 0 only if all are well.", place)
     logs = verb("logs", _logs, "Show the end of the logs, and follow them.", place)
     logs.add_argument("names", nargs="*", metavar="NAME", help="programs (default: all)")
-    logs.add_argument("--lines", type=int, default=10, help="lines of each log to begin with (default 10)")
+    logs.add_argument("--lines", type=_whole, default=10, help="lines of each log to begin with (default 10)")
     logs.add_argument("--no-follow", dest="follow", action="store_false", help="stop at the end")
     smoke = verb("smoke", _smoke, "Send one picture to every instance and the balancer, and check the answers.", place)
     smoke.add_argument("--image", type=Path, help="picture to send (default: first frame of the sample video)")
@@ -231,11 +232,11 @@ def _parser() -> argparse.ArgumentParser:
 def _fleet_options(place: argparse.ArgumentParser) -> argparse.ArgumentParser:
     default = FleetOptions(var=Path())
     wish = argparse.ArgumentParser(add_help=False, parents=[place])
-    wish.add_argument("--instances", type=int, default=default.instances, help="how many (default %(default)s)")
-    wish.add_argument("--port", type=int, default=default.port, help="nginx's port (default %(default)s)")
+    wish.add_argument("--instances", type=_whole, default=default.instances, help="how many (default %(default)s)")
+    wish.add_argument("--port", type=_whole, default=default.port, help="nginx's port (default %(default)s)")
     wish.add_argument(
         "--instance-port",
-        type=int,
+        type=_whole,
         default=default.instance_port,
         help="the first instance's port (default %(default)s)",
     )
@@ -248,8 +249,15 @@ def _fleet_options(place: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return wish
 
 
+def _whole(text: str) -> int:
+    # int() would take 80_80, and digits of other scripts.
+    if not re.fullmatch(r"\s*[+-]?[0-9]{1,20}\s*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
 def _limit(text: str) -> int:
-    number = int(text)
+    number = _whole(text)
     if not 0 <= number <= MAX_AT_ONCE:
         raise argparse.ArgumentTypeError(f"{text} is outside 0-{MAX_AT_ONCE}")
     return number

@@ -61,9 +61,14 @@ def _one_port_for_two(port: int, instances: range) -> Problem:
     if port == HTTPS_PORT:
         plain = free_port((80, 8080, 8081), [instances])
         what = f"{port} is tls.port too; balancer.port is that of plain HTTP"
-        return Problem("balancer.port", what, f"choose another for it, such as {plain}")
+        return Problem("balancer.port", what, f"choose another for it{_such_as(plain, instances)}")
     secure = free_port((HTTPS_PORT, 8443, 18443), [instances, [port]])
-    return Problem("tls.port", f"{port} is balancer.port too", f"choose another, such as {secure}")
+    return Problem("tls.port", f"{port} is balancer.port too", f"choose another{_such_as(secure, instances)}")
+
+
+def _such_as(port: int, instances: range) -> str:
+    # All may be the instances', who are told to move.
+    return "" if port in instances else f", such as {port}"
 
 
 def _instances(inventory: Inventory, doubts: Doubts) -> Iterator[Problem]:

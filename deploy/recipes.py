@@ -34,6 +34,8 @@ def up(fleet: Fleet, world: World) -> None:
         raise_if(PreflightError, preflight(fleet, _own_ports(fleet.paths), run.run_command))
         raise_if(CheckError, check_config(fleet, fleet.paths.stage))
         running = is_up(fleet.paths)
+        if running:  # half of an update would be none
+            world = world.heedless()
         _say_changes(fleet, "changes" if running else "other than last time", world)
         if running:
             _update(fleet, world)
@@ -50,6 +52,7 @@ def down(paths: Paths, world: World) -> None:
     if not paths.state.is_dir() or not (fleet_processes(paths) or _stale(paths)):
         world.say(f"nothing runs in {paths.state}")
         return
+    world = world.heedless()
     with run.fleet_lock(paths):
         count = len(fleet_processes(paths))
         stop(paths, world)
@@ -96,7 +99,7 @@ def _start(fleet: Fleet, world: World) -> None:
         with Control(fleet.paths) as control:
             waiting.wait(control, fleet.programs)
     except BaseException:
-        stop(fleet.paths, world)
+        stop(fleet.paths, world.heedless())
         raise
     world.say(f"up: {summary(fleet)}")
 

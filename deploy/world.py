@@ -4,7 +4,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,12 @@ class World:
     sleep: Callable[[float], None] = time.sleep
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     hostname: str = field(default_factory=socket.gethostname)
+
+    def heedless(self) -> "World":
+        """The same, for what has to come to its end though nobody can read what is said (`make down | head`)."""
+
+        def say(line: str) -> None:
+            with suppress(OSError):
+                self.say(line)
+
+        return replace(self, say=say)

@@ -20,6 +20,8 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
+from traceback import walk_tb
 from types import FrameType, TracebackType
 from typing import NoReturn
 
@@ -81,7 +83,7 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int | str:
         # Or is it a connection's?
         return READER_GONE if _reader_is_gone() else tell(name, error)
     except BaseException as error:
-        return tell(name, error)
+        return tell(name, _placed(error))
     return code or 0
 
 
@@ -126,6 +128,21 @@ def _reader_is_gone() -> bool:
         return any(event & select.POLLERR for _, event in poll.poll(0))
     except (OSError, ValueError):
         return True
+
+
+def _placed(error: BaseException) -> BaseException:
+    """The same, with the place where a full disk was met, which only what opens a file names by itself."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is not None:
+        return error
+    # `Path.write_text` and its like.
+    paths = [frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__)]
+    place = next((str(path) for path in reversed(paths) if isinstance(path, Path)), None)
+    if place is None and sys.stdout:
+        try:
+            sys.stdout.flush()  # what could not be written is tried once more
+        except OSError as again:
+            place = "standard output" if again.errno == error.errno else None
+    return error if place is None else OSError(error.errno, error.strerror, place).with_traceback(error.__traceback__)
 
 
 def _flush(name: str, *, has_failed: bool) -> bool:

@@ -18,7 +18,9 @@ def user_name(uid: int) -> str:
 
 def chown_command(folder: Path, uid: int) -> str:
     """The command, ready to be pasted by root, that gives a file or folder with all in it to a user."""
-    return f"chown -R {_account(uid) or uid}: {shlex.quote(str(folder))}"
+    # Its group too, where there is a name: chown knows no group of a number, and refuses the colon.
+    account = _account(uid)
+    return f"chown -R {f'{account}:' if account else uid} {shlex.quote(str(folder))}"
 
 
 def run_as(uid: int) -> str:

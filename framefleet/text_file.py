@@ -3,21 +3,29 @@
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 
+MAX_BYTES = 64 << 20
+
 
 class NotText(ValueError):
     """The file is no UTF-8 text; the message says what it seems to be, `fix` what to do."""
 
-    fix = "save it as UTF-8"
+    def __init__(self, what: str, fix: str = "save it as UTF-8") -> None:
+        super().__init__(what)
+        self.fix = fix
 
 
 def read_text(file: Path) -> str:
     r"""The text of a file, without a byte order mark, its lines ending in `\n` whatever they ended in.
 
     Raises:
-        NotText: it is no UTF-8.
+        NotText: it is no UTF-8, or has no end.
         OSError: it cannot be read.
     """
-    return decode(file.read_bytes())
+    with file.open("rb") as opened:
+        data = opened.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:  # /dev/zero has no end
+        raise NotText(f"has over {MAX_BYTES >> 20} MiB, as no text has that people write", "name another file")
+    return decode(data)
 
 
 def decode(data: bytes) -> str:

@@ -3,10 +3,23 @@
 import os
 from collections.abc import Mapping
 
-from framefleet.address import KEY_VARIABLE as VARIABLE
+from framefleet.api_key import BadKeyError, given_key
+from loadtest.errors import OptionError
+
+
+def own_key(environ: Mapping[str, str] = os.environ) -> str:
+    """The key; empty if there is none.
+
+    Raises:
+        OptionError: no request can bring it.
+    """
+    try:
+        return given_key(environ)
+    except BadKeyError as error:
+        raise OptionError(str(error)) from None
 
 
 def key_header(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What a request that brings the key has in its head; nothing if there is none."""
-    key = environ.get(VARIABLE, "")
+    key = own_key(environ)
     return {"Authorization": f"Bearer {key}"} if key else {}

@@ -1,15 +1,14 @@
 """The idle service's answer to each frame, and whether another is the same: FrameSet -> [References] -> verdicts."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from framefleet.address import KEY_VARIABLE
 from framefleet.refusal import key_advice
 from loadtest.answers import Detection, MalformedAnswerError, reader
+from loadtest.api_key import own_key
 from loadtest.errors import RunError, TargetError
 from loadtest.frames import FrameSet
 from loadtest.target import Reply
@@ -79,7 +78,7 @@ def take(
     for index, body in enumerate(bodies):
         reply = ask(body)
         where = f"reference of frame {index} from {route}"
-        if advice := key_advice(reply.status, os.environ.get(KEY_VARIABLE, "")):
+        if advice := key_advice(reply.status, own_key()):
             raise TargetError(f"{where}: status {reply.status}; {advice}")
         if reply.status != HTTP_OK:
             raise TargetError(

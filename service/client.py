@@ -13,7 +13,6 @@ import argparse
 import errno
 import json
 import math
-import os
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ import cv2
 from tqdm import tqdm
 
 from framefleet.address import KEY_VARIABLE, AddressError, service_address
+from framefleet.api_key import BadKeyError, given_key
 from framefleet.command import carry_out
 from framefleet.failure import explain_os_error
 from framefleet.running import URL_HELP, VAR_HELP, asked_address
@@ -157,7 +157,7 @@ def _detect(options: Options) -> int:
         sender = _sender(options, url, stopped)
     except NotText as error:
         return _fail(f"--names {options.names}: {error}; {error.fix}", EXIT_USAGE)
-    except (MediaError, AddressError, OSError) as error:
+    except (MediaError, AddressError, BadKeyError, OSError) as error:
         return _fail(error, EXIT_USAGE)
     try:
         sinks = [*([saving] if saving else []), *windows]
@@ -237,7 +237,7 @@ def _sender(options: Options, url: str, stopped: threading.Event) -> Sender:
         _wire(options),
         stopped=stopped,
         on_retry=_told_once(f"client: {url}"),
-        key=os.environ.get(KEY_VARIABLE, ""),
+        key=given_key(),
         cacert=options.cacert,
     )
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import cv2
 
+from framefleet.ownership import why_denied
 from framefleet.video import UnreadableVideo, VideoFile, count_packets
 from service.snapshot import PICTURE_SUFFIXES
 from service.video import Frame, MediaError, Source
@@ -143,6 +144,10 @@ class _VideoSink:
     def _open(self) -> cv2.VideoWriter:
         codec = VIDEO_CODECS[self._path.suffix.lower()]
         _make_folder(self._path.parent)
+        try:
+            self._partial.touch()
+        except OSError as error:  # of which OpenCV says nothing
+            raise _unwritable(self._path, error) from error
         with _standard_error_closed():
             fourcc = cv2.VideoWriter.fourcc(*codec)
             writer = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
@@ -200,6 +205,8 @@ class _Window:
 
 
 def _unwritable(path: Path, error: Exception) -> MediaError:
+    if isinstance(error, PermissionError):
+        return MediaError(f"--save {path}: permission denied; {why_denied(path)}")
     reason = getattr(error, "strerror", None) or error
     return MediaError(f"--save {path}: cannot be written ({reason}); free some space, or try another folder")
 

@@ -58,6 +58,20 @@ without_active() {
     printf '%s' "$kept"
 }
 
+# All at once: one line to run as root, and not another after that.
+check_owners() {
+    local folder others=()
+    for folder in "$VAR" .venv; do
+        [ "$folder" = "$VAR" ] || [ -e "$folder" ] || folder=. # there it is made
+        if [ "$folder" != "$VAR" ] && is_installed; then
+            continue
+        fi
+        [ ! -e "$folder" ] || [ -w "$folder" ] || others+=("$(realpath -- "$folder")")
+    done
+    [ ${#others[@]} -eq 0 ] ||
+        die "${others[0]} belongs to $(stat -c %U -- "${others[0]}"); run: sudo chown -R $(id -un 2>/dev/null)$(printf ' %q' "${others[@]}")"
+}
+
 check_python() {
     if [ -z "$PYTHON" ]; then
         PYTHON=$(find_python)
@@ -71,16 +85,11 @@ check_python() {
 is_installed() {
     local has
     has=$("$PY" --version 2>/dev/null) || return
-    [ -z "$PYTHON" ] || [ "$has" = "$("$PYTHON" --version)" ] || return
+    [ -z "$PYTHON" ] || [ "$has" = "$("$PYTHON" --version 2>/dev/null)" ] || return
     [ "$(cat "$STAMP" 2>/dev/null)" = "$has $(sha256sum <"$LOCK")" ]
 }
 
 install_venv() {
-    local folder
-    for folder in .venv "$VAR"; do
-        [ ! -e "$folder" ] || [ -w "$folder" ] ||
-            die "$folder belongs to $(stat -Lc %U "$folder"); run: sudo chown -R $(id -un) $(printf %q "$(realpath "$folder")")"
-    done
     if is_installed; then
         say ".venv is up to date"
         return
@@ -109,6 +118,7 @@ for option; do
     *) die "$option is no option; usage: tools/setup.sh [--python=PATH] [--var=FOLDER]" ;;
     esac
 done
+check_owners
 install_venv
 install_system_packages
 "$PY" -m service.model.fetch --var="$VAR"

@@ -47,6 +47,14 @@ def mode(name: str, *balancing: str) -> str:
             id="HTTPS on both",
         ),
         pytest.param(
+            "[ports]\nfirst = 1\nlast = 65535\n[balancer]\nport = 443\n"
+            f'[tls]\ncertificate = "/c"\nkey = "/k"\n{ONE_HOST}',
+            "balancer.port: 443 lies within the instance ports 1-65535; move it, or ports.first and ports.last\n"
+            "tls.port: 443 lies within the instance ports 1-65535; move it, or ports.first and ports.last\n"
+            "balancer.port: 443 is tls.port too; balancer.port is that of plain HTTP; choose another for it",
+            id="HTTPS on both, all others an instance's",
+        ),
+        pytest.param(
             "[ports]\nfirst = 60\nlast = 90\n[balancer]\nport = 443\n"
             f'[tls]\ncertificate = "/c"\nkey = "/k"\n{ONE_HOST}',
             "balancer.port: 443 is tls.port too; balancer.port is that of plain HTTP; "

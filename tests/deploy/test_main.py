@@ -38,6 +38,14 @@ def test_a_limit_that_is_none_is_refused(number: str, capsys: pytest.CaptureFixt
     assert "--rate" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--port", "--instance-port", "--instances", "--rate"])
+@pytest.mark.parametrize("number", ["", "80_80", "1.5", "1e3", "٨٠", "0x50", "$(id)"])
+def test_what_is_no_number_is_named(option: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["up", f"{option}={number}"])
+    assert capsys.readouterr().err.endswith(f"error: argument {option}: {number!r} is no whole number\n")
+
+
 @pytest.mark.parametrize(
     "limits",
     [[], ["--rate", "5", "--burst", "0", "--concurrency", "2"], ["--rate", "65535", "--burst", "65535"]],

@@ -117,3 +117,13 @@ def test_a_certificate_that_nginx_could_not_read_is_told_before_anything_is_touc
         shutil.chown(key, group="nogroup")
         key.chmod(0o640)
         assert list(tls_problems(wanted, run.run_command)) == []
+
+
+def test_what_is_no_key_is_told_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^FLEET_API_KEY: has blanks or .*; correct it$") as refused:
+        own_key(fleet_of(1), {"FLEET_API_KEY": "s3c ret"})
+    assert "s3c" not in str(refused.value)
+    (tmp_path / "own").write_text("s3c ret\nmore\n")
+    with pytest.raises(SettingsError, match=r"^keys\.own: .*own: has blanks or .*; correct it$") as refused:
+        own_key(replace(fleet_of(1), own_key=tmp_path / "own"), {})
+    assert "s3c" not in str(refused.value)

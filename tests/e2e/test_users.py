@@ -58,7 +58,7 @@ def test_the_fleet_of_a_user_is_theirs_alone_to_change_and_roots_to_stop(shared:
         assert done.returncode == 1
         assert "a fleet of nobody runs here" in done.stderr
         assert "and you are user 54321; ask as nobody (`sudo -u nobody make status`)" in done.stderr
-        assert f"`sudo chown -R 54321: '{shared.var}'`" in done.stderr
+        assert f"`sudo chown -R 54321 '{shared.var}'`" in done.stderr
     assert shared.run(ROOT_USER, "deploy", "status").returncode == 0
     mixed = shared.run(ROOT_USER, "deploy", "up", *shared.up)
     assert mixed.returncode == 1

@@ -1,5 +1,6 @@
 """What the commands say to whoever types them, and that they know which fleet runs."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,10 +10,11 @@ import pytest
 
 from deploy.control import Control
 from deploy.errors import ControlError
+from deploy.record import read_record
 from deploy.reload import reload_balancer
 from deploy.world import World
 from service.keys import add_key
-from tests.e2e.fleet import COMMAND_LIMIT_S, ROOT, LocalFleet, clean_environment
+from tests.e2e.fleet import COMMAND_LIMIT_S, ROOT, LocalFleet, background, clean_environment, ready, wait_for_line
 
 pytestmark = pytest.mark.e2e
 
@@ -114,3 +116,38 @@ def test_locust_without_a_fleet_and_an_address_names_both(sample_video: Path, tm
     done = tool("locust", "-f", "loadtest/locustfile.py", *options)
     assert done.returncode == 2
     assert f"--host: no fleet runs in {tmp_path}; start one with `make up`" in done.stderr
+
+
+def without_reader() -> int:
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "a reader who has gone"])
+def test_a_fleet_is_changed_and_stopped_though_nobody_can_read_what_is_said(
+    place: str, new_fleet: Callable[[], LocalFleet]
+) -> None:
+    fleet = new_fleet()
+    fleet.up(instances=1)
+
+    def unread(*arguments: str) -> None:
+        command, environ = fleet.command(*arguments), clean_environment()
+        with open(place if place == "/dev/full" else without_reader(), "wb") as output:
+            subprocess.run(command, cwd=ROOT, env=environ, stdout=output, timeout=COMMAND_LIMIT_S, check=False)
+
+    unread("up", *fleet.options(2))
+    assert len(read_record(fleet.paths).instances) == 2
+    assert ready(fleet.instance_url(1))
+    unread("down", "--var", str(fleet.var))
+    assert fleet.processes() == ()
+
+
+def test_a_fleet_of_an_exec_is_stopped_though_its_reader_has_gone(new_fleet: Callable[[], LocalFleet]) -> None:
+    fleet = new_fleet()
+    with background(fleet.command("exec", *fleet.options(1), "--", "echo")) as process:
+        wait_for_line(process, "up: ")
+        assert process.stdout
+        process.stdout.close()
+        process.wait(COMMAND_LIMIT_S)
+        assert fleet.processes() == ()

@@ -39,6 +39,7 @@ def recursion(): return recursion()
 def missing(): Path("no/such/file").read_text()
 def folder(): Path(".").read_text()
 def full(): raise OSError(errno.ENOSPC, "No space left on device", "clip.mp4")
+def full_while_written(): Path("/dev/full").write_text("a line")
 def read_only(): raise OSError(errno.EROFS, "Read-only file system", "var")
 def package(): import no_such_package
 def reset(): raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
@@ -55,6 +56,7 @@ def cleared_away():
     class Thing:
         def __del__(self): bug()
     Thing()
+def prints_at_once(): print("a line", flush=True)
 def waits():
     print("waiting", flush=True)
     time.sleep(60)
@@ -109,6 +111,12 @@ def run(tmp_path: Path, what: str, **more: str) -> "subprocess.CompletedProcess[
             "full",
             1,
             "clip.mp4: no space left on device; "
+            "make room, or choose another folder (`df -h` shows where there is some)",
+        ),
+        (
+            "full_while_written",
+            1,
+            "/dev/full: no space left on device; "
             "make room, or choose another folder (`df -h` shows where there is some)",
         ),
         (
@@ -228,10 +236,11 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path, what: str, 
     assert (done.returncode, done.stderr) == (code, b"")
 
 
-def test_output_that_is_lost_is_a_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("function", ["prints_a_little", "prints_at_once"])
+def test_output_that_is_lost_is_a_failure(function: str, tmp_path: Path) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            command(tmp_path, "prints_a_little"),
+            command(tmp_path, function),
             cwd=tmp_path,
             env=environment(),
             stdout=full,

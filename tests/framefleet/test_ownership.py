@@ -11,7 +11,7 @@ from tests.users import NOBODY, UNKNOWN, as_root, as_user
 
 def test_commands_are_quoted_and_know_users_without_a_name() -> None:
     assert chown_command(Path("/srv/it's (1)"), 0) == "chown -R root: '/srv/it'\"'\"'s (1)'"
-    assert chown_command(Path("/srv/a"), UNKNOWN) == f"chown -R {UNKNOWN}: /srv/a"
+    assert chown_command(Path("/srv/a"), UNKNOWN) == f"chown -R {UNKNOWN} /srv/a"
     assert (run_as(0), run_as(UNKNOWN)) == ("sudo", f"sudo -u '#{UNKNOWN}'")
     assert (user_name(0), user_name(UNKNOWN)) == ("root", f"user {UNKNOWN}")
 
@@ -42,7 +42,7 @@ def test_what_lies_in_a_folder_of_ones_own_is_given_over_as_a_whole(open_folder:
     (open_folder / "my var/run/lock").touch()
     os.chown(open_folder, UNKNOWN, UNKNOWN)
     told = as_user(UNKNOWN, lambda: why_denied(open_folder / "my var/run/lock"), here=open_folder)
-    give = f"sudo chown -R {UNKNOWN}: '{open_folder}/my var', or choose a folder of your own"
+    give = f"sudo chown -R {UNKNOWN} '{open_folder}/my var', or choose a folder of your own"
     assert told == f"{open_folder}/my var/run/lock belongs to root, and you are user {UNKNOWN}: {give}"
 
 

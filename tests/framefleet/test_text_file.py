@@ -79,3 +79,9 @@ def test_a_text_is_what_it_was_without_its_mark(tmp_path: Path) -> None:
     assert read_text(file) == "\ufeffé\nb\nc"
     file.write_bytes(b"")
     assert read_text(file) == ""
+
+
+def test_what_has_no_end_is_no_text() -> None:
+    with pytest.raises(NotText, match="has over 64 MiB") as refused:
+        read_text(Path("/dev/zero"))
+    assert refused.value.fix == "name another file"

@@ -3,6 +3,7 @@
 import pytest
 
 from loadtest.api_key import key_header
+from loadtest.errors import OptionError
 from loadtest.target import Target
 from tests.service.stub import Reply, running_stub
 
@@ -17,3 +18,8 @@ def test_what_is_asked_beside_the_load_brings_it_too(monkeypatch: pytest.MonkeyP
     with running_stub(Reply()) as stub, Target(stub.url, 30) as target:
         target.detect("/v1/detect", b"picture", "")
     assert stub.authorizations == {"Bearer s3cret"}
+
+
+def test_what_is_no_key_is_a_wrong_option() -> None:
+    with pytest.raises(OptionError, match=r"^FLEET_API_KEY has blanks"):
+        key_header({"FLEET_API_KEY": "s3cr\u00e9t"})

@@ -6,6 +6,7 @@ import pytest
 
 from service.sink import open_sink, open_window, target_for
 from service.video import Frame, MediaError, open_source, silence_libraries
+from tests.users import NOBODY, as_root, as_user
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +97,17 @@ def test_target_that_cannot_be_written_is_one_line(tmp_path: Path, name: str) ->
     with pytest.raises(MediaError, match=r"--save: .*file cannot be made"):
         sink.put(Frame(0, "a.png", np.zeros((8, 8, 3), np.uint8)))
     sink.close()
+
+
+@as_root
+@pytest.mark.parametrize("name", ["a.mp4", "a.jpg"])
+def test_a_target_in_anothers_folder_says_whose_it_is(open_folder: Path, name: str) -> None:
+    source = open_source(str(picture(open_folder / "a.png")))
+    put = open_sink(open_folder / name, source).put
+    told = as_user(NOBODY, lambda: put(Frame(0, "a.png", np.zeros((16, 16, 3), np.uint8))))
+    assert told.startswith(
+        f"--save {open_folder / name}: permission denied; {open_folder} belongs to root, and you are"
+    )
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".avi"])

@@ -282,8 +282,41 @@ def test_a_certificate_is_made_for_any_folder(here: Checkout) -> None:
         str(here.folder / "it's; mine/tls/fullchain.pem"),
     ]
     assert "DNS:edge1, IP Address:127.0.0.4" in subprocess.run(shown, capture_output=True, text=True, check=True).stdout
-    missing = here.make("certificate")
-    assert missing.returncode != 0 and "NAME= is missing" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [
+        ("127.0.0.1", "IP Address:127.0.0.1"),
+        ("::1", "IP Address:0:0:0:0:0:0:0:1"),
+        ("*.example", "DNS:*.example"),
+        (f"{'a' * 60}.example", f"DNS:{'a' * 60}.example"),
+    ],
+)
+def test_a_certificate_holds_the_name_that_is_asked_for(name: str, holds: str, here: Checkout) -> None:
+    done = here.make("certificate", f"NAME={name}")
+    assert done.returncode == 0, done.stderr
+    shown = ["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", str(here.folder / "var/tls/fullchain.pem")]
+    found = subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+    assert found.splitlines()[-1].strip() == holds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ((), "NAME= is missing"),
+        (("NAME=a,IP:10.0.0.1",), "NAME=a,IP:10.0.0.1 is no host's name; write one"),
+        (("NAME=a/O=b",), "NAME=a/O=b is no host's name; write one"),
+        (("NAME=a b",), "NAME=a b is no host's name; write one"),
+        (("NAME=a", "ADDRESS=b"), "ADDRESS=b is no address; write one"),
+        (("NAME=a", "VAR=Makefile"), "Makefile is no folder; choose another"),
+    ],
+)
+def test_a_certificate_that_nobody_could_use_is_not_made(arguments: tuple[str, ...], what: str, here: Checkout) -> None:
+    done = here.make("certificate", *arguments)
+    assert done.returncode != 0
+    assert done.stderr.startswith(f"certificate: {what}"), done.stderr
+    assert not (here.folder / "var").exists()
 
 
 NEEDS_NOTHING = {"help", "setup", "rollback", "undeploy", "certificate", "clean"}

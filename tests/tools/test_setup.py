@@ -1,6 +1,7 @@
 """`make setup` installs the same whatever the environment says, completes what was cut off, and survives a move."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from tests.framefleet.wheels import make_wheel
 from tests.tools.checkout import ROOT, outside_make
+from tests.users import NOBODY, as_root
 
 FETCH = 'import sys\nprint("fetched", *sys.argv[1:])\n'
 
@@ -155,3 +157,22 @@ def test_a_python_that_was_asked_for_is_taken_or_named(ready: Setup) -> None:
     done = ready.run("PYTHON=/no such/python")
     assert done.returncode != 0
     assert "setup: /no such/python not found; install Python 3.10 or later" in done.stderr
+
+
+@as_root
+def test_all_that_is_anothers_is_named_in_one_command(ready: Setup, open_folder: Path) -> None:
+    mine = open_folder / "it's mine"
+    shutil.copytree(ready.folder, mine, ignore=shutil.ignore_patterns(".venv"))
+    (mine / "var").mkdir()
+    command = ("setpriv", f"--reuid={NOBODY}", "--clear-groups", "make", "setup")
+    done = subprocess.run(command, cwd=mine, env=outside_make(), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"{mine}/var belongs to root; run: sudo chown -R nobody " in done.stderr
+    named = shlex.split(done.stderr.splitlines()[0].partition("chown -R nobody ")[2])
+    assert named == [f"{mine}/var", str(mine)]
+
+
+def test_tests_run_where_nothing_can_be_kept_for_the_next_time() -> None:
+    command = (sys.executable, "-m", "pytest", "-q", "-o", "cache_dir=/proc/none", "tests/framefleet/test_address.py")
+    done = subprocess.run(command, cwd=ROOT, env=outside_make(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
