@@ -37,7 +37,7 @@ def good_bodies() -> dict[str, Body]:
     jpeg, png, bmp = (bytes(cv2.imencode(suffix, frame)[1]) for suffix in (".jpg", ".png", ".bmp"))
     webp = bytes(cv2.imencode(".webp", frame, [cv2.IMWRITE_WEBP_QUALITY, 80])[1])
     progressive = bytes(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1])
-    odd = Path("tests/service/pictures/subsampling-410.jpg").read_bytes()
+    odd = Path("tests/cases/subsampling-410.jpg").read_bytes()
     image = base64.b64encode(frame.tobytes()).decode()
     raw = json.dumps({"height": frame.shape[0], "width": frame.shape[1], "image": image}).encode()
     pictures = {"jpeg": jpeg, "progressive": progressive, "odd": odd, "png": png, "webp": webp, "bmp": bmp}

@@ -21,7 +21,7 @@ from tests.service.flat_jpeg import COLOUR, EOI, SOI, flat_jpeg, frame, interlea
 
 LIMITS = ImageLimits(max_pixels=40_000_000, max_side=16_384)
 SHRINKING = ImageLimits(max_pixels=40_000_000, max_side=16_384, shrink_to=(40, 40))
-PICTURES = Path(__file__).with_name("pictures")
+PICTURES = Path("tests/cases")
 CLEAN = (PICTURES / "clean.jpg").read_bytes()
 SPARE = b"\x12\x34\x56\x78" * 6
 SOS, DHT = b"\xff\xda", b"\xff\xc4"

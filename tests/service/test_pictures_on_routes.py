@@ -19,7 +19,7 @@ from service.settings import Settings
 from tests.service.fakes import ScriptedEngine
 from tests.service.protocols import binary_infer, element, json_infer, png, scripted_client
 
-PICTURES = Path(__file__).with_name("pictures")
+PICTURES = Path("tests/cases")
 CLEAN = (PICTURES / "clean.jpg").read_bytes()
 # How far from the clean picture's box each may be, in pixels; chroma is coarser in some.
 SAME = {
