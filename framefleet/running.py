@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from framefleet.address import AddressError, service_address
+from framefleet.failure import explain_os_error
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"
@@ -46,6 +47,8 @@ def running_address(var: Path) -> str:
         balancer = json.loads(record.read_text(encoding="utf-8"))["balancer"]
         host, port = str(balancer["host"]), int(balancer["port"])
         host = LOOPBACK if host == EVERYWHERE or balancer["tls"] else host
+    except PermissionError as error:
+        raise NoFleetError(f"{explain_os_error(error)}; or name the service with --url") from None
     except OSError as error:
         raise NoFleetError(f"{record}: {error.strerror}; name the service with --url") from None
     except (ValueError, KeyError, TypeError):
