@@ -89,8 +89,8 @@ def lead(options: ReplayOptions, work: Work, url: str, folder: Path, given: Path
     Raises:
         LoadTestError: the service or the folder is not usable.
     """
-    # Of an earlier run in this folder; its absence is how a run that died is told from a complete one.
-    (folder / run_folder.END).unlink(missing_ok=True)
+    # Of an earlier run in this folder; without an end a run that died is told from a complete one.
+    run_folder.clear(folder, run_folder.RESULTS)
     with Target(url, options.wait_s) as target:
         status = target.status()
         if given:

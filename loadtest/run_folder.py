@@ -1,5 +1,6 @@
 """The folder of one run: its file names and the two small documents about it (run.json, end.json)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,9 +22,10 @@ LOCUST_LOG = "locust.log"
 LOCUST_OUTPUT = "locust.out"
 LOCUST_STATS = "locust"
 
-# What a new run in the same folder replaces; anything else there is not ours.
-OURS = (RUN, END, REFERENCES, FAULTS, SUMMARY, REPORT, LOCUST_LOG, LOCUST_OUTPUT)
-OUR_PATTERNS = ("samples*.bin", f"{CLIP_STEM}.*", f"{LOCUST_STATS}_*.csv")
+# What a new run in the same folder replaces; anything else there is not ours. A run with fewer load generators than the
+# one before would not write over all of its samples.
+RESULTS = (END, FAULTS, SUMMARY, REPORT, "samples*.bin", f"{CLIP_STEM}.*")
+OURS = (*RESULTS, RUN, REFERENCES, LOCUST_LOG, LOCUST_OUTPUT, f"{LOCUST_STATS}_*.csv")
 
 Document = TypeVar("Document")
 
@@ -97,17 +99,19 @@ def samples_name(part: int) -> str:
     return f"samples-{part}.bin"
 
 
-def clear(folder: Path) -> None:
+def clear(folder: Path, patterns: Sequence[str] = OURS) -> None:
     """Makes the folder, and removes what an earlier run left in it.
+
+    Args:
+        folder: of the run.
+        patterns: of the names to remove.
 
     Raises:
         RunError: it cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in OURS:
-            (folder / name).unlink(missing_ok=True)
-        for pattern in OUR_PATTERNS:
+        for pattern in patterns:
             for path in folder.glob(pattern):
                 path.unlink()
     except PermissionError:  # whose it is, is said where every command ends

@@ -17,6 +17,7 @@ import requests
 from loadtest import prepare, replay, run_folder, sample_files
 from loadtest.errors import RunError
 from loadtest.options import ReplayOptions
+from loadtest.samples import HEADER, Encoder, Sample
 from loadtest.verdict import Verdict
 from tests.instance import RunningInstance, running_instance
 from tests.loadtest.fake_service import FACE, RIGHT, Scripted, answer, fake_service
@@ -226,6 +227,9 @@ def test_plain_locust_works_and_checks_answers_too(
         command += ["--master-bind-host", "127.0.0.1"]
     command += ["--cameras", "2", "--fps", "10", "--seconds", "2", "--run-dir", str(tmp_path)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    # An earlier run in this folder had more generators.
+    earlier = Sample(camera=0, frame=0, scheduled_s=0.0, sent_s=0.0, done_s=0.1, status=200, verdict=Verdict.SAME)
+    (tmp_path / run_folder.samples_name(7)).write_bytes(HEADER + Encoder().encode(earlier))
     for script, code in ((after_references(RIGHT), 0), (after_references(RIGHT, Scripted(status=503)), 1)):
         with fake_service(script) as service:
             done = subprocess.run(
