@@ -3,11 +3,11 @@
 Flow: [Fleet] -> page_json, targets_json; [Inventory] -> operators, neighbours -> [Fleet].
 """
 
-import ipaddress
 import json
 
 from deploy.fleet import LOOPBACK, Fleet, Neighbour
 from deploy.inventory import Host, Inventory
+from framefleet.address import is_ip_address
 
 
 def page_json(fleet: Fleet) -> str:
@@ -36,7 +36,7 @@ def operators(inventory: Inventory) -> tuple[str, ...]:
 
     A host that is known by name alone is left out: nginx takes addresses only.
     """
-    hosts = [host.address for host in inventory.hosts if _is_address(host.address)]
+    hosts = [host.address for host in inventory.hosts if is_ip_address(host.address)]
     return tuple(dict.fromkeys((LOOPBACK, *inventory.monitoring.operators, *hosts)))
 
 
@@ -53,11 +53,3 @@ def host_url(inventory: Inventory, host: Host) -> str:
     if plan.tls and (plan.mode == "each" or host.name in plan.hosts):
         return f"https://{host.address}:{plan.tls.port}"
     return f"http://{host.address}:{plan.port}"
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

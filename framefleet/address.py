@@ -1,5 +1,6 @@
 """Reads the address of a service as people give it to a command: no name, key or password has a place in it."""
 
+import ipaddress
 from urllib.parse import unquote, urlsplit
 
 KEY_VARIABLE = "FLEET_API_KEY"
@@ -32,3 +33,12 @@ def service_address(text: str) -> str:
     if parts.scheme not in ("http", "https") or not host:
         raise AddressError(f"{text} is no address; expected http://HOST:PORT or https://HOST:PORT")
     return text.strip().rstrip("/")
+
+
+def is_ip_address(text: str) -> bool:
+    """Whether a host is an IPv4 or IPv6 address, and no name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,7 +1,8 @@
 """Reads the address that an instance listens on: an address or a name, and nothing else that an address may have."""
 
-import ipaddress
 import re
+
+from framefleet.address import is_ip_address
 
 MAX_CHARACTERS = 253
 LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -22,13 +23,13 @@ def parse_host(text: str) -> str:
         raise ValueError(f"{text!r} is a URL; {EXPECTED}")
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else ""
     for candidate in (inner, text):
-        if ":" in candidate and "%" not in candidate and _is_address(candidate):
+        if ":" in candidate and "%" not in candidate and is_ip_address(candidate):
             return candidate
     if _has_port(text):
         raise ValueError(f"{text!r} ends in a port, which FRAMEFLEET_PORT alone sets; write the address without it")
     if text == "*":
         raise ValueError("'*' is no address; write 0.0.0.0 for every IPv4 address of this machine, :: for all")
-    if "%" not in text and _is_address(text):
+    if "%" not in text and is_ip_address(text):
         return text
     if "%" in text:
         raise ValueError(f"{text!r} has a zone, with which no instance can listen; {EXPECTED}")
@@ -47,11 +48,3 @@ def in_address(host: str, port: int) -> str:
 def _has_port(text: str) -> bool:
     before, colon, port = text.rpartition(":")
     return bool(before and colon) and port.isdecimal() and (":" not in before or before.endswith("]"))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
