@@ -177,10 +177,10 @@ simulate: ## The same plan, tried in a simulation with a host that fails
 	@$(PY) -m loadtest simulate $(PLAN)
 
 ##@ Work on it
-test: ## Run the tests: unit, integration and end to end (10 minutes); TESTS="paths" runs those alone, slow ones too
+test: ## Run the tests: unit, integration and end to end (11 minutes); TESTS="paths" runs those alone, slow ones too
 	@$(PY) -m pytest $(or $(call several,TESTS),-m "not slow")
 
-test-slow: ## Run those that take longest: the pages in Chromium, fuzzing, scenarios, chaos (another 15)
+test-slow: ## Run those that take longest: the pages in Chromium, fuzzing, scenarios, chaos (another 18)
 	@$(PY) -m pytest -m slow
 
 test-hosts: ## Boot Debian machines with systemd and deploy on them (root, debootstrap, systemd-container; 20 minutes)

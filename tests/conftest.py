@@ -17,16 +17,18 @@ ROOT = Path(__file__).resolve().parent.parent
 # Every server of a test is on this machine, which a proxy cannot reach.
 for _name in ("no_proxy", "NO_PROXY"):
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "localhost,127.0.0.1,127.0.0.0/8")))
-# What takes longest: `make test`, which is to end within ten minutes, leaves it to `make test-slow`.
+# What takes longest: `make test`, which is to end in about ten minutes, leaves it to `make test-slow`.
 SLOW = (
     "tests/chaos",
     "tests/e2e/test_host_deploy.py",
     "tests/e2e/test_paths.py",
     "tests/e2e/test_scenarios.py",
     "tests/e2e/test_users.py",
+    "tests/e2e/test_verbs.py",
     "tests/fuzz",
     "tests/loadtest/capacity/test_command.py",
     "tests/loadtest/scenario/test_command.py",
+    "tests/loadtest/test_replay.py",
     "tests/loadtest/test_stepping.py",
     "tests/service/pages",
     "tests/service/test_corpus.py",
