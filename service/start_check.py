@@ -13,7 +13,7 @@ from service.engine import load_engine
 from service.engine.cuda_driver import probe_driver
 from service.engine.model_file import checked_sha256
 from service.engine.ort_providers import placements
-from service.engine.torch_start import checked_manifest, choose_device, import_torch
+from service.engine.torch_start import checked_export, choose_device, import_torch
 from service.engine.trt_file import checked_plugin, demand_gpu, read_engine_file
 from service.engine.trusted import owners_by
 from service.errors import StartError
@@ -58,15 +58,14 @@ def _keys(settings: Settings) -> Iterator[str]:
 
 
 def _model(settings: Settings) -> Iterator[str]:
-    path = Path(settings.model)
+    path, owners = Path(settings.model), owners_by(settings.trust_any_path)
     try:
         load_engine(settings)  # knows the suffixes, and what may stand behind `simulated:`
         if path.suffix == ".engine":
             demand_gpu(settings.device)
-            owners = owners_by(settings.trust_any_path)
             checked_plugin(settings.plugin, read_engine_file(path, owners).manifest, owners)
         elif path.suffix == ".torchscript":
-            checked_manifest(path)
+            checked_export(path, owners)
         elif path.suffix == ".onnx":
             checked_sha256(path)
     except StartError as error:

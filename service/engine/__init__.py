@@ -109,6 +109,7 @@ def load_engine(settings: Settings) -> Engine:
         )
     if settings.model.endswith(".torchscript"):
         from service.engine.torchscript import TorchEngine
+        from service.engine.trusted import owners_by
 
         return TorchEngine(
             settings.model,
@@ -116,6 +117,7 @@ def load_engine(settings: Settings) -> Engine:
             precision=settings.precision,
             threads=settings.threads,
             max_batch=settings.max_batch,
+            owners=owners_by(settings.trust_any_path),
         )
     if settings.model.endswith(".engine"):
         from service.engine.trt import TrtEngine

@@ -1,11 +1,14 @@
 """What has to be right before torch infers anything: torch itself, the device, the model file and its manifest."""
 
 import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.engine.model_file import matching_manifest, model_sha256
 from service.engine.torch_rows import LAYOUTS
+from service.engine.trusted import trusted_file
 from service.errors import StartError
 from service.model.manifest import Manifest
 
@@ -43,18 +46,32 @@ def choose_device(torch: Any, wished: str) -> str:
     return wished
 
 
-def checked_manifest(path: Path) -> Manifest:
-    """The manifest of a model file that is what the manifest says.
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A TorchScript file that is the one its manifest describes: the `file` to load, links resolved, and `manifest`."""
+
+    file: Path
+    manifest: Manifest
+
+
+def checked_export(path: Path, owners: Collection[int] | None) -> Export:
+    """A TorchScript file and its manifest, before torch opens it: it is a program, which may do whatever torch can.
+
+    Args:
+        path: of the file.
+        owners: see `trusted_file`.
 
     Raises:
-        StartError: one of the two is missing, or they do not belong together.
+        StartError: one of the two is missing, they do not belong together, or anybody may write the file.
     """
-    manifest = matching_manifest(path, model_sha256(path))
+    digest = model_sha256(path)
+    file = trusted_file(path, "FRAMEFLEET_MODEL", owners)
+    manifest = matching_manifest(path, digest)
     if manifest.layout not in LAYOUTS:
         raise StartError(
             f"FRAMEFLEET_MODEL: {path} has layout {manifest.layout!r}; torch serves {' and '.join(LAYOUTS)} exports"
         )
-    return manifest
+    return Export(file, manifest)
 
 
 def load_network(torch: Any, path: Path, device: Any) -> Any:

@@ -4,6 +4,7 @@ frames uint8 [n, h, w, 3] --Lane--> device: RGB, float, scaled, NCHW --> network
 Names, layout, input size and scale come from the manifest, since the file itself does not tell them.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from service.engine.rows import TOP_ROWS
 from service.engine.torch_errors import classify
 from service.engine.torch_lane import Lane
 from service.engine.torch_rows import rows_of, to_candidates
-from service.engine.torch_start import checked_manifest, choose_device, import_torch, load_network
+from service.engine.torch_start import checked_export, choose_device, import_torch, load_network
 from service.errors import OutOfMemory, StartError
 from service.model.errors import first_line
 
@@ -33,14 +34,25 @@ class TorchEngine(DescribedOnceOpen):
         precision: `fp32`, `fp16`, or `auto`: fp16 on CUDA, fp32 on the CPU.
         threads: CPU threads of one inference; 0 uses every core.
         max_batch: frames at once; 0 takes what suits the device.
+        owners: who may have written the file; see `trusted_file`.
     """
 
-    def __init__(self, model: str, *, device: str, precision: str, threads: int, max_batch: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str,
+        precision: str,
+        threads: int,
+        max_batch: int,
+        owners: Collection[int] | None = None,
+    ) -> None:
         self._path = Path(model)
         self._wished_device = device
         self._wished_precision = precision
         self._threads = threads
         self._wished_batch = max_batch
+        self._owners = owners
         self._network: Any = None
 
     def infer(self, frames: Frames) -> Candidates:
@@ -55,7 +67,8 @@ class TorchEngine(DescribedOnceOpen):
 
     def __enter__(self) -> "TorchEngine":
         torch = self._torch = import_torch()
-        self._manifest = checked_manifest(self._path)
+        export = checked_export(self._path, self._owners)
+        self._manifest = export.manifest
         self._device = torch.device(choose_device(torch, self._wished_device))
         half = self._wished_precision == "fp16" or (self._wished_precision == "auto" and self._on_cuda)
         self._element = torch.float16 if half else torch.float32
@@ -64,7 +77,7 @@ class TorchEngine(DescribedOnceOpen):
         if self._threads:
             torch.set_num_threads(self._threads)
         try:
-            self._network = load_network(torch, self._path, self._device).to(self._element)
+            self._network = load_network(torch, export.file, self._device).to(self._element)
             most = self._largest_wanted()
             self._lane = Lane(self._device, max(most, self._manifest.batch or 1), self._manifest.input, TOP_ROWS)
             largest = most if self._takes(most) else 1

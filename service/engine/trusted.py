@@ -1,7 +1,8 @@
-"""Says who else could have written a file that runs as code: TensorRT engines and their plugins.
+"""Says who else could have written a file that runs as code: TensorRT engines, their plugins, TorchScript.
 
-A plugin is a shared library, and an engine holds kernels and what to call in plugins: whoever can write one, or a
-folder on the way to it, can run what he likes as this service. Root can anyway, and so can the owner of this very code.
+A plugin is a shared library, an engine holds kernels and what to call in plugins, a TorchScript file is a program that
+may do what torch can, such as write files: whoever can write one, or a folder on the way to it, can run what he likes
+as this service. Root can anyway, and so can the owner of this very code.
 """
 
 import os

@@ -18,6 +18,7 @@ from service.errors import InferenceFailed, StartError
 from service.model.gate import compare
 from service.model.manifest import manifest_path, read_manifest, write_manifest
 from service.settings import Settings
+from service.start_check import start_problems
 from tests.service.engine.torch_models import describe, pictures, save
 from tests.service.engine.torch_pair import save_pair
 
@@ -41,6 +42,17 @@ class OneFrame(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images[:, :, :6, :].reshape(1, -1, 9)
+
+
+class Writes(torch.nn.Module):
+    """Writes a file where it runs: what stands in a TorchScript file is a program."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self.target = target
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images + torch.from_file(self.target, True, 1)
 
 
 class Maps(torch.nn.Module):
@@ -235,3 +247,30 @@ def test_without_torch_the_start_says_how_to_get_it(rows: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(StartError, match="run `make torch`"), opened(rows):
         pass
+
+
+@pytest.mark.parametrize("whose", ["file", "folder", "folder of a link's target"])
+def test_an_export_that_others_may_write_runs_nowhere(whose: str, tmp_path: Path) -> None:
+    """The first half shows why: it does what it likes at its first inference."""
+    (tmp_path / "models").mkdir()
+    written, path = tmp_path / "written", tmp_path / "models" / "writes.torchscript"
+    save(path, Writes(str(written)), SIZE)
+    written.unlink()
+    if whose.endswith("target"):
+        path = path.rename(tmp_path / "elsewhere.torchscript")
+        path.parent.joinpath("models/writes.torchscript").symlink_to(path)
+        path = tmp_path / "models" / "writes.torchscript"
+    {"file": path, "folder": path.parent}.get(whose, tmp_path).chmod(0o777)
+    trusting = Settings(model=str(path), device="cpu", trust_any_path=1)
+    with pytest.raises(StartError, match="does not run in torch"):  # what it answers is nothing
+        load_engine(trusting).__enter__()
+    assert written.exists()
+    written.unlink()
+
+    with pytest.raises(StartError, match=r"runs as code, but .* may be written by others"):
+        load_engine(Settings(model=str(path), device="cpu")).__enter__()
+    assert not written.exists()
+    environ = {"FRAMEFLEET_MODEL": str(path), "FRAMEFLEET_DEVICE": "cpu"}
+    (problem,) = start_problems(environ, "files")
+    assert problem.startswith(f"FRAMEFLEET_MODEL: {path.resolve()} runs as code, but ")
+    assert start_problems(environ | {"FRAMEFLEET_TRUST_ANY_PATH": "1"}, "files") == ()
