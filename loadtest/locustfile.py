@@ -27,6 +27,7 @@ from loadtest.crew import Member
 from loadtest.errors import LoadTestError, OptionError
 from loadtest.lead import Lead
 from loadtest.locust_process import settle
+from loadtest.meeting import LOOPBACK
 from loadtest.options import ReplayOptions, add_arguments, checked_url, from_namespace
 from loadtest.run import Run
 
@@ -45,6 +46,8 @@ def _add_arguments(parser: LocustArgumentParser) -> None:
     parser.add_argument(
         "--references", default="", help="file of reference answers (default: take them before the load)"
     )
+    # Locust's are every address of the machine; whoever reaches one of these ports gives orders.
+    parser.set_defaults(master_bind_host=LOOPBACK, web_host=LOOPBACK)
 
 
 def _set_up(environment: Environment, runner: object, **others: object) -> None:

@@ -11,13 +11,12 @@ from loadtest import prepare, reference, run_folder
 from loadtest.claim import folder_claim, target_claim
 from loadtest.errors import RunError
 from loadtest.locust_process import locust_process
-from loadtest.meeting import meeting_place
+from loadtest.meeting import LOOPBACK, meeting_place
 from loadtest.options import ReplayOptions, to_arguments
 from loadtest.progress import Progress
 from loadtest.sample_files import VerdictTail
 from loadtest.target import Target
 
-LOOPBACK = "127.0.0.1"
 POLL_S = 0.5
 # Locust's own start and end, on a slow machine.
 SPARE_S = 180.0

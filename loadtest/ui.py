@@ -7,10 +7,10 @@ from pathlib import Path
 from loadtest import certificate
 from loadtest.errors import OptionError, RunError
 from loadtest.locust_process import locust_process
+from loadtest.meeting import LOOPBACK
 from loadtest.options import add_address, add_arguments, asked_url, from_namespace, to_arguments
 from loadtest.prepare import check_video
 
-LOOPBACK = "127.0.0.1"
 LAST_PORT = 65_535
 
 
