@@ -158,7 +158,7 @@ def test_bodies_that_do_not_come_count_from_their_head_on(tmp_path: Path) -> Non
         assert ask(fleet, NEIGHBOUR).status == 200
 
 
-def test_who_stops_in_the_middle_of_a_head_or_a_body_is_dropped(tmp_path: Path) -> None:
+def test_who_stops_in_the_middle_of_a_head_or_a_body_is_cut_off_without_an_answer(tmp_path: Path) -> None:
     other = OtherHost("h2")
     head = b"POST /v1/detect HTTP/1.1\r\nX-Slow: "
     body = b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"
@@ -167,6 +167,5 @@ def test_who_stops_in_the_middle_of_a_head_or_a_body_is_dropped(tmp_path: Path) 
             slow.settimeout(60)
             slow.sendall(start)
         for slow in (one, two):
-            received = slow.recv(4096)
-            assert received == b"" or received.startswith(b"HTTP/1.1 408")
+            assert slow.recv(4096) == b""
     assert other.asked == 0
