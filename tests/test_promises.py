@@ -1,0 +1,177 @@
+"""Figures in the documents are those of the code: each sentence here is made from what the code does."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+from deploy.allowance import GENEROUS
+from deploy.host_folders import KEPT_RELEASES
+from deploy.host_preflight import FREE_BYTES
+from deploy.limits import Limits
+from deploy.reload import WIND_DOWN_S
+from deploy.reviver import Limits as Delays
+from loadtest import options, spool, summary
+from loadtest.capacity import crossing, gate, row, sweep
+from loadtest.plan import agreement, records, typed
+from loadtest.samples import HEADER
+from service import client, detector, form, jpeg, json_depth, keys, memory, png, quarantine, watchdog, webp
+from service.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+NGINX = "\n".join(path.read_text() for path in (ROOT / "deploy/nginx").rglob("*.j2"))
+SUPERVISOR = (ROOT / "deploy/supervisor/instance.conf.j2").read_text()
+PROFILES = {path.stem: tomllib.loads(path.read_text()) for path in (ROOT / "loadtest/profiles").glob("*.toml")}
+GUNICORN = (ROOT / "service/gunicorn.conf.py").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+DEFAULT = Settings()
+
+
+def nginx(directive: str) -> str:
+    """A time that nginx is told, everywhere the same, without its unit."""
+    (value,) = set(re.findall(rf"\b{directive}[ =](\d+)m?s\b", NGINX))
+    return str(value)
+
+
+def supervisor(name: str) -> str:
+    return re.findall(rf"^{name}=(\d+)$", SUPERVISOR, re.MULTILINE)[0]
+
+
+def exit_code(name: str) -> str:
+    return re.findall(rf"^EXIT_{name} = (\d+)", GUNICORN, re.MULTILINE)[0]
+
+
+def condition(profile: str, name: str) -> float:
+    """What a scenario's figure is held against."""
+    (text,) = (text for text in PROFILES[profile]["pass"] if text.startswith(f"{name} "))
+    return float(text.split()[-1])
+
+
+def per_cent(share: float) -> str:
+    return f"{share * 100:g} %"
+
+
+SECURITY = {
+    "heads": f"| a head | nginx | {nginx('client_header_timeout')} s, 32 kB |",
+    "bodies": f"| {nginx('client_body_timeout')} s without a byte",
+    "readers": f"does not read its answer | nginx | {nginx('send_timeout')} s |",
+    "forms": f"{form.MAX_FORM_PARTS} parts, {form.MAX_FIELD_BYTES:,} bytes a field, "
+    f"{form.MAX_PART_HEAD_BYTES} a part's head",
+    "JSON": f"| {json_depth.MAX_JSON_DEPTH} levels |",
+    "JPEG": f"{jpeg.MAX_JPEG_SCANS} scans and {jpeg.MAX_JPEG_SEGMENTS:,} segments of a JPEG",
+    "PNG and WebP": f"{png.MAX_PNG_CHUNKS:,} chunks of a PNG or a WebP",
+    "burst": f"may come at once | any number; {GENEROUS.burst} |",
+    "connections": f"from the end of their head on | {GENEROUS.connections} |",
+}
+ARCHITECTURE = {
+    "threads": f"(`queue_size` + {DEFAULT.worker_threads - DEFAULT.queue_size})",
+    "worker killed": f"master ends with {exit_code('WORKER_DIED')}, supervisor starts both again",
+    "model file": f"exit {exit_code('FAILED_TO_BOOT')}, supervisor retries {supervisor('startretries')} times, "
+    "then FATAL",
+    "port": f"| one line in the log, exit {exit_code('NO_PORT')}, supervisor retries |",
+    "settings": f"| one line in the log, exit {exit_code('BAD_SETTINGS')}, supervisor retries |",
+    "engine": f"the process ends with {detector.EXIT_ENGINE_FAULT}; supervisor starts it again",
+    "hang": f"all stacks in the log, exit {watchdog.EXIT_HANG}",
+    "memory": f"exit {memory.EXIT_MEMORY}; supervisor starts it again",
+    "quarantine": f"422 `quarantined` after {quarantine.DEATHS} deaths, for an hour",
+    "slow clients": f"cut off after {nginx('client_header_timeout')} s without progress",
+    "reload": f"for {WIND_DOWN_S:g} s before it every answer ends its connection",
+    "reviver": f"started again after {Delays().first_delay_s:g} s and longer",
+    "host gone": f"after {int(nginx('proxy_connect_timeout')) / 1000:g} s | "
+    f"left alone for {nginx('fail_timeout')} s at a time",
+}
+OPERATE = {
+    "bodies": f"`max_body_bytes` ({Limits({}).max_body_bytes >> 20} MiB)",
+    "room": f"A deploy wants {FREE_BYTES >> 20} MB free",
+    "log": f"every {DEFAULT.log_every}th other one",
+}
+DEPLOY = {
+    "settling": f"supervisor counts it as running after {supervisor('startsecs')} s",
+    "host dies": f"leaves the dead one alone for {nginx('fail_timeout')} s at a time",
+}
+GPU_HOST = {
+    "hang": f"after `FRAMEFLEET_WATCHDOG_S`, {DEFAULT.watchdog_s:g} s, with {watchdog.EXIT_HANG}",
+    "boot": f"it ends with {exit_code('FAILED_TO_BOOT')} before it listens",
+    "tries": f"after {supervisor('startretries')} tries it is FATAL",
+    "delays": f"then every {Delays().last_delay_s / 60:g} minutes",
+}
+LOAD = {
+    "lateness": f"99th percentile over {summary.LATENESS_P99_LIMIT_MS:g} ms or "
+    f"{per_cent(summary.LATENESS_P99_LIMIT_SLO)} of the SLO",
+    "CPU": f"it used over {per_cent(summary.GENERATOR_CPU_LIMIT)} of a core",
+    "samples": f"Raw samples are {len(HEADER)} bytes each",
+    "memory": f"of the frames {spool.HELD_BYTES >> 20} MiB are held in memory",
+    "cameras": f"at most {per_cent(condition('cameras', 'late_or_never'))} late, dropped or refused",
+    "server": f"that rate is verified {PROFILES['server']['plan']['runs']} times",
+    "single": f"| p95 within {condition('single', 'p95_ms'):g} ms",
+    "soak": f"grows by over {condition('soak', 'memory_growth_mib'):g} MiB or "
+    f"{condition('soak', 'descriptor_growth'):g} descriptors",
+    "overload": f"stays over {per_cent(condition('overload', 'throughput_kept'))} of it, all is well within "
+    f"{condition('overload', 'recovery_s'):g} s",
+    "chaos": f"| {per_cent(PROFILES['chaos']['plan']['share'])} while an instance is killed every "
+    f"{PROFILES['chaos']['plan']['every_s']} s | none failed or changed, at most "
+    f"{per_cent(condition('chaos', 'shed_share'))} shed |",
+    "most": f"at most {options.MOST_FPS:,} frames/s, {options.MOST_FRAMES // 10**6} million frames and 30 days",
+}
+CAPACITY = {
+    "holds": f"A rate **holds** if {per_cent(row.IN_TIME_WANTED)} of all frames that fell due were in time",
+    "overload": f"12 s of {per_cent(sweep.OVERLOAD)} of what holds, then 12 s of {per_cent(sweep.RECOVERY)}",
+    "redraws": f"from {crossing.REPLICATES} redraws",
+    "lowered": f"one miss lowers the rate by {per_cent(round(1 - sweep.LOWERED, 3))}",
+    "target": f"Nothing is used beyond {per_cent(records.TARGET)} of its capacity",
+    "batch": f"and `--max-batch` ({typed.MAX_BATCH})",
+    "assumed": f"without one {typed.REQUEST_BYTES / 1e3:g} kB and {typed.AROUND_MS:g} ms are assumed",
+    "agrees": f"by more than {per_cent(agreement.DIFFERS_BEYOND)} and {agreement.DIFFERS_BEYOND_MS:g} ms",
+    "gate": f"the loss is over {per_cent(gate.LOSS_ALLOWED)}",
+}
+CLIENT = {
+    "failed": f"| {client.EXIT_FAILED} | the service or an output failed |",
+    "usage": f"| {client.EXIT_USAGE} | wrong arguments",
+    "incomplete": f"| {client.EXIT_INCOMPLETE} | part of the source",
+    "interrupted": f"| {client.EXIT_INTERRUPTED} | interrupted",
+}
+README = {
+    "slow clients": f"who sends nothing for {nginx('client_body_timeout')} s is cut off",
+    "incomplete": f"fails (exit code {client.EXIT_INCOMPLETE}) where part of the video could not be read",
+}
+SAID = {
+    "ARCHITECTURE.md": ARCHITECTURE,
+    "docs/security.md": SECURITY,
+    "docs/operate.md": OPERATE,
+    "docs/deploy.md": DEPLOY,
+    "docs/gpu-host.md": GPU_HOST,
+    "docs/load-tests.md": LOAD,
+    "docs/capacity.md": CAPACITY,
+    "docs/client.md": CLIENT,
+    "README.md": README,
+}
+
+
+@pytest.mark.parametrize("document", SAID)
+def test_figures_are_those_of_the_code(document: str) -> None:
+    text = " ".join((ROOT / document).read_text().split())
+    assert {about: words for about, words in SAID[document].items() if words not in text} == {}
+
+
+def test_words_for_figures_are_those_of_the_code() -> None:
+    """An hour, a second, three."""
+    assert (DEFAULT.quarantine_s, keys.CHECK_EVERY_S, KEPT_RELEASES, webp.MAX_WEBP_CHUNKS) == (
+        3600,
+        1,
+        3,
+        png.MAX_PNG_CHUNKS,
+    )
+
+
+def test_the_menu_gives_the_makefiles_defaults() -> None:
+    defaults = dict(re.findall(r"^([A-Z_]+) \?= ([\w.]+)$", MAKEFILE, re.MULTILINE))
+    menu = " ".join(re.findall(r"^[a-z-]+:.*?## (.*)$", MAKEFILE, re.MULTILINE))
+    told = {name: value for name, value in re.findall(r"\b([A-Z_]+)=(\w+)", menu) if name in defaults}
+    assert told.keys() >= {"CAMERAS", "FPS", "SECONDS", "SLO_MS", "STREAMS"}
+    assert {name: defaults[name] for name in told} == told
