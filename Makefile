@@ -121,7 +121,7 @@ torch: ## Install the optional torch engine and TensorRT-RTX, for .torchscript m
 bundle: ## Pack code, wheels, model and FLEET=fleet.toml into ./build, for hosts without a network (SLICE_MB=)
 	@$(PY) -m deploy bundle $(INVENTORY) --out=build $(call option,--slice-mb,SLICE_MB)
 
-deploy: ## As root: make BUNDLE=file.tar serve on this host without downtime, or change nothing (FLEET= HOST=)
+deploy: ## As root: make BUNDLE=file.tar serve on this host, one instance after the other; what fails is taken back (FLEET= HOST=)
 	@$(if $(BUNDLE),,$(PY) -m deploy bundle $(INVENTORY) --out=build &&) INSTALL=$(call q,INSTALL) PYTHON=$(call q,PYTHON) \
 		tools/deploy.sh $(or $(call q,BUNDLE),"$$(ls -t build/framefleet-*.tar | head -n 1)") \
 		$(call option,--fleet,FLEET) $(call option,--host,HOST)

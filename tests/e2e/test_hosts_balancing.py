@@ -140,6 +140,8 @@ def test_clients_get_https_and_are_sent_there(tmp_path: Path, port: int, certifi
         )
         plain = session.post(f"http://127.0.0.4:{port}/v1/detect?conf=0.5", data=b"picture", allow_redirects=False)
         tools = session.post(f"{fleet.balancer.url}/v1/detect", data=b"picture", timeout=30)
+        mixed_up = session.post(f"http://127.0.0.4:{port + 1}/v1/detect", data=b"picture", timeout=30)
+    assert (mixed_up.status_code, mixed_up.json()["code"]) == (400, "bad_request")
     assert (secure.status_code, secure.text) == (200, "h2")
     assert (plain.status_code, plain.headers["Location"]) == (308, f"https://127.0.0.4:{port + 1}/v1/detect?conf=0.5")
     assert (fleet.balancer.url, tools.text) == (f"http://127.0.0.1:{port}", "h2")

@@ -77,6 +77,9 @@ def test_a_file_that_breaks_leaves_the_keys_as_they_were(file: Path, capsys: pyt
     file.unlink()
     clock.now = 2.0
     assert ring.find("one") is not None
+    file.touch()
+    clock.now = 3.0
+    assert ring.find("one") is None
 
 
 @pytest.mark.parametrize(

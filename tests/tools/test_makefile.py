@@ -349,6 +349,14 @@ def test_the_menu_lists_every_target_and_needs_nothing(here: Checkout) -> None:
     assert done.stderr == ""
 
 
+def test_clean_leaves_set_up_models_and_reports(here: Checkout) -> None:
+    (here.folder / "var").mkdir()
+    done = here.make("clean")
+    assert done.returncode == 0, done.stderr
+    assert not (here.folder / "build").exists()
+    assert (here.folder / "var").exists() and (here.folder / ".venv/installed-lock").exists()
+
+
 def test_a_dry_run_shows_the_command_alone(here: Checkout) -> None:
     done = here.make("-n", "detect", "VIDEO=it's mine")
     assert done.stdout == ".venv/bin/python -m service.client --var='var'  --save='var'/detect.mp4 -- 'it'\\''s mine'\n"
