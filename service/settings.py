@@ -74,8 +74,7 @@ class Settings:
     plugin: str = _setting("", "shared library with an .engine file's custom layers; empty takes its manifest's")
     trust_any_path: int = _setting(
         0,
-        "1 loads .engine and .torchscript files and plugins whoever may write them; else only root and the owner of "
-        "this code may",
+        "1 loads engines, plugins and .torchscript files whoever may write them; else only who may write this code may",
         low=0,
         high=1,
     )

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from service.engine.trusted import owners_by
 from service.errors import StartError
 from service.settings import Settings
 
@@ -106,10 +107,10 @@ def load_engine(settings: Settings) -> Engine:
             cache=Path(settings.cache),
             threads=settings.threads,
             max_batch=settings.max_batch,
+            owners=owners_by(settings.trust_any_path),
         )
     if settings.model.endswith(".torchscript"):
         from service.engine.torchscript import TorchEngine
-        from service.engine.trusted import owners_by
 
         return TorchEngine(
             settings.model,
@@ -121,7 +122,6 @@ def load_engine(settings: Settings) -> Engine:
         )
     if settings.model.endswith(".engine"):
         from service.engine.trt import TrtEngine
-        from service.engine.trusted import owners_by
 
         return TrtEngine(
             settings.model,

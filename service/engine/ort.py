@@ -1,6 +1,7 @@
 """ONNX Runtime over a serving graph: the engine of machines without a GPU, and of those with its CUDA build."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from service.engine import Candidates, DescribedOnceOpen, EngineInfo, Frames
 from service.engine.model_file import checked_sha256
+from service.engine.ort_cache import demand_own_cache
 from service.engine.ort_session import OpenSession, SessionMaker
 from service.errors import EngineFault, InferenceFailed, OutOfMemory, StartError
 
@@ -27,17 +29,27 @@ class OrtEngine(DescribedOnceOpen):
         cache: folder for optimised graphs.
         threads: CPU threads of one inference; 0 uses every core.
         max_batch: frames at once; 0 takes what suits the device.
+        owners: who may have written engines that TensorRT finds in the cache; see `trusted_file`.
         runtime: the `onnxruntime` module; imported when it is None.
     """
 
     def __init__(
-        self, model: str, *, device: str, cache: Path, threads: int, max_batch: int, runtime: Any = None
+        self,
+        model: str,
+        *,
+        device: str,
+        cache: Path,
+        threads: int,
+        max_batch: int,
+        owners: Collection[int] | None = None,
+        runtime: Any = None,
     ) -> None:
         self._path = Path(model)
         self._device = device
         self._cache = cache
         self._threads = threads
         self._wished_batch = max_batch
+        self._owners = owners
         self._runtime = runtime
         self._session: Any = None
         self._batch: int | None = None
@@ -58,6 +70,8 @@ class OrtEngine(DescribedOnceOpen):
             import onnxruntime
 
             self._runtime = onnxruntime
+        if self._device == "tensorrt":
+            demand_own_cache(self._cache / "tensorrt", self._owners)
         maker = SessionMaker(
             runtime=self._runtime,
             path=self._path,

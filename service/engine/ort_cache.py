@@ -7,10 +7,14 @@ is wrong with the cache, the answer is to optimise again: it never keeps an inst
 import hashlib
 import os
 import platform
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from framefleet.failure import explain_os_error
+from service.engine.trusted import trusted_file
+from service.errors import StartError
 from service.model.files import sha256, sha256_of, write_whole
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -87,3 +91,22 @@ def _text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def demand_own_cache(folder: Path, owners: Collection[int] | None) -> None:
+    """Makes sure that nobody else can put an engine into the cache: those that TensorRT's provider keeps run as code.
+
+    Args:
+        folder: that of the engines; made where it is not there.
+        owners: see `trusted_file`. This process's own user may write there as well.
+
+    Raises:
+        StartError: somebody else could, or the folder cannot be made.
+    """
+    if owners is None:
+        return
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        trusted_file(folder, "FRAMEFLEET_CACHE", {*owners, os.geteuid()})
+    except OSError as error:
+        raise StartError(f"FRAMEFLEET_CACHE: {explain_os_error(error)}") from error

@@ -2,7 +2,7 @@
 
 A plugin is a shared library, an engine holds kernels and what to call in plugins, a TorchScript file is a program that
 may do what torch can, such as write files: whoever can write one, or a folder on the way to it, can run what he likes
-as this service. Root can anyway, and so can the owner of this very code.
+as this service. Root can anyway, and so can who may write this very code: its owner, and mostly nobody else.
 """
 
 import os
@@ -19,6 +19,12 @@ VARIABLE = "FRAMEFLEET_TRUST_ANY_PATH"
 def code_owners() -> frozenset[int]:
     """Ids of the users who may write code that this service runs: root, and the owner of its modules."""
     return frozenset({0, Path(__file__).stat().st_uid})
+
+
+def code_group() -> int | None:
+    """Id of the group that may write this code, as in a checkout made with a umask of 002; None where none may."""
+    code = Path(__file__).stat()
+    return code.st_gid if code.st_mode & stat.S_IWGRP else None
 
 
 def owners_by(trust_any_path: int) -> frozenset[int] | None:
@@ -57,6 +63,7 @@ def _reason(found: os.stat_result, owners: Collection[int]) -> str:
     if found.st_uid not in owners:
         return f"belongs to user {found.st_uid}, not to root or the owner of this service's code"
     # In a sticky folder, such as /tmp, others cannot replace what is not theirs.
-    if found.st_mode & OTHERS_WRITE and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+    others_write = found.st_mode & (stat.S_IWOTH if found.st_gid == code_group() else OTHERS_WRITE)
+    if others_write and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
         return f"may be written by others than its owner (mode {stat.S_IMODE(found.st_mode):o})"
     return ""

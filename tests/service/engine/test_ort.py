@@ -12,6 +12,7 @@ import pytest
 
 from service.engine import EngineInfo, warm_up
 from service.engine.ort import OrtEngine
+from service.engine.trusted import code_owners
 from service.errors import EngineFault, InferenceFailed, OutOfMemory, StartError
 from service.model.manifest import manifest_path, read_manifest, write_manifest
 from service.model.serving_graph import to_bytes, to_serving_graph
@@ -191,6 +192,26 @@ class TestDevice:
 
         assert given[0][0] == TENSORRT
         assert given[0][1]["trt_profile_max_shapes"] == "frames:4x64x96x3"
+
+    def test_tensorrt_finds_its_engines_only_where_nobody_else_could_have_put_them(self, tmp_path: Path) -> None:
+        model, opened = serving_graph(tmp_path / "tiny.onnx"), list[Path]()
+
+        def record(path: Path, options: Any, **_: Any) -> Any:
+            opened.append(path)
+            return self.quietly_on_cpu(path, options)
+
+        runtime = self.runtime([TENSORRT, CUDA], record)
+        cache = tmp_path / "cache"
+        cache.mkdir()
+        cache.chmod(0o777)
+        shared = engine(model, cache, device="tensorrt", runtime=runtime, owners=code_owners())
+        with pytest.raises(StartError, match=r"FRAMEFLEET_CACHE: .* runs as code, but .* may be written by others"):
+            shared.__enter__()
+        assert opened == []
+        cache.chmod(0o755)
+        with pytest.raises(StartError, match="FRAMEFLEET_DEVICE: tensorrt"):  # there is none here
+            shared.__enter__()
+        assert opened != []
 
     def test_threads_are_bounded_and_never_spin(self, model: Path, tmp_path: Path) -> None:
         given: list[Any] = []

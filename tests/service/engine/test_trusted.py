@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.trusted import code_owners, trusted_file
+from service.engine import trusted
+from service.engine.trusted import code_group, code_owners, trusted_file
 from service.errors import StartError
 from tests.instance import start_instance, stop_instance
 from tests.service.engine.trt_machine import Machine
@@ -84,6 +85,24 @@ def test_without_owners_everything_is_trusted(engine: Path) -> None:
 
 def test_who_may_write_this_code_may_write_engines(repo_root: Path) -> None:
     assert code_owners() == {0, (repo_root / "service/engine/trusted.py").stat().st_uid}
+
+
+def test_a_group_that_may_write_this_code_may_write_engines(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a checkout that was made with a umask of 002, which Ubuntu gives its users."""
+    engine.chmod(0o660)
+    engine.parent.chmod(0o775)
+    monkeypatch.setattr(trusted, "code_group", lambda: engine.stat().st_gid)
+    assert trusted_file(engine, "FRAMEFLEET_MODEL", ME) == engine
+    engine.chmod(0o662)
+    assert "may be written by others" in refusal(engine)
+    monkeypatch.setattr(trusted, "code_group", lambda: engine.stat().st_gid + 1)
+    engine.chmod(0o660)
+    assert "may be written by others" in refusal(engine)
+
+
+def test_the_code_here_has_a_group_only_where_that_may_write_it(repo_root: Path) -> None:
+    code = (repo_root / "service/engine/trusted.py").stat()
+    assert code_group() == (code.st_gid if code.st_mode & 0o020 else None)
 
 
 @pytest.mark.parametrize("what", ["engine", "plugin"])
