@@ -175,3 +175,10 @@ def test_the_menu_gives_the_makefiles_defaults() -> None:
     told = {name: value for name, value in re.findall(r"\b([A-Z_]+)=(\w+)", menu) if name in defaults}
     assert told.keys() >= {"CAMERAS", "FPS", "SECONDS", "SLO_MS", "STREAMS"}
     assert {name: defaults[name] for name in told} == told
+
+
+def test_tests_take_as_long_in_every_document() -> None:
+    (minutes,) = re.findall(r"^test: ## .* \((\d+) minutes\)", MAKEFILE, re.MULTILINE)
+    assert f"# {minutes} minutes on 2 cores" in (ROOT / "CONTRIBUTING.md").read_text()
+    (minutes,) = re.findall(r"^test-hosts: ## .*; (\d+) minutes\)", MAKEFILE, re.MULTILINE)
+    assert f"`make test-hosts` (root; {minutes} minutes)" in (ROOT / "CONTRIBUTING.md").read_text()
