@@ -214,7 +214,9 @@ def _monitoring(table: Table) -> Monitoring:
     names = table.texts("names", default.names)
     for name in names:
         if not HOST_NAME.fullmatch(name):
-            table.problem("names", f"{name!r} is no host name", 'write names such as "fleet.example.org", without a port')
+            table.problem(
+                "names", f"{name!r} is no host name", 'write names such as "fleet.example.org", without a port'
+            )
     monitoring = Monitoring(
         operators=operators,
         webhook=table.text("webhook", default.webhook, WEBHOOK, "write an http or https URL"),

@@ -66,9 +66,7 @@ def host_fleet(
         lasting=code_in(inventory.folders.current),
         stop_wait_s=limits.stop_wait_s,
         unit=_unit(inventory, served),
-        monitoring=replace(
-            inventory.monitoring, operators=operators(inventory), names=known_names(inventory)
-        ),
+        monitoring=replace(inventory.monitoring, operators=operators(inventory), names=known_names(inventory)),
         host=mine.name,
         address=mine.address,
         neighbours=neighbours(inventory, mine),

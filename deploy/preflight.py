@@ -13,6 +13,7 @@ from framefleet.listening import try_to_listen
 BUILT_WITH = "configure arguments:"
 AUTH_REQUEST = "http_auth_request_module"
 
+
 def preflight(fleet: Fleet, own_ports: frozenset[int], run: Runner) -> tuple[Problem, ...]:
     """Collects what would keep the fleet from starting.
 
@@ -22,7 +23,8 @@ def preflight(fleet: Fleet, own_ports: frozenset[int], run: Runner) -> tuple[Pro
         run: runs a command and waits for its end.
     """
     return (
-        *nginx_problems(fleet.machine), *key_check_problems(fleet, run),
+        *nginx_problems(fleet.machine),
+        *key_check_problems(fleet, run),
         *service_problems(fleet, fleet.code, run),
         *port_problems(fleet, own_ports),
     )

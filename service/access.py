@@ -21,10 +21,12 @@ FIGURES = ("/status", "/metrics", "/fleet")
 THIS_MACHINE = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 # The same rules as in deploy/nginx/snippets/limit-zones.conf.j2, which counts by the key: what it cannot read is none.
 BLANK = "[ \\t]"
-KEY = re.compile(rf"{BLANK}*([!-~]{{1,200}}){BLANK}*")
+SECRET = re.compile(rf"{BLANK}*([!-~]{{1,200}}){BLANK}*")
 AUTHORIZATION = re.compile(rf"{BLANK}*(bearer|basic)(?:{BLANK}+(.*))?", re.IGNORECASE)
 # With it nginx asks about the key alone, before it reads a body.
 KEY_CHECK = "X-Key-Check"
+# The key that is the password of Basic authorization, which nginx cannot read.
+KEY = "X-Key"
 # What it then passes on to the client.
 REFUSAL, REFUSAL_KIND = "X-Refusal", "X-Refusal-Kind"
 KEY_FITS = 204
@@ -69,12 +71,11 @@ def require_keys(app: Flask, path: str, *, nginx_alone: bool = False) -> None:
     @app.before_request
     def check() -> Response | None:
         scope = _scope(nginx_alone)
-        if scope:
-            _open(ring, scope)
+        secret = _open(ring, scope) if scope else ""
         if KEY_CHECK not in request.headers:
             return None
         g.asked_twice = True  # it is counted and logged when it comes with its body
-        return Response(status=KEY_FITS)
+        return Response(status=KEY_FITS, headers={KEY: secret} if _is_basic() else None)
 
     @app.after_request
     def tell_nginx(answer: Response) -> Response:
@@ -84,7 +85,8 @@ def require_keys(app: Flask, path: str, *, nginx_alone: bool = False) -> None:
         return answer
 
 
-def _open(ring: KeyRing, scope: str) -> None:
+def _open(ring: KeyRing, scope: str) -> str:
+    """The request's key, which may do this."""
     secret = _secret()
     key = ring.find(secret) if secret else None
     if key is None:
@@ -93,6 +95,7 @@ def _open(ring: KeyRing, scope: str) -> None:
     if scope not in key.scopes:
         raise WrongScope(f"key: {key.name} may not {scope}; ask for a key that may")
     g.key = key.name
+    return secret
 
 
 def _scope(nginx_alone: bool) -> str:
@@ -103,12 +106,18 @@ def _scope(nginx_alone: bool) -> str:
     return "detect"
 
 
+def _is_basic() -> bool:
+    given = AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
+    return given is not None and given[1].lower() == "basic"
+
+
 def _secret() -> str:
     given = AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
     if given and given[1].lower() == "basic":
-        return _password((given[2] or "").strip(" \t"))
-    sent = (given[2] or "") if given else request.headers.get("X-API-Key", "")
-    key = KEY.fullmatch(sent)
+        sent = _password((given[2] or "").strip(" \t"))
+    else:
+        sent = (given[2] or "") if given else request.headers.get("X-API-Key", "")
+    key = SECRET.fullmatch(sent)
     return key[1] if key else ""
 
 

@@ -31,7 +31,9 @@ class Locked:
     operator: str
     others: tuple[str, ...]
 
-    def open(self, headers: str, *, start: bytes = b"", source: str = CAMERA, path: str = "/v1/detect") -> socket.socket:
+    def open(
+        self, headers: str, *, start: bytes = b"", source: str = CAMERA, path: str = "/v1/detect"
+    ) -> socket.socket:
         """Sends a head, and as much of the body as `start`."""
         connection = socket.create_connection(("127.0.0.1", self.fleet.port), timeout=30, source_address=(source, 0))
         connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode() + start)
@@ -41,6 +43,17 @@ class Locked:
         length = f"Content-Length: {len(body)}\r\nConnection: close\r\n"
         with self.open(headers + length, start=body, **more) as connection:
             return status_of(connection)
+
+    def answered(self, headers: str, body: bytes = b"x", **more: str) -> int:
+        """The same, once the last request of this key is no longer counted: nginx ends it after its answer."""
+        last = [429]
+
+        def not_refused() -> bool:
+            last.append(self.ask(headers, body, **more))
+            return last[-1] != 429
+
+        wait_until("it may ask again", not_refused)
+        return last[-1]
 
     def held(self) -> int:
         """Bytes of bodies on disk; nginx unlinks the files at once, so no listing of folders shows them."""
@@ -109,16 +122,16 @@ def test_who_brings_no_key_is_refused_before_a_small_body_too(locked: Locked) ->
 
 def test_of_a_large_body_with_a_key_the_answer_is_as_ever(locked: Locked, picture: bytes) -> None:
     key = f"Authorization: Bearer {locked.key}\r\n"
-    assert locked.ask(key, picture + bytes(LENGTH)) == 200
+    assert locked.answered(key, picture + bytes(LENGTH)) == 200
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (picture, bytes(LENGTH), b"")) + b"\r\n"
     with locked.open(key + CHUNKED, start=chunks) as connection:
         assert status_of(connection) == 200
-    assert locked.ask(key, bytes(LENGTH), path="/v1/nothing") == 404
+    assert locked.answered(key, bytes(LENGTH), path="/v1/nothing") == 404
 
 
 def test_a_check_is_no_request_in_figures_and_logs(locked: Locked) -> None:
     key = f"Authorization: Bearer {locked.key}\r\nX-Request-ID: counted-once\r\n"
-    assert locked.ask(key, bytes(LENGTH)) == 415
+    assert locked.answered(key, bytes(LENGTH)) == 415
     log = "".join(locked.fleet.log(name) for name in ("cpu0", "cpu1"))
     assert log.count("counted-once") == 1
 
@@ -142,13 +155,13 @@ def test_large_bodies_that_do_not_end_take_a_bounded_part_of_the_disk_and_leave_
         mine = [large(locked, stack, number, CAMERA) for number in range(LARGE)]
         wait_until("both are on disk", lambda: locked.held() >= LARGE * 1_000_000)
         assert locked.ask(key, bytes(LENGTH)) == 429
-        assert locked.ask(key, picture) == 200
-        assert locked.ask(key, picture + bytes(LENGTH), source=NEIGHBOUR) == 200
+        assert locked.answered(key, picture) == 200
+        assert locked.answered(key, picture + bytes(LENGTH), source=NEIGHBOUR) == 200
         others = [large(locked, stack, number, OTHERS[number // LARGE]) for number in range(LARGE, SHARES * LARGE)]
         # All of the shares are taken, so a further address has to wait as well.
         wait_until("all are on disk", lambda: locked.held() >= SHARES * LARGE * 1_000_000)
         assert locked.ask(key, bytes(LENGTH), source=NEIGHBOUR) == 429
-        assert locked.ask(key, picture, source=NEIGHBOUR) == 200
+        assert locked.answered(key, picture, source=NEIGHBOUR) == 200
         assert not refused_among([*mine, *others])
         assert locked.held() <= SHARES * LARGE * LENGTH
     wait_until("the disk is free again", lambda: locked.held() == 0)
@@ -163,7 +176,7 @@ def test_an_instance_that_hangs_keeps_nobody_out_and_lets_nobody_in(locked: Lock
     finally:
         os.kill(worker, signal.SIGCONT)
     wait_until("it answers again", lambda: ready(locked.fleet.instance_url(0)))
-    assert locked.ask(key, picture + bytes(LENGTH)) == 200
+    assert locked.answered(key, picture + bytes(LENGTH)) == 200
 
 
 # Each is the same key to an instance, or none.
@@ -192,20 +205,49 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("first", ["Authorization: Bearer {key}", "X-API-Key: {key}"])
+BASIC = "Authorization: Basic {password}"
+SPELLINGS += [
+    BASIC,
+    "Authorization: basic \t {password}",
+    BASIC + "\r\nX-API-Key: {key}",
+    BASIC + "\r\nX-API-Key: other",
+]
+
+
+STARTS = ("Authorization: Bearer {key}", "X-API-Key: {key}", BASIC)
+
+
+@pytest.mark.parametrize("first", STARTS, ids=["bearer", "other", "basic"])
 def test_while_a_key_has_all_it_may_no_spelling_and_no_other_header_gets_it_more(locked: Locked, first: str) -> None:
-    with locked.open(first.format(key=locked.key) + "\r\nContent-Length: 9\r\n", start=b"x"):
-        wait_until("it is counted", lambda: locked.ask(f"X-API-Key: {locked.key}\r\n", source=NEIGHBOUR) == 429)
+    key = locked.others[STARTS.index(first)]  # that nothing else of this file has just used
+    values = {"key": key, "password": base64.b64encode(f"any:{key}".encode()).decode()}
+    with locked.open(first.format(**values) + "\r\nContent-Length: 9\r\n", start=b"x"):
+        wait_until("it is counted", lambda: locked.ask(f"X-API-Key: {key}\r\n", source=NEIGHBOUR) == 429)
         for number, spelling in enumerate(SPELLINGS):
             # An address each, so that who is counted by address is not refused for another's sake.
-            status = locked.ask(spelling.format(key=locked.key) + "\r\n", source=f"127.0.1.{number + 1}")
+            status = locked.ask(spelling.format(**values) + "\r\n", source=f"127.0.1.{number + 1}")
             assert status in (400, 401, 429), spelling
+
+
+def test_a_key_as_a_password_is_taken_by_the_balancer_too(locked: Locked, picture: bytes) -> None:
+    for user in ("any", "", "other"):
+        password = base64.b64encode(f"{user}:{locked.key}".encode()).decode()
+        for body in (picture, picture + bytes(LENGTH)):
+            assert locked.answered(f"Authorization: Basic {password}\r\n", body) == 200
+        assert locked.ask(f"Authorization: Basic x{password}\r\n", picture) == 401
 
 
 def test_a_key_sent_wherever_it_does_not_belong_is_in_no_log(locked: Locked) -> None:
     key, password = locked.key, base64.b64encode(f"any:{locked.key}".encode()).decode()
     for long in ("", "x" * 300, "x" * 9000):
-        for way in ("Authorization: Bearer {}", "X-API-Key: {}", "Authorization: {}", "{}: x", "no header {}", "Te: {}"):
+        for way in (
+            "Authorization: Bearer {}",
+            "X-API-Key: {}",
+            "Authorization: {}",
+            "{}: x",
+            "no header {}",
+            "Te: {}",
+        ):
             assert locked.ask(way.format(key + long) + "\r\n") in (200, 400, 401, 415, 429, 431)
         assert locked.ask(f"Authorization: Basic {password}{long}\r\n", bytes(LENGTH)) in (401, 415, 431)
     for length in (f"Content-Length: {key}\r\n", f"Transfer-Encoding: {key}\r\n", f"Expect: {key}\r\n"):
@@ -214,4 +256,6 @@ def test_a_key_sent_wherever_it_does_not_belong_is_in_no_log(locked: Locked) -> 
             connection.recv(100)
     logs = [path for path in locked.fleet.paths.log_of("cpu0").parent.rglob("*") if path.is_file()]
     assert len(logs) > 2
-    assert [str(path) for path in logs if key.encode() in path.read_bytes() or password.encode() in path.read_bytes()] == []
+    assert [
+        str(path) for path in logs if key.encode() in path.read_bytes() or password.encode() in path.read_bytes()
+    ] == []

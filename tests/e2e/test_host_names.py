@@ -51,7 +51,10 @@ def test_figures_are_refused_to_who_asks_by_a_foreign_name(fleet: Fleet, path: s
         status, body = ask(fleet, path, host)
         assert status in (400, 421), host
         if status == 421:
-            assert (json.loads(body)["code"], "monitoring.names" in json.loads(body)["detail"]) == ("unknown_host", True)
+            assert (json.loads(body)["code"], "monitoring.names" in json.loads(body)["detail"]) == (
+                "unknown_host",
+                True,
+            )
     assert ask(fleet, path, "evil.example.org")[0] == 421
 
 

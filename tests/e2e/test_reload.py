@@ -1,4 +1,4 @@
-"""A running nginx takes the files of any settings after those of any others: `nginx -t` does not see what it refuses."""
+"""A running nginx takes the files of any settings after those of any others, which `nginx -t` does not see."""
 
 import os
 import signal
