@@ -20,7 +20,7 @@ from tests.e2e.fleet import wait_until
 pytestmark = pytest.mark.e2e
 KEYS = '[keys]\nfile = "/etc/framefleet/keys"\nown = "/etc/framefleet/own.key"\n'
 EDGE = 'mode = "edge"\nhosts = ["h1"]\n'
-HERE, MORE = "127.0.0.2", 7
+HERE = "127.0.0.2"
 SUBJECT = ("openssl", "req", "-x509", "-nodes", "-days", "1", "-subj", "/CN=h1", "-newkey", "ec")
 CURVE = ("-pkeyopt", "ec_paramgen_curve:prime256v1")
 
@@ -44,11 +44,8 @@ def settings(tls: str) -> dict[str, tuple[str, str, str, int]]:
         "another rate without burst": ("", limits(rate=7, burst=0), "cpu = 1", 4),
         "keys": ("", KEYS, "cpu = 1", 4),
         "keys, all limits": ("", KEYS + everything, "cpu = 1", 4),
-        "keys, no limits": ("", KEYS + limits(**NONE), "cpu = 1", 4),
-        "tls": ("", tls, "cpu = 1", 4),
         "tls without redirect, keys": ("", tls + "redirect = false\nhsts_days = 3\n" + KEYS, "cpu = 1", 4),
-        "one worker": ("", "", "cpu = 2", 1),
-        "smaller bodies": ("", "[settings]\nmax_body_bytes = 5000\ndeadline_ms = 60000\n", "cpu = 1", 4),
+        "one worker, smaller bodies": ("", "[settings]\nmax_body_bytes = 5000\ndeadline_ms = 60000\n", "cpu = 2", 1),
         "edge": (EDGE, limits(concurrency=3), "cpu = 1\n|cpu = 1", 4),
         "edge, keys, tls": (EDGE, tls + KEYS, "cpu = 1\n|cpu = 2\ndrained = true", 4),
     }
