@@ -51,6 +51,7 @@ LIMIT_OPTIONS = {
     "burst": "requests above that rate that may come at once",
     "concurrency": "requests of one client at once; 0 is any number",
     "connections": "requests of one address at once, whatever keys it brings; 0 is any number",
+    "large": "the same of those whose body is kept on disk; 0 is any number",
 }
 
 
@@ -160,7 +161,7 @@ def _fleet(options: argparse.Namespace, world: World) -> Fleet:
         instance_port=options.instance_port,
         model=options.model,
         release=options.release or NO_RELEASE,
-        allowance=Allowance(options.rate, options.burst, options.concurrency, options.connections),
+        allowance=Allowance(options.rate, options.burst, options.concurrency, options.connections, options.large),
     )
     machine = run.this_machine(options.nginx, world.environ)
     return local_fleet(wanted, machine, run.this_code(), world.environ)

@@ -198,6 +198,7 @@ class Monitoring:
     """Who may look at the fleet's figures, and who is told when something is wrong.
 
     Attributes:
+        names: host names that figures are asked for by, beside addresses, localhost and the machine's own name.
         operators: addresses and networks that may read figures and the fleet page through the balancer.
         webhook: URL that gets the reviver's reports; empty for none.
         slo_ms: p95 of an answer that alerts and pages measure against, ms.
@@ -206,6 +207,7 @@ class Monitoring:
     operators: tuple[str, ...] = (LOOPBACK,)
     webhook: str = ""
     slo_ms: int = 100
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ MAX_HSTS_DAYS = 3650
 MODES = ("each", "one", "edge")
 MODEL_FILE = re.compile(r"[^\x00-\x1f\x7f\"'\\$;#*?\[\]%]+")
 SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
+HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 ABSOLUTE = re.compile(r"/(?!.*/\.\.(?:/|$))[^\x00-\x20\x7f\"'\\$;#*?\[\]%:]+")
 TOML_BITS = 64
@@ -210,10 +211,17 @@ def _monitoring(table: Table) -> Monitoring:
             ipaddress.ip_network(operator)
         except ValueError as error:
             table.problem("operators", str(error), 'write addresses and networks such as "10.0.0.0/24"')
+    names = table.texts("names", default.names)
+    for name in names:
+        if not HOST_NAME.fullmatch(name):
+            table.problem(
+                "names", f"{name!r} is no host name", 'write names such as "fleet.example.org", without a port'
+            )
     monitoring = Monitoring(
         operators=operators,
         webhook=table.text("webhook", default.webhook, WEBHOOK, "write an http or https URL"),
         slo_ms=table.number("slo_ms", default.slo_ms, 1, 60_000),
+        names=names,
     )
     table.close()
     return monitoring

@@ -14,7 +14,7 @@ from deploy.host_instances import make_instances
 from deploy.instances import CPU
 from deploy.inventory import Inventory
 from deploy.limits import Limits
-from deploy.watching import neighbours, operators
+from deploy.watching import known_names, neighbours, operators
 
 
 def host_fleet(
@@ -66,7 +66,7 @@ def host_fleet(
         lasting=code_in(inventory.folders.current),
         stop_wait_s=limits.stop_wait_s,
         unit=_unit(inventory, served),
-        monitoring=replace(inventory.monitoring, operators=operators(inventory)),
+        monitoring=replace(inventory.monitoring, operators=operators(inventory), names=known_names(inventory)),
         host=mine.name,
         address=mine.address,
         neighbours=neighbours(inventory, mine),

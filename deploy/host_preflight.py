@@ -14,7 +14,7 @@ from deploy.health import endpoints, probe
 from deploy.history import History
 from deploy.inventory import Inventory
 from deploy.order import Order, Request
-from deploy.preflight import nginx_problems, port_problems
+from deploy.preflight import key_check_problems, nginx_problems, port_problems
 from deploy.processes import fleet_processes
 from deploy.release import is_built
 from deploy.run_host import has_model
@@ -46,6 +46,7 @@ def host_problems(order: Order, fleet: Fleet, history: History, request: Request
         yield Problem("user", "a deploy makes users and services, which only root may", "use sudo")
     yield from site.manager.problems()
     yield from nginx_problems(fleet.machine)
+    yield from key_check_problems(fleet, site.runner)
     yield from _release_problems(site)
     files = (*_model_problems(order, request), *key_problems(order.inventory, site.runner))
     yield from files

@@ -10,6 +10,9 @@ from deploy.processes import port_owner
 from deploy.service_check import service_problems
 from framefleet.listening import try_to_listen
 
+BUILT_WITH = "configure arguments:"
+AUTH_REQUEST = "http_auth_request_module"
+
 
 def preflight(fleet: Fleet, own_ports: frozenset[int], run: Runner) -> tuple[Problem, ...]:
     """Collects what would keep the fleet from starting.
@@ -21,6 +24,7 @@ def preflight(fleet: Fleet, own_ports: frozenset[int], run: Runner) -> tuple[Pro
     """
     return (
         *nginx_problems(fleet.machine),
+        *key_check_problems(fleet, run),
         *service_problems(fleet, fleet.code, run),
         *port_problems(fleet, own_ports),
     )
@@ -31,6 +35,17 @@ def nginx_problems(machine: Machine) -> Iterator[Problem]:
     nginx = machine.nginx
     if not (nginx.is_file() and os.access(nginx, os.X_OK)):
         yield Problem("nginx", f"not found ({nginx})", "install it: apt-get install nginx-light")
+
+
+def key_check_problems(fleet: Fleet, run: Runner) -> Iterator[Problem]:
+    """Says so if there are keys, and an nginx that cannot ask about one before it reads a body."""
+    nginx = fleet.machine.nginx
+    if not (fleet.balancer.by_key and nginx.is_file() and os.access(nginx, os.X_OK)):
+        return
+    built = run((str(nginx), "-V")).output
+    if BUILT_WITH in built and AUTH_REQUEST not in built:
+        fix = "install one that has it, such as the distribution's: apt-get install nginx-light"
+        yield Problem("nginx", f"{nginx} is built without {AUTH_REQUEST}, which API keys need", fix)
 
 
 def port_problem(host: str, port: int) -> Problem | None:

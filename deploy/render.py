@@ -27,6 +27,9 @@ OPTIONAL: Mapping[str, Callable[[Fleet], bool]] = {
     "nginx/snippets/redirect.conf.j2": lambda fleet: fleet.redirects,
     "nginx/snippets/limit-zones.conf.j2": lambda fleet: fleet.balancer.allowance.limited,
     "nginx/snippets/limits.conf.j2": lambda fleet: fleet.balancer.allowance.limited,
+    "nginx/snippets/key-first.conf.j2": lambda fleet: fleet.balancer.by_key,
+    "nginx/snippets/key-check.conf.j2": lambda fleet: fleet.balancer.by_key,
+    "nginx/snippets/keys.conf.j2": lambda fleet: fleet.balancer.by_key,
 }
 
 

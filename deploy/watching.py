@@ -40,6 +40,12 @@ def operators(inventory: Inventory) -> tuple[str, ...]:
     return tuple(dict.fromkeys((LOOPBACK, *inventory.monitoring.operators, *hosts)))
 
 
+def known_names(inventory: Inventory) -> tuple[str, ...]:
+    """Host names that people and other hosts ask this fleet's hosts by."""
+    hosts = [name for host in inventory.hosts for name in (host.name, host.address) if not is_ip_address(name)]
+    return tuple(dict.fromkeys((*hosts, *inventory.monitoring.names)))
+
+
 def neighbours(inventory: Inventory, host: Host) -> tuple[Neighbour, ...]:
     """The other hosts whose nginx answers this one; in mode `one` only the balancing host's does."""
     plan = inventory.balancing

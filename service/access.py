@@ -2,11 +2,14 @@
 
 import base64
 import binascii
+import re
+import socket
 from pathlib import Path
 
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
 
-from service.errors import NoKey, WrongScope
+from framefleet.address import is_ip_address
+from service.errors import NoKey, UnknownHost, WrongScope
 from service.keys import KeyRing
 
 # Health answers say nothing worth hiding, and the pages detect nothing by themselves.
@@ -16,6 +19,35 @@ OPEN_BELOW = "/static/"
 FIGURES = ("/status", "/metrics", "/fleet")
 # The last is the first as an IPv6 socket sees it.
 THIS_MACHINE = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+# The same rules as in deploy/nginx/snippets/limit-zones.conf.j2, which counts by the key: what it cannot read is none.
+BLANK = "[ \\t]"
+SECRET = re.compile(rf"{BLANK}*([!-~]{{1,200}}){BLANK}*")
+AUTHORIZATION = re.compile(rf"{BLANK}*(bearer|basic)(?:{BLANK}+(.*))?", re.IGNORECASE)
+# With it nginx asks about the key alone, before it reads a body.
+KEY_CHECK = "X-Key-Check"
+# The key that is the password of Basic authorization, which nginx cannot read.
+KEY = "X-Key"
+# What it then passes on to the client.
+REFUSAL, REFUSAL_KIND = "X-Refusal", "X-Refusal-Kind"
+KEY_FITS = 204
+
+
+def require_known_host(app: Flask) -> None:
+    """Refuses to give figures to who asks for them by a name that is not this machine's.
+
+    A web page can have its own name lead here, and its script then reads what the browser's user may ("DNS rebinding").
+    nginx asks by address, after it has looked itself.
+    """
+    own = socket.gethostname().lower()
+
+    @app.before_request
+    def check_host() -> None:
+        if request.path not in FIGURES:
+            return
+        name = request.host.rpartition(":")[0] if ":" in request.host.rpartition("]")[2] else request.host
+        name = name.lower().strip("[]")
+        if not (is_ip_address(name) or name in ("localhost", own, own.partition(".")[0])):
+            raise UnknownHost("Host: figures are not given out by this name; ask by the machine's address")
 
 
 def require_keys(app: Flask, path: str, *, nginx_alone: bool = False) -> None:
@@ -37,18 +69,33 @@ def require_keys(app: Flask, path: str, *, nginx_alone: bool = False) -> None:
     ring = KeyRing(Path(path))
 
     @app.before_request
-    def check() -> None:
+    def check() -> Response | None:
         scope = _scope(nginx_alone)
-        if not scope:
-            return
-        secret = _secret()
-        key = ring.find(secret) if secret else None
-        if key is None:
-            what = "not one of this service's" if secret else "missing"
-            raise NoKey(f"key: {what}; send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
-        if scope not in key.scopes:
-            raise WrongScope(f"key: {key.name} may not {scope}; ask for a key that may")
-        g.key = key.name
+        secret = _open(ring, scope) if scope else ""
+        if KEY_CHECK not in request.headers:
+            return None
+        g.asked_twice = True  # it is counted and logged when it comes with its body
+        return Response(status=KEY_FITS, headers={KEY: secret} if _is_basic() else None)
+
+    @app.after_request
+    def tell_nginx(answer: Response) -> Response:
+        if KEY_CHECK in request.headers and answer.status_code != KEY_FITS:
+            answer.headers[REFUSAL] = answer.get_data(as_text=True)
+            answer.headers[REFUSAL_KIND] = "json" if answer.mimetype == "application/json" else "problem"
+        return answer
+
+
+def _open(ring: KeyRing, scope: str) -> str:
+    """The request's key, which may do this."""
+    secret = _secret()
+    key = ring.find(secret) if secret else None
+    if key is None:
+        what = "not one of this service's" if secret else "missing"
+        raise NoKey(f"key: {what}; send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+    if scope not in key.scopes:
+        raise WrongScope(f"key: {key.name} may not {scope}; ask for a key that may")
+    g.key = key.name
+    return secret
 
 
 def _scope(nginx_alone: bool) -> str:
@@ -59,14 +106,19 @@ def _scope(nginx_alone: bool) -> str:
     return "detect"
 
 
+def _is_basic() -> bool:
+    given = AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
+    return given is not None and given[1].lower() == "basic"
+
+
 def _secret() -> str:
-    kind, _, value = request.headers.get("Authorization", "").partition(" ")
-    match kind.lower():
-        case "bearer":
-            return value.strip()
-        case "basic":
-            return _password(value)
-    return request.headers.get("X-API-Key", "")
+    given = AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
+    if given and given[1].lower() == "basic":
+        sent = _password((given[2] or "").strip(" \t"))
+    else:
+        sent = (given[2] or "") if given else request.headers.get("X-API-Key", "")
+    key = SECRET.fullmatch(sent)
+    return key[1] if key else ""
 
 
 def _password(value: str) -> str:

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from service.access import require_keys
+from service.access import require_keys, require_known_host
 from service.detector import Detector
 from service.observe import observe
 from service.problems import answer_problems
@@ -32,6 +32,7 @@ def create_app(settings: Settings, detector: Detector) -> Flask:
     app.extensions["detector"] = detector
     recent = Recent()
     observe(app, settings, detector.metrics, recent)
+    require_known_host(app)
     require_keys(app, settings.keys, nginx_alone=bool(settings.allow))
     answer_problems(app, {"/v2": oip_problem, "/v1/vision": deepstack_problem})
     app.register_blueprint(detect_routes(detector, settings))

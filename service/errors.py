@@ -5,6 +5,7 @@ ServiceError
 |  |- MalformedBody      400  malformed_body
 |  |- NoKey              401  no_key
 |  |- WrongScope         403  wrong_scope
+|  |- UnknownHost        421  unknown_host
 |  |- BodyTooLarge       413  body_too_large
 |  |- ImageTooLarge      413  image_too_large
 |  |- UnsupportedBody    415  unsupported_body
@@ -57,6 +58,14 @@ class WrongScope(RequestError):
     status = 403
     code = "wrong_scope"
     title = "Wrong scope"
+
+
+class UnknownHost(RequestError):
+    """Figures were asked for by a name that is not this machine's."""
+
+    status = 421
+    code = "unknown_host"
+    title = "Misdirected request"
 
 
 class BodyTooLarge(RequestError):

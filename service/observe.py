@@ -32,6 +32,8 @@ def observe(app: Flask, settings: Settings, metrics: Metrics, recent: Recent) ->
     def finish(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
         response.headers["X-Instance"] = settings.instance
+        if g.get("asked_twice"):
+            return response
         route = request.url_rule.rule if request.url_rule else "none"
         metrics.requests.labels(route, str(response.status_code)).inc()
         if request.method == "POST":

@@ -55,7 +55,7 @@ def test_limits_are_options_too() -> None:
         "rate any -> 5",
         "burst 100 -> 0",
         "concurrency any -> 2",
-        "connections 1024 -> any",
+        "connections 256 -> any",
     )
 
 

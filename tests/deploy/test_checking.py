@@ -16,10 +16,12 @@ from tests.deploy.fleets import CODE, fleet_of
 from tests.deploy.inventories import NO_GPU, TWO_GPUS, expanded, hosts
 
 TLS = '[tls]\ncertificate = "/nowhere/chain.pem"\nkey = "/nowhere/key.pem"\n'
+KEYS = '[keys]\nfile = "/nowhere/keys"\nown = "/nowhere/own.key"\n'
 FLEETS = {
     "gpus": expanded(hosts('gpus = "auto"\ncpu = 1'), devices=TWO_GPUS),
     "bounded memory": expanded("[system]\nmemory_mb = 4096\n" + hosts("cpu = 1"), devices=NO_GPU),
     "tls": expanded(hosts("cpu = 1") + TLS, devices=NO_GPU),
+    "keys": expanded(hosts("cpu = 1") + TLS + KEYS, devices=NO_GPU),
     "tls without redirect": expanded(hosts("cpu = 1") + TLS + "redirect = false\n", devices=NO_GPU),
     "one": expanded('[balancer]\nmode = "one"\nhosts = ["h1"]\n' + hosts("cpu = 1", "cpu = 2"), devices=NO_GPU),
     "behind one": expanded('[balancer]\nmode = "one"\nhosts = ["h1"]\n' + hosts("cpu = 1", "cpu = 2"), "h2", NO_GPU),

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.allowance import GENEROUS
 from deploy.errors import SettingsError
-from deploy.fleet_file import parse_inventory, read_inventory, tomllib
+from deploy.fleet_file import parse_inventory, read_inventory, survey, tomllib
 from deploy.inventory import Host
 from deploy.paths import Folders
 from tests.deploy.inventories import EXAMPLE, ONE_HOST, hosts
@@ -248,3 +248,9 @@ def test_a_file_in_another_encoding_is_told_so(tmp_path: Path, content: bytes, m
     with pytest.raises(SettingsError) as caught:
         read_inventory(file)
     assert str(caught.value) == f"{file}: {message}"
+
+
+@pytest.mark.parametrize("name", ["fleet.example.org:80", "http://fleet", "a b", "$host", "x|y", ""])
+def test_what_is_no_host_name_is_told(name: str) -> None:
+    _, problems = survey(f'[monitoring]\nnames = ["{name}"]\n[[hosts]]\nname = "h1"\n')
+    assert [problem.where for problem in problems] == ["monitoring.names"]

@@ -1,6 +1,7 @@
 """gixy, which knows what goes wrong in nginx files, finds nothing in ours."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -23,7 +24,10 @@ OPTIONAL = "--skips=hsts_header"
 def complaints(fleet: Fleet, folder: Path, *options: str) -> list[str]:
     write_files(folder, render(fleet))
     done = run_command((str(GIXY), "--format=json", *options, str(folder / "nginx" / "nginx.conf")))
-    found = json.loads(done.output[done.output.index("[") :])
+    # Behind notes about variables of auth_request, which it does not know.
+    start = re.search(r"^\[[\s\]{]", done.output, re.MULTILINE)
+    assert start, done.output
+    found = json.loads(done.output[start.start() :])
     return [f"{entry['plugin']}: {entry['reason'] or entry['summary']}\n{entry['config']}" for entry in found]
 
 

@@ -54,6 +54,17 @@ def test_an_address_of_another_machine_is_not_called_taken(fleet: Fleet) -> None
     ]
 
 
+@pytest.mark.parametrize(("module", "told"), [("--with-http_auth_request_module", 0), ("--with-http_v2_module", 1)])
+def test_keys_need_an_nginx_that_can_ask_about_them(fleet: Fleet, module: str, told: int) -> None:
+    def run(command: object) -> Outcome:
+        return Outcome(0, f"configure arguments: {module}" if "-V" in command else "")  # type: ignore[operator]
+
+    locked = replace(fleet, balancer=replace(fleet.balancer, by_key=True))
+    found = [str(problem) for problem in preflight(locked, frozenset(), run)]
+    assert len(found) == told and all("auth_request" in problem and "apt-get" in problem for problem in found)
+    assert list(preflight(fleet, frozenset(), run)) == []
+
+
 @as_root
 def test_a_port_for_root_alone_is_not_called_taken() -> None:
     assert as_user(NOBODY, lambda: str(port_problem("127.0.0.1", 80))) == (

@@ -1,6 +1,8 @@
 import base64
 import json
+from hashlib import sha256
 from pathlib import Path
+from socket import gethostname
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ from flask.testing import FlaskClient
 
 from service.access import require_keys
 from service.keys import add_key
+from service.problems import answer_problems
 from service.settings import Settings
 
 ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}
@@ -116,3 +119,39 @@ def test_logs_name_the_key_and_never_show_it(
     logged = capsys.readouterr().err
     assert '"key": "cam"' in logged
     assert keys["cam"] not in logged and "not-a-key-of-ours" not in logged
+
+
+@pytest.mark.parametrize("path", ["/status", "/metrics"])
+def test_figures_are_not_given_out_by_a_name_that_is_not_this_machines(client: FlaskClient, path: str) -> None:
+    foreign = ("evil.example.org", "127.0.0.1.evil.org:80", "localhost.evil.org", f"{gethostname()}.evil.org", "")
+    for host in foreign:
+        answer = client.get(path, headers={"Host": host})
+        assert (answer.status_code, answer.get_json()["code"]) == (421, "unknown_host"), host
+    for host in ("127.0.0.1:8101", "10.0.0.1", "[::1]:80", "[::1]", "LOCALHOST:1", gethostname()):
+        assert client.get(path, headers={"Host": host}).status_code == 200, host
+
+
+def test_what_cannot_be_counted_as_a_key_is_none(client: FlaskClient, picture: bytes, tmp_path: Path) -> None:
+    odd = ("x" * 201, "two words", "k\u00e9y")
+    lines = (f"odd{number}:{sha256(text.encode()).hexdigest()}:detect\n" for number, text in enumerate(odd))
+    ring = Flask("odd keys")
+    (tmp_path / "odd").write_text("".join(lines))
+    require_keys(ring, str(tmp_path / "odd"))
+    answer_problems(ring)
+    ring.add_url_rule("/v1/detect", view_func=lambda: "boxes", methods=["POST"])
+    for text in odd:
+        password = {"Authorization": basic(text)}
+        assert ring.test_client().post("/v1/detect", headers=password).status_code == 401
+
+
+def test_nginx_is_told_about_a_key_without_a_request_being_counted(client: FlaskClient, keys: dict[str, str]) -> None:
+    asked = {"X-Key-Check": "1"}
+    fits = client.post("/v1/detect", headers={**asked, "X-API-Key": keys["cam"]})
+    assert (fits.status_code, "X-Key" in fits.headers) == (204, False)
+    assert (
+        client.post("/v1/detect", headers={**asked, "Authorization": basic(keys["cam"])}).headers["X-Key"]
+        == keys["cam"]
+    )
+    refused = client.post("/v1/detect", headers=asked)
+    assert (refused.status_code, refused.headers["X-Refusal"]) == (401, refused.get_data(as_text=True))
+    assert client.get("/metrics").text.count('status="204"') == 0
