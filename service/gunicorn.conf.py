@@ -22,9 +22,10 @@ try:
     from service.errors import StartError
     from service.heap import bound_heap
     from service.host import in_address
+    from service.in_work import shared_table
     from service.memory import EXIT_MEMORY, Ceiling, shared_flag
     from service.observe import log_event
-    from service.quarantine import make_quarantine, shared_table
+    from service.quarantine import make_quarantine
     from service.settings import read_settings
     from service.surroundings import check_surroundings, why_not_listening
     from service.watchdog import EXIT_HANG, Watchdog, shared_memory
@@ -134,7 +135,7 @@ def child_exit(server: Any, worker: Any) -> None:
         log_event("memory_ceiling", instance=settings.instance, limit_mb=ceiling.limit_mb, exit_code=EXIT_MEMORY)
         raise HaltServer(f"{settings.instance} held over {ceiling.limit_mb} MiB", EXIT_MEMORY)
     if hung or not server.stop_asked:
-        _blame_pictures()
+        _blame_pictures(engine_alone=hung)
     if hung:
         log_event("engine_hang", instance=settings.instance, limit_s=settings.watchdog_s, exit_code=EXIT_HANG)
         raise HaltServer(f"an inference of {settings.instance} took over {settings.watchdog_s} s", EXIT_HANG)
@@ -142,9 +143,9 @@ def child_exit(server: Any, worker: Any) -> None:
         raise HaltServer(f"worker {worker.pid} of {settings.instance} died", EXIT_WORKER_DIED)
 
 
-def _blame_pictures() -> None:
+def _blame_pictures(*, engine_alone: bool) -> None:
     try:
-        if count := quarantine.blame():
+        if count := quarantine.blame(engine_alone=engine_alone):
             log_event("pictures_blamed", instance=settings.instance, pictures=count, folder=settings.quarantine)
     except OSError as error:  # a full disk must not keep the instance from starting again
         log_event("pictures_not_blamed", instance=settings.instance, reason=str(error))
