@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from gunicorn import sock, util
@@ -19,11 +20,12 @@ from framefleet.listening import resolve
 
 try:
     from service.allow import keep_out_others, parse_allow
+    from service.drain_turn import DrainTurn
     from service.errors import StartError
     from service.heap import bound_heap
     from service.host import in_address
     from service.in_work import shared_table
-    from service.memory import EXIT_MEMORY, Ceiling, shared_flag
+    from service.memory import EXIT_MEMORY, Ceiling, shared_state
     from service.observe import log_event
     from service.quarantine import make_quarantine
     from service.settings import read_settings
@@ -51,7 +53,8 @@ watchdog_fd = shared_memory()  # before the fork, so that the master learns why 
 watchdog = Watchdog(settings.watchdog_s, watchdog_fd)
 in_flight_fd = shared_table()  # likewise, so that it learns what the worker was at
 quarantine = make_quarantine(settings, in_flight_fd)
-ceiling = Ceiling(settings.max_memory_mb, settings.instance, shared_flag())  # likewise
+ceiling = Ceiling(settings.max_memory_mb, settings.memory_growth_mb, settings.instance, shared_state())  # likewise
+drain_turn = DrainTurn(Path(settings.quarantine) if settings.quarantine else None, settings.instance)
 
 wsgi_app = f"service.wsgi:application({watchdog_fd}, {in_flight_fd})"
 proc_name = f"framefleet-{settings.instance}"
@@ -119,7 +122,9 @@ def post_worker_init(worker: Any) -> None:
         keep_out_others(listener, allowed)
     worker.set_accept_enabled = _draining(worker)
     worker.accept = _accepting(worker)
-    ceiling.watch(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    drain_turn.give_back()
+    ceiling.settle()
+    ceiling.watch(lambda: os.kill(os.getpid(), signal.SIGTERM), drain_turn)
     model = worker.wsgi.extensions["detector"].batcher.info
     log_event("listening", instance=settings.instance, address=_address(), model=model.model, engine=model.kind)
 

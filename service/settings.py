@@ -100,6 +100,12 @@ class Settings:
         low=0,
         high=2**20,
     )
+    memory_growth_mb: int = _setting(
+        1024,
+        "MiB above what the instance held when it began to listen, at which it is replaced likewise; 0 never",
+        low=0,
+        high=2**20,
+    )
     max_files: int = _setting(16, "pictures in one multipart form at most", low=1, high=256)
     jpeg_scaling: int = _setting(
         0, "1 decodes JPEGs scaled down towards the model's input: faster, boxes move a little", low=0, high=1
