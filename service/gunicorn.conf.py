@@ -122,7 +122,7 @@ def post_worker_init(worker: Any) -> None:
         keep_out_others(listener, allowed)
     worker.set_accept_enabled = _draining(worker)
     worker.accept = _accepting(worker)
-    drain_turn.give_back()
+    drain_turn.listen()
     ceiling.settle()
     ceiling.watch(lambda: os.kill(os.getpid(), signal.SIGTERM), drain_turn)
     model = worker.wsgi.extensions["detector"].batcher.info
@@ -177,6 +177,7 @@ def _draining(worker: Any) -> Any:
             if listener.sock is not None:
                 _accept_waiting(worker, listener)
                 listener.close()
+        drain_turn.leave()
 
     return set_accept_enabled
 

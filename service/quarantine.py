@@ -8,6 +8,7 @@ three deaths, two of them alone, is refused. One that is answered anywhere is ac
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -25,7 +26,7 @@ TURN_S = 3.0
 # Stage one of the balancer reaches two instances, its last stage a third. The first death may be in company.
 DEATHS, DEATHS_ALONE = 3, 2
 ALONE, IN_COMPANY = b"+", b"?"
-NAME_DIGITS = 64
+NAME = re.compile("[0-9a-f]{64}")  # other files there are of service.drain_turn
 
 
 def make_quarantine(settings: Settings, table_fd: int) -> "Quarantine":
@@ -138,7 +139,7 @@ class Quarantine:
         for file in folder.iterdir():
             # Another instance's master may be at the same.
             with suppress(FileNotFoundError):
-                if len(file.name) == NAME_DIGITS and self._clock() - file.stat().st_mtime >= self._expiry_s:
+                if NAME.fullmatch(file.name) and self._clock() - file.stat().st_mtime >= self._expiry_s:
                     file.unlink()
 
 

@@ -1,5 +1,6 @@
 """An instance that holds too much is drained and replaced; a peak is no reason."""
 
+import fcntl
 import json
 import queue
 import re
@@ -90,7 +91,7 @@ def test_an_instance_over_its_ceiling_waits_for_its_turn_and_no_longer(tmp_path:
         slept += 1
         if slept == 10:
             assert told.empty() and not watched.was_reached()
-            first.give_back()
+            first.listen()
 
     watched.watch(lambda: told.put("reached"), second, sleep)
     assert told.get(timeout=LIMIT_S) == "reached"
@@ -115,6 +116,15 @@ def test_resident_memory_is_what_was_touched() -> None:
     del held
 
 
+def is_locked(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def test_an_instance_over_its_ceiling_answers_what_is_in_flight_and_ends_with_a_code_of_its_own(
     free_port: Callable[[], int], tmp_path: Path
 ) -> None:
@@ -127,8 +137,10 @@ def test_an_instance_over_its_ceiling_answers_what_is_in_flight_and_ends_with_a_
         try:
             assert requests.post(f"{instance.url}/predict", picture(GOOD), timeout=LIMIT_S).status_code == 200
             files = [("image", picture(LEAK)), ("image", picture(HOLD))]
+            assert is_locked(tmp_path / "quarantine" / "tested.listening")
             sent = pool.submit(requests.post, f"{instance.url}/v1/detect", files=files, timeout=LIMIT_S)
             wait_until("the port is closed", lambda: not listens(port))
+            wait_until("the others know", lambda: not is_locked(tmp_path / "quarantine" / "tested.listening"))
         finally:
             (tmp_path / LET_GO).touch()
         answer = sent.result(LIMIT_S)
