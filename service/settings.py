@@ -114,8 +114,8 @@ class Settings:
     keys: str = _setting("", "file of API keys (`make key`); empty lets everybody in")
     quarantine: str = _setting(
         "",
-        "folder that a host's instances share: pictures in work at 3 deaths are refused (422), and one instance at a time "
-        "drains for its memory; empty does neither",
+        "folder that a host's instances share: pictures in work at 3 deaths are refused (422), and one instance at a "
+        "time drains for its memory; empty does neither",
     )
     quarantine_s: float = _setting(
         3600.0, "s after the last of those deaths until such a picture is tried again", low=1, high=2_592_000
