@@ -11,6 +11,7 @@ import requests
 from deploy.errors import Problem, StartError
 from deploy.fleet import PREFIX, Balancer, Instance
 from deploy.own_key import headers
+from deploy.salt import salted
 from deploy.smoke import REQUEST_TIMEOUT_S, Box, read_detect, refusal, same
 from deploy.world import World
 
@@ -54,7 +55,7 @@ def ask(session: requests.Session, url: str, picture: bytes, key: str) -> Answer
         ValueError: there is no answer, or not one as the API promises.
     """
     try:
-        answer = session.post(f"{url}/v1/detect", data=picture, headers=headers(key), timeout=REQUEST_TIMEOUT_S)
+        answer = session.post(f"{url}/v1/detect", data=salted(picture), headers=headers(key), timeout=REQUEST_TIMEOUT_S)
     except requests.RequestException as error:
         raise ValueError(f"no answer ({type(error).__name__})") from None
     if answer.status_code != requests.codes.ok:

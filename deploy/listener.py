@@ -86,7 +86,7 @@ def listen(
         headers = get_headers(line)
         payload = get_headers(stdin.read(int(headers["len"])).partition("\n")[0])
         if headers["eventname"] == DIED_RUNNING:
-            reviver.crashed(payload["processname"], clock())
+            reviver.crashed(payload["processname"], clock(), expected=payload["expected"] == "1")
         protocol.ok(stdout)
 
 

@@ -55,13 +55,15 @@ class _History:
     """What happened to one program.
 
     `failures`: since it last ran steadily; `due`: when it is started again, if it waits for that; `held`: whether the
-    reviver itself stopped it; `crashes`: when it died lately; `stopping_since`; `reported`: stuck, and said so.
+    reviver itself stopped it; `crashes`: when it died lately; `drained`: whether one of these was as it should be;
+    `stopping_since`; `reported`: stuck, and said so.
     """
 
     failures: int = 0
     due: float | None = None
     held: bool = False
     crashes: deque[float] = field(default_factory=deque)
+    drained: bool = False
     stopping_since: float | None = None
     reported: bool = False
 
@@ -79,14 +81,17 @@ class Reviver:
         self._singles = singles
         self._histories: dict[str, _History] = {}
 
-    def crashed(self, program: str, now: float) -> None:
+    def crashed(self, program: str, now: float, *, expected: bool = False) -> None:
         """Notes that a program which ran has died by itself.
 
         Args:
             program: its name.
             now: s, monotonic, as in every other call.
+            expected: whether it ended as it should, such as at its memory ceiling; its likes may be next.
         """
-        self._of(program).crashes.append(now)
+        history = self._of(program)
+        history.crashes.append(now)
+        history.drained |= expected
 
     def decide(self, states: Mapping[str, ProgramState], now: float) -> tuple[Act, ...]:
         """Compares what runs with what happened before.
@@ -129,6 +134,7 @@ class Reviver:
         history.due, history.held = None, False
         while history.crashes and now - history.crashes[0] > self._limits.window_s:
             history.crashes.popleft()
+        history.drained = history.drained and bool(history.crashes)
         if len(history.crashes) >= self._limits.crashes:
             count = len(history.crashes)
             history.crashes.clear()
@@ -140,6 +146,10 @@ class Reviver:
         self, state: ProgramState, history: _History, states: Mapping[str, ProgramState], count: int, now: float
     ) -> Act:
         what = f"died {count} times within {self._limits.window_s:.0f} s"
+        drained, history.drained = history.drained, False
+        if drained:
+            # Held, it would leave its load to others that grow likewise.
+            return Act("alert", state.name, f"{what}, also as it should (see its log); it goes on being restarted")
         if not self._has_stand_in(state.name, states):
             # Half a service is better than none.
             return Act("alert", state.name, f"{what}; nothing stands in for it, so it goes on being restarted")
@@ -148,7 +158,7 @@ class Reviver:
         return Act("stop", state.name, f"{what}; stopped for {delay:.0f} s")
 
     def _has_stand_in(self, program: str, states: Mapping[str, ProgramState]) -> bool:
-        running = {state.name for state in states.values() if state.state == "RUNNING"}
+        running = {name for name, state in states.items() if state.state == "RUNNING" and not self._of(name).held}
         return program not in self._singles and bool(running - self._singles - {program})
 
     def _revive(self, state: ProgramState, history: _History, now: float) -> Iterator[Act]:

@@ -10,6 +10,7 @@ import requests
 from deploy.errors import Problem, StartError
 from deploy.health import Endpoint, probe
 from deploy.own_key import headers
+from deploy.salt import salted
 from framefleet.refusal import key_advice
 
 REQUEST_TIMEOUT_S = 30.0
@@ -71,7 +72,7 @@ def first_frame(video: Path) -> bytes:
 def _ask(
     session: requests.Session, url: str, picture: bytes, key: str, read: Callable[[Any], Sequence[Box]]
 ) -> tuple[Sequence[Box], str]:
-    answer = session.post(url, data=picture, headers=headers(key), timeout=REQUEST_TIMEOUT_S)
+    answer = session.post(url, data=salted(picture), headers=headers(key), timeout=REQUEST_TIMEOUT_S)
     if answer.status_code != requests.codes.ok:
         raise ValueError(refusal(answer, key))
     boxes = read(answer.json())

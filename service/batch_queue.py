@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import Overloaded, ServiceError
+from service.in_work import NO_MARK, Mark
 
 Slot = npt.NDArray[np.uint8]
 
@@ -28,13 +29,15 @@ class Item:
     """One frame's place in a batch, and what became of it.
 
     `deadline`, `entered`, `started`, `finished` are the clock's seconds; `gone` says whether the client has hung up;
-    `done` is set once `candidates` (float32 [k, 6]) or `error` is there.
+    `mark` stands for it while the engine works on it; `done` is set once `candidates` (float32 [k, 6]) or `error` is
+    there.
     """
 
     deadline: float
     entered: float
     slot: Slot
     gone: Callable[[], bool] = never_gone
+    mark: Mark = NO_MARK
     ready: bool = False
     abandoned: bool = False
     done: threading.Event = field(default_factory=threading.Event)
@@ -123,7 +126,7 @@ class BatchQueue:
             with self._changed:
                 self.admitted -= places
 
-    def reserve(self, deadline: float, gone: Callable[[], bool]) -> Item:
+    def reserve(self, deadline: float, gone: Callable[[], bool], mark: Mark = NO_MARK) -> Item:
         """Takes the next slot.
 
         Raises:
@@ -138,7 +141,7 @@ class BatchQueue:
                     raise Overloaded("this instance is behind with work already given up; try again")
                 self._waiting.append(self._free.pop())
             batch = self._waiting[-1]
-            item = Item(deadline, self._clock(), batch.frames[len(batch.items)], gone)
+            item = Item(deadline, self._clock(), batch.frames[len(batch.items)], gone, mark)
             batch.items.append(item)
             return item
 

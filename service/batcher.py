@@ -2,8 +2,9 @@
 
 Work-conserving: as soon as the engine is free it takes what waits, up to its largest batch; an engine that can work on
 two batches is given the second one early when it is full. Each inference is watched; a batch the engine refuses is run
-again frame by frame, so that a bad frame fails alone; an engine that refused a frame, and one that is idle, is tested,
-so that a dead device ends the process instead of answering clients with errors.
+again frame by frame, so that a bad frame fails alone, and suspects (`service.quarantine`) run alone from the first; an
+engine that refused a frame, and one that is idle, is tested, so that a dead device ends the process instead of
+answering clients with errors.
 """
 
 import threading
@@ -18,6 +19,7 @@ from service.batch_queue import Batch, BatchQueue, Item, Slot, never_gone
 from service.engine import Candidates, Engine, EngineInfo, warm_up
 from service.engine.pending import Later, Pending, beginner
 from service.errors import DeadlineExceeded, EngineFault, InferenceFailed, OutOfMemory, ServiceError, StartError
+from service.in_work import ENGINE, NO_MARK, InWork, Mark, not_alone
 from service.self_test import SelfTest
 
 Fill = TypeVar("Fill")
@@ -86,6 +88,7 @@ class Batcher:
         guard: entered around each inference.
         self_test_every_s: an engine idle for so long is tested again; 0 never tests.
         on_batch: told the size of every batch inferred.
+        in_work: told what the engine is at.
         clock: seconds, monotonic.
     """
 
@@ -98,6 +101,7 @@ class Batcher:
         guard: Callable[[], AbstractContextManager[None]] = nullcontext,
         self_test_every_s: float = 0.0,
         on_batch: Callable[[int], None] = lambda size: None,
+        in_work: InWork | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.queue = queue
@@ -107,6 +111,7 @@ class Batcher:
         self._guard = guard
         self._self_test_every_s = self_test_every_s or None
         self._on_batch = on_batch
+        self._in_work = in_work or InWork()
         self._clock = clock
         self._info: EngineInfo | None = None
         self._start_error: BaseException | None = None
@@ -138,7 +143,11 @@ class Batcher:
         self._thread.join()
 
     def submit(
-        self, fill: Callable[[Slot], Fill], deadline: float, gone: Callable[[], bool] = never_gone
+        self,
+        fill: Callable[[Slot], Fill],
+        deadline: float,
+        gone: Callable[[], bool] = never_gone,
+        mark: Mark = NO_MARK,
     ) -> Ticket[Fill]:
         """Puts one frame into the next batch. Call it while admitted.
 
@@ -146,11 +155,12 @@ class Batcher:
             fill: writes the frame into its slot, uint8 [h, w, 3]; runs on the calling thread.
             deadline: the clock's second after which nobody wants the answer.
             gone: whether the client has hung up; asked once, when the engine is free.
+            mark: stands for the frame while the engine works on it.
 
         Raises:
             Overloaded: no slot; see `BatchQueue.reserve`.
         """
-        item = self.queue.reserve(deadline, gone)
+        item = self.queue.reserve(deadline, gone, mark)
         try:
             return Ticket(item, fill(item.slot))
         except BaseException:
@@ -205,30 +215,41 @@ class Batcher:
         begin = beginner(engine)
         flights: deque[_Flight] = deque()
         while flights or not self.queue.finished():
-            if flights and (len(flights) == engine.info.in_flight or not self.queue.full):
+            if flights and (len(flights) == engine.info.in_flight or not self.queue.full or self._in_work.closed):
                 self._end(engine, test, flights.popleft())
             elif (batch := self.queue.take(self._self_test_every_s)) is not None:
-                if (flight := self._begin(begin, batch)) is not None:
-                    flights.append(flight)
+                live = self._live(batch)
+                if suspects := [item for item in live if item.mark.alone]:
+                    while flights:
+                        self._end(engine, test, flights.popleft())
+                    self._infer_singly(engine, test, suspects)
+                    live = [item for item in live if not item.mark.alone]
+                if live:
+                    flights.append(self._begin(begin, batch, live, patient=not flights))
+                else:
+                    self.queue.recycle(batch)
             elif not self.queue.stopping:
                 with self._guard():
                     test.repeat(engine)
                 self.counts.self_tests += 1
 
-    def _begin(self, begin: Callable[[Slot], Pending], batch: Batch) -> _Flight | None:
-        """Starts a batch's live frames; None where nobody waits for any of them."""
-        started = self._clock()
+    def _live(self, batch: Batch) -> list[Item]:
+        """A batch's frames that somebody waits for; the others fail."""
+        now = self._clock()
         live = []
         for item in batch.items:
-            if item.wanted(started):
+            if item.wanted(now):
                 live.append(item)
             else:  # its thread gives the place back at once, not at the deadline
                 self.counts.expired += 1
-                self._fail(item, started, DeadlineExceeded("dropped unanswered: too late, or the client has gone"))
-        if not live:
-            self.queue.recycle(batch)
-            return None
+                self._fail(item, now, DeadlineExceeded("dropped unanswered: too late, or the client has gone"))
+        return live
+
+    def _begin(self, begin: Callable[[Slot], Pending], batch: Batch, live: list[Item], *, patient: bool) -> _Flight:
+        """Starts frames of a batch; `patient` where it may wait until a suspect is decoded."""
         frames = batch.keep(live)
+        self._in_work.begin(ENGINE, _marks(live), patient=patient)
+        started = self._clock()
         try:
             with self._guard():
                 pending = begin(frames)
@@ -239,23 +260,31 @@ class Batcher:
     def _end(self, engine: Engine, test: SelfTest, flight: _Flight) -> None:
         live = flight.batch.items
         try:
-            self._finish(live, flight.started, self._candidates(flight.pending, len(live)))
+            candidates = self._candidates(flight.pending, len(live))
         except InferenceFailed as error:
             # Memory may be there the next moment; any other refusal of a single frame is final.
             if len(live) == 1 and not isinstance(error, OutOfMemory):
                 self._refuse(engine, test, live[0], flight.started, error)
             else:
+                self._in_work.end(ENGINE, _marks(live))
                 self._infer_singly(engine, test, live)
+        else:
+            self._finish(live, flight.started, candidates)
         self.queue.recycle(flight.batch)
 
     def _infer_singly(self, engine: Engine, test: SelfTest, live: list[Item]) -> None:
-        """Finds the frame that a batch was refused for; its neighbours get their answers."""
+        """Finds the frame that a batch was refused for, or that instances die of; its neighbours get their answers."""
         for item in live:
+            if not self._in_work.begin(ENGINE, _marks([item])):
+                self._fail(item, self._clock(), not_alone())
+                continue
             started = self._clock()
             try:
-                self._finish([item], started, self._candidates(Later(engine, item.slot[None]), 1))
+                candidates = self._candidates(Later(engine, item.slot[None]), 1)
             except InferenceFailed as error:
                 self._refuse(engine, test, item, started, error)
+            else:
+                self._finish([item], started, candidates)
 
     def _refuse(self, engine: Engine, test: SelfTest, item: Item, started: float, error: InferenceFailed) -> None:
         """Fails a frame, unless it is the engine that fails: one that refuses everything would attract all requests.
@@ -265,6 +294,7 @@ class Batcher:
         """
         with self._guard():
             test.repeat(engine)
+        self._in_work.end(ENGINE, _marks([item]))
         self._fail(item, started, error)
 
     def _candidates(self, pending: Pending, count: int) -> Candidates:
@@ -279,6 +309,7 @@ class Batcher:
 
     def _finish(self, live: list[Item], started: float, candidates: Candidates) -> None:
         finished = self._clock()
+        self._in_work.end(ENGINE, _marks(live))
         for row, item in enumerate(live):
             item.started, item.finished, item.batch_size = started, finished, len(live)
             item.candidates = candidates[row]
@@ -287,6 +318,10 @@ class Batcher:
     def _fail(self, item: Item, started: float, error: ServiceError) -> None:
         item.started, item.finished, item.error = started, self._clock(), error
         item.done.set()
+
+
+def _marks(items: list[Item]) -> list[Mark]:
+    return [item.mark for item in items]
 
 
 def _cannot_start(error: Exception) -> Exception:

@@ -15,6 +15,7 @@ from service.engine import Candidates, Engine, load_engine
 from service.errors import EngineFault, ServiceError
 from service.gpu import GpuCollector, gpu_collector
 from service.image import Frame, ImageLimits, Letterbox, letterbox
+from service.in_work import Mark
 from service.metrics import BatcherCollector, Metrics
 from service.observe import log_event
 from service.quarantine import Case, Quarantine
@@ -109,6 +110,7 @@ class Detector:
             guard=(watchdog or Watchdog(settings.watchdog_s)).guard,
             self_test_every_s=settings.self_test_s,
             on_batch=self.metrics.batches.observe,
+            in_work=self._quarantine.in_work,
             clock=clock,
         )
 
@@ -174,7 +176,7 @@ class Detector:
         deadline = self._clock() + timeout_ms / 1000
         with self.batcher.queue.admit(len(fills)), self._quarantine.watch([source]) as case:
             case.check(0)
-            submits = [partial(self._submit_frame, fill, deadline, gone) for fill in fills]
+            submits = [partial(self._submit_frame, fill, deadline, gone, case.mark(0)) for fill in fills]
             outcomes = _run(submits, self._finish_frame)
             failed = next((outcome for outcome in outcomes if isinstance(outcome, ServiceError)), None)
             case.close(0, failed)
@@ -182,13 +184,15 @@ class Detector:
             raise failed
         return [outcome for outcome in outcomes if isinstance(outcome, Inference)]
 
-    def _submit_frame(self, fill: Callable[[Slot], None], deadline: float, gone: Callable[[], bool]) -> Ticket[float]:
+    def _submit_frame(
+        self, fill: Callable[[Slot], None], deadline: float, gone: Callable[[], bool], mark: Mark
+    ) -> Ticket[float]:
         def timed(slot: Slot) -> float:
             started = self._clock()
             fill(slot)
             return (self._clock() - started) * 1000
 
-        return self.batcher.submit(timed, deadline, gone)
+        return self.batcher.submit(timed, deadline, gone, mark)
 
     def _finish_frame(self, ticket: Ticket[float]) -> Inference:
         inferred = self.batcher.wait(ticket)
@@ -199,8 +203,10 @@ class Detector:
     def _submit(self, case: Case, index: int, picture: bytes, wish: Wish, began: float) -> _Submitted:
         case.check(index)
         started = self._clock()
-        frame = decode(picture, self._limits)
-        ticket = self.batcher.submit(lambda slot: letterbox(frame, slot), began + wish.timeout_ms / 1000, wish.gone)
+        deadline = began + wish.timeout_ms / 1000
+        with case.decoding(index):
+            frame = decode(picture, self._limits)
+            ticket = self.batcher.submit(lambda slot: letterbox(frame, slot), deadline, wish.gone, case.mark(index))
         return _Submitted(frame, ticket, (self._clock() - started) * 1000)
 
     def _finish(self, submitted: _Submitted, wish: Wish) -> Detections:

@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from gunicorn import sock, util
@@ -19,12 +20,14 @@ from framefleet.listening import resolve
 
 try:
     from service.allow import keep_out_others, parse_allow
+    from service.drain_turn import DrainTurn
     from service.errors import StartError
     from service.heap import bound_heap
     from service.host import in_address
-    from service.memory import EXIT_MEMORY, Ceiling, shared_flag
+    from service.in_work import shared_table
+    from service.memory import EXIT_MEMORY, Ceiling, shared_state
     from service.observe import log_event
-    from service.quarantine import make_quarantine, shared_table
+    from service.quarantine import make_quarantine
     from service.settings import read_settings
     from service.surroundings import check_surroundings, why_not_listening
     from service.watchdog import EXIT_HANG, Watchdog, shared_memory
@@ -50,7 +53,8 @@ watchdog_fd = shared_memory()  # before the fork, so that the master learns why 
 watchdog = Watchdog(settings.watchdog_s, watchdog_fd)
 in_flight_fd = shared_table()  # likewise, so that it learns what the worker was at
 quarantine = make_quarantine(settings, in_flight_fd)
-ceiling = Ceiling(settings.max_memory_mb, settings.instance, shared_flag())  # likewise
+ceiling = Ceiling(settings.max_memory_mb, settings.memory_growth_mb, settings.instance, shared_state())  # likewise
+drain_turn = DrainTurn(Path(settings.quarantine) if settings.quarantine else None, settings.instance)
 
 wsgi_app = f"service.wsgi:application({watchdog_fd}, {in_flight_fd})"
 proc_name = f"framefleet-{settings.instance}"
@@ -118,7 +122,9 @@ def post_worker_init(worker: Any) -> None:
         keep_out_others(listener, allowed)
     worker.set_accept_enabled = _draining(worker)
     worker.accept = _accepting(worker)
-    ceiling.watch(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    drain_turn.listen()
+    ceiling.settle()
+    ceiling.watch(lambda: os.kill(os.getpid(), signal.SIGTERM), drain_turn)
     model = worker.wsgi.extensions["detector"].batcher.info
     log_event("listening", instance=settings.instance, address=_address(), model=model.model, engine=model.kind)
 
@@ -134,7 +140,7 @@ def child_exit(server: Any, worker: Any) -> None:
         log_event("memory_ceiling", instance=settings.instance, limit_mb=ceiling.limit_mb, exit_code=EXIT_MEMORY)
         raise HaltServer(f"{settings.instance} held over {ceiling.limit_mb} MiB", EXIT_MEMORY)
     if hung or not server.stop_asked:
-        _blame_pictures()
+        _blame_pictures(engine_alone=hung)
     if hung:
         log_event("engine_hang", instance=settings.instance, limit_s=settings.watchdog_s, exit_code=EXIT_HANG)
         raise HaltServer(f"an inference of {settings.instance} took over {settings.watchdog_s} s", EXIT_HANG)
@@ -142,9 +148,9 @@ def child_exit(server: Any, worker: Any) -> None:
         raise HaltServer(f"worker {worker.pid} of {settings.instance} died", EXIT_WORKER_DIED)
 
 
-def _blame_pictures() -> None:
+def _blame_pictures(*, engine_alone: bool) -> None:
     try:
-        if count := quarantine.blame():
+        if count := quarantine.blame(engine_alone=engine_alone):
             log_event("pictures_blamed", instance=settings.instance, pictures=count, folder=settings.quarantine)
     except OSError as error:  # a full disk must not keep the instance from starting again
         log_event("pictures_not_blamed", instance=settings.instance, reason=str(error))
@@ -171,6 +177,7 @@ def _draining(worker: Any) -> Any:
             if listener.sock is not None:
                 _accept_waiting(worker, listener)
                 listener.close()
+        drain_turn.leave()
 
     return set_accept_enabled
 

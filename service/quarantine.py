@@ -1,58 +1,57 @@
 """Refuses pictures that instances keep dying of, so that one bad picture cannot take a whole fleet down.
 
-While a picture is worked on, its SHA-256 stands in memory that the worker shares with the gunicorn master. When the
-worker dies the master blames every picture that stands there: it adds a byte to a file named by the hash, in a folder
-that all instances of a host share. A picture with too many of those is refused. So that a neighbour of the culprit, or
-a picture that was in a process somebody killed, is not kept out, a picture that is answered is acquitted, and suspects
-are worked on one after the other: the balancer sends all that were in one process to the next one together.
+When a worker dies its master blames what was in work in that moment (`service.in_work`): it adds a byte to a file named
+by the picture's SHA-256, in a folder that all instances of a host share. So that nobody can have somebody else's
+picture refused, a death in company only makes suspects, and suspects run alone, one after the other: a picture with
+three deaths, two of them alone, is refused. One that is answered anywhere is acquitted.
 """
 
 import hashlib
-import mmap
 import os
+import re
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
-from service.errors import DeadlineExceeded, Overloaded, Quarantined, RequestError, ServiceError
+from service.errors import Overloaded, Quarantined, RequestError, ServiceError
+from service.in_work import InWork, Mark
 from service.settings import Settings
 
-DIGEST_BYTES = 32
-EMPTY = bytes(DIGEST_BYTES)
-# One per picture in work, and room for those given up at their deadline that an engine may still hang on.
-ROWS = 4096
 # Until the master of a worker that has just died has noted it: the balancer is quicker with its next try.
 SETTLE_S = 0.1
 # A suspect's turn; one that hangs is given up, and ended by the watchdog, later than that.
 TURN_S = 3.0
-# Stage one of the balancer reaches two instances, its last stage a third.
-DEATHS = 3
-
-
-def shared_table() -> int:
-    """Makes the memory that worker and master share over the fork; returns its file descriptor."""
-    descriptor = os.memfd_create("in-flight")
-    os.ftruncate(descriptor, ROWS * DIGEST_BYTES)
-    return descriptor
+# Stage one of the balancer reaches two instances, its last stage a third. The first death may be in company.
+DEATHS, DEATHS_ALONE = 3, 2
+ALONE, IN_COMPANY = b"+", b"?"
+NAME = re.compile("[0-9a-f]{64}")  # other files there are of service.drain_turn
 
 
 def make_quarantine(settings: Settings, table_fd: int) -> "Quarantine":
     """Makes an instance's quarantine, alike in its worker and its master."""
     folder = Path(settings.quarantine) if settings.quarantine else None
-    return Quarantine(folder, expiry_s=settings.quarantine_s, linger_s=settings.watchdog_s, table_fd=table_fd)
+    return Quarantine(folder, InWork(table_fd), expiry_s=settings.quarantine_s)
+
+
+def is_refused(record: bytes) -> bool:
+    """Whether a picture with such deaths to its name is refused."""
+    return len(record) >= DEATHS and record.count(ALONE) >= DEATHS_ALONE
+
+
+def is_suspect(record: bytes) -> bool:
+    """Whether it is let in, but alone."""
+    return bool(record) and not is_refused(record)
 
 
 class Quarantine:
-    """What is in work here, and what is refused on this host.
+    """What is refused on this host.
 
     Args:
         folder: shared by the instances of a host; None refuses nothing.
+        in_work: what the worker is at.
         expiry_s: a picture is forgotten so many seconds after the last death.
-        linger_s: a picture given up at its deadline counts as in work for so long: the engine may hang on it.
-        table_fd: from `shared_table`; None where no master will ask.
         clock: Unix seconds, as files are stamped with.
         sleep: waits for s.
     """
@@ -60,23 +59,20 @@ class Quarantine:
     def __init__(
         self,
         folder: Path | None,
+        in_work: InWork | None = None,
         *,
         expiry_s: float = 3600.0,
-        linger_s: float = 10.0,
-        table_fd: int | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._folder, self._expiry_s, self._linger_s, self._clock = folder, expiry_s, linger_s, clock
+        self.in_work = in_work or InWork()
+        self._folder, self._expiry_s, self._clock = folder, expiry_s, clock
         self._sleep = sleep
-        self._table = mmap.mmap(-1 if table_fd is None else table_fd, ROWS * DIGEST_BYTES)
-        self._free = deque(range(ROWS))
-        self._lingering: deque[tuple[float, int]] = deque()
-        self._lock, self._suspects = Lock(), Lock()
+        self._suspects = Lock()
 
     @contextmanager
     def watch(self, pictures: Sequence[bytes | memoryview]) -> Iterator["Case"]:
-        """Notes pictures as in work while the block lasts.
+        """Looks up what is known of pictures; suspects are let in one by one, everybody else at once.
 
         Args:
             pictures: as they came, before anything looks into them: a decoder may crash too.
@@ -85,21 +81,18 @@ class Quarantine:
             Overloaded: they have deaths to their name, and too many such pictures are before them.
         """
         digests = [hashlib.sha256(picture).digest() for picture in pictures] if self._folder else []
-        with self._turn(digests):
-            case = Case(self, digests, [self.deaths(digest) for digest in digests])
-            rows = self._hold(digests)
-            try:
-                yield case
-            finally:
-                self._release(rows, linger=case.given_up)
+        records = self._records(digests)
+        with ExitStack() as turn:
+            if any(map(is_suspect, records)):
+                self._sleep(SETTLE_S)
+                turn.enter_context(self._turn())
+                records = self._records(digests)
+                if not any(map(is_suspect, records)):
+                    turn.close()
+            yield Case(self, digests, records)
 
     @contextmanager
-    def _turn(self, digests: Sequence[bytes]) -> Iterator[None]:
-        """Lets suspects in one by one, everybody else at once."""
-        if not any(0 < self.deaths(digest) < DEATHS for digest in digests):
-            yield
-            return
-        self._sleep(SETTLE_S)
+    def _turn(self) -> Iterator[None]:
         if not self._suspects.acquire(timeout=TURN_S):
             raise Overloaded("pictures that may have ended instances wait for each other here; try again")
         try:
@@ -107,75 +100,54 @@ class Quarantine:
         finally:
             self._suspects.release()
 
-    def blame(self) -> int:
-        """Adds a death to every picture in work, for the master of a worker that has died; returns how many."""
-        held = {bytes(self._table[at : at + DIGEST_BYTES]) for at in range(0, len(self._table), DIGEST_BYTES)} - {EMPTY}
+    def blame(self, *, engine_alone: bool = False) -> int:
+        """Adds a death to every picture in work, for the master of a worker that has died; returns how many.
+
+        Args:
+            engine_alone: blames none that was being decoded.
+        """
+        held = self.in_work.left(engine_alone=engine_alone)
         if self._folder is None or not held:
             return 0
         self._folder.mkdir(parents=True, exist_ok=True)
         self._forget_expired(self._folder)
         for digest in held:
             with (self._folder / digest.hex()).open("ab") as file:
-                file.write(b"+")
+                file.write(ALONE if len(held) == 1 else IN_COMPANY)
         return len(held)
 
-    def deaths(self, digest: bytes) -> int:
-        """How many processes died while they worked on this picture, as far as that is remembered."""
-        if self._folder is None:
-            return 0
+    def record(self, digest: bytes) -> bytes:
+        """The deaths of processes that were at this picture, a byte each, as far as they are remembered."""
+        path = f"{self._folder}/{digest.hex()}"
         try:
-            found = (self._folder / digest.hex()).stat()
+            if self._folder is None or self._clock() - os.stat(path).st_mtime >= self._expiry_s:
+                return b""
+            return Path(path).read_bytes()
         except FileNotFoundError:
-            return 0
-        return found.st_size if self._clock() - found.st_mtime < self._expiry_s else 0
+            return b""
 
     def acquit(self, digest: bytes) -> None:
         """Forgets a picture's deaths: it can be answered."""
         if self._folder is not None:
             with suppress(FileNotFoundError):
-                (self._folder / digest.hex()).unlink()
+                os.unlink(f"{self._folder}/{digest.hex()}")
+
+    def _records(self, digests: Sequence[bytes]) -> list[bytes]:
+        return [self.record(digest) for digest in digests]
 
     def _forget_expired(self, folder: Path) -> None:
         for file in folder.iterdir():
             # Another instance's master may be at the same.
             with suppress(FileNotFoundError):
-                if self._clock() - file.stat().st_mtime >= self._expiry_s:
+                if NAME.fullmatch(file.name) and self._clock() - file.stat().st_mtime >= self._expiry_s:
                     file.unlink()
-
-    def _hold(self, digests: Sequence[bytes]) -> list[int]:
-        with self._lock:
-            while self._lingering and (
-                self._lingering[0][0] <= time.monotonic() or len(self._free) < max(len(digests), 1)
-            ):
-                self._empty(self._lingering.popleft()[1])
-            rows = [self._free.popleft() for _ in digests[: len(self._free)]]
-            for row, digest in zip(rows, digests, strict=False):
-                self._table[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES] = digest
-        return rows
-
-    def _release(self, rows: Sequence[int], *, linger: bool) -> None:
-        with self._lock:
-            for row in rows:
-                if linger:
-                    self._lingering.append((time.monotonic() + self._linger_s, row))
-                else:
-                    self._empty(row)
-
-    def _empty(self, row: int) -> None:
-        self._table[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES] = EMPTY
-        self._free.append(row)
 
 
 class Case:
-    """The pictures of one request: asked before each is worked on, told what came of it.
+    """The pictures of one request: asked before each is worked on, told what came of it."""
 
-    Attributes:
-        given_up: whether any of them may still be in the engine.
-    """
-
-    def __init__(self, quarantine: Quarantine, digests: Sequence[bytes], deaths: Sequence[int]) -> None:
-        self._quarantine, self._digests, self._deaths = quarantine, digests, deaths
-        self.given_up = False
+    def __init__(self, quarantine: Quarantine, digests: Sequence[bytes], records: Sequence[bytes]) -> None:
+        self._quarantine, self._digests, self._records = quarantine, digests, records
 
     def check(self, index: int) -> None:
         """Lets a picture in.
@@ -183,17 +155,28 @@ class Case:
         Raises:
             Quarantined: too many processes died while they worked on it.
         """
-        if self._deaths and self._deaths[index] >= DEATHS:
+        if self._records and is_refused(self._records[index]):
             raise Quarantined(
-                f"picture {self._digests[index].hex()[:16]}: {self._deaths[index]} instances died while they worked on "
-                "it, so it is refused for a while; send another one, or the same scene encoded anew"
+                f"picture {self._digests[index].hex()[:16]}: {len(self._records[index])} instances died while they "
+                "worked on it, so it is refused for a while; send another one, or the same scene encoded anew"
             )
+
+    def mark(self, index: int) -> Mark:
+        """What stands for a picture while it is worked on."""
+        return Mark(self._digests[index], is_suspect(self._records[index])) if self._records else Mark()
+
+    def decoding(self, index: int) -> AbstractContextManager[None]:
+        """Notes a picture as in work while the block lasts: decode it there, and wait for nothing.
+
+        Raises:
+            Overloaded: it is a suspect, and cannot be alone.
+        """
+        return self._quarantine.in_work.decoding(self.mark(index))
 
     def close(self, index: int, outcome: object) -> None:
         """Takes what came of a picture: an answer, or the error it got."""
-        if isinstance(outcome, DeadlineExceeded):
-            self.given_up = True
-        elif self._deaths and self._deaths[index] and _acquits(outcome):
+        # Looked up again: another instance may have died of it, or beside it, meanwhile.
+        if self._digests and _acquits(outcome) and self._quarantine.record(self._digests[index]):
             self._quarantine.acquit(self._digests[index])
 
 

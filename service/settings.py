@@ -100,6 +100,12 @@ class Settings:
         low=0,
         high=2**20,
     )
+    memory_growth_mb: int = _setting(
+        1024,
+        "MiB above what the instance held when it began to listen, at which it is replaced likewise; 0 never",
+        low=0,
+        high=2**20,
+    )
     max_files: int = _setting(16, "pictures in one multipart form at most", low=1, high=256)
     jpeg_scaling: int = _setting(
         0, "1 decodes JPEGs scaled down towards the model's input: faster, boxes move a little", low=0, high=1
@@ -107,7 +113,9 @@ class Settings:
     allow: str = _setting("", "addresses and networks that may connect, commas between; empty lets all connect")
     keys: str = _setting("", "file of API keys (`make key`); empty lets everybody in")
     quarantine: str = _setting(
-        "", "folder that a host's instances share: pictures in work at 3 deaths are refused (422); empty refuses none"
+        "",
+        "folder that a host's instances share: pictures in work at 3 deaths are refused (422), and one instance at a "
+        "time drains for its memory; empty does neither",
     )
     quarantine_s: float = _setting(
         3600.0, "s after the last of those deaths until such a picture is tried again", low=1, high=2_592_000

@@ -19,7 +19,7 @@ def application(watchdog_fd: int, in_flight_fd: int) -> "Flask":
 
     Args:
         watchdog_fd: see `service.watchdog.shared_memory`.
-        in_flight_fd: see `service.quarantine.shared_table`.
+        in_flight_fd: see `service.in_work.shared_table`.
 
     Raises:
         SystemExit: the instance cannot start; the reason is on stderr in one line.

@@ -84,6 +84,22 @@ def test_the_only_running_instance_and_the_balancer_are_never_held() -> None:
     assert fleet.at(5, cpu1="FATAL") == [("alert", "cpu0"), ("alert", "cpu1"), ("alert", "balancer")]
 
 
+def test_of_two_instances_in_a_loop_at_once_only_one_is_held() -> None:
+    fleet = Fleet()
+    for program in ("cpu0", "cpu1"):
+        fleet.crash(program, 0, 1, 2, 3, 4)
+    assert fleet.at(5) == [("stop", "cpu0"), ("alert", "cpu1")]
+
+
+def test_an_instance_that_is_replaced_often_as_it_should_be_is_reported_and_not_held() -> None:
+    fleet = Fleet()
+    for now in (0, 20, 40, 60, 80):
+        fleet.reviver.crashed("cpu0", now, expected=now == 60)
+    assert fleet.at(80) == [("alert", "cpu0")]
+    fleet.crash("cpu0", 100, 101, 102, 103, 104)
+    assert fleet.at(105) == [("stop", "cpu0")]
+
+
 def test_what_somebody_else_stopped_stays_stopped() -> None:
     fleet = Fleet()
     fleet.crash("cpu0", 0, 1, 2, 3, 4)

@@ -26,6 +26,7 @@ command={command}
 startsecs={startsecs}
 startretries=0
 autorestart=true
+exitcodes=72
 """
 
 
@@ -40,6 +41,7 @@ def paths(tmp_path: Path) -> Iterator[Paths]:
     programs = [
         ("broken", f"/bin/sh -c 'test -e {mended} && exec sleep 600'", 2),
         ("looping", "/bin/sh -c 'sleep 0.3; exit 1'", 0),
+        ("draining", "/bin/sh -c 'sleep 0.3; exit 72'", 0),
         ("steady", "sleep 600", 0),
     ]
     conf.write_text(
@@ -78,13 +80,15 @@ def told(paths: Paths) -> list[tuple[str, str]]:
 def test_a_fatal_program_comes_back_once_its_cause_is_gone_and_a_loop_is_broken(paths: Paths) -> None:
     wait_until("the loop held", lambda: ("stop", "looping") in told(paths))
     wait_until("the loop tried again", lambda: ("start", "looping") in told(paths))
+    wait_until("the one that ends as it should told", lambda: ("alert", "draining") in told(paths))
     wait_until("FATAL reported", lambda: ("alert", "broken") in told(paths))
     (paths.state / "mended").touch()
     wait_until("FATAL started again", lambda: ("start", "broken") in told(paths))
     with Control(paths) as control:
         wait_until("it runs", lambda: control.states()["broken"].state == "RUNNING")
         assert control.states()["steady"].state == "RUNNING"
-    assert {program for _, program in told(paths)} == {"looping", "broken"}
+    assert {program for _, program in told(paths)} == {"looping", "broken", "draining"}
+    assert ("stop", "draining") not in told(paths)
 
 
 def test_a_reviver_that_cannot_write_says_so_once_and_goes_on(paths: Paths) -> None:

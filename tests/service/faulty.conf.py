@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import service.detector
+import service.memory
 from tests.service.faulty_engine import FaultyEngine
 
 service.detector.load_engine = lambda settings: FaultyEngine(Path(settings.cache))
+service.memory.LEAST_LIFE_S = 0.0
 exec(compile(Path("service/gunicorn.conf.py").read_text(), "service/gunicorn.conf.py", "exec"))

@@ -20,6 +20,7 @@ from service.errors import (
     Overloaded,
     StartError,
 )
+from service.in_work import DIGEST_BYTES, InWork, Mark
 from tests.instance import wait_until
 from tests.service.fakes import SIZE, PipelinedScriptedEngine, ScriptedEngine
 
@@ -267,7 +268,7 @@ def test_an_engine_that_refuses_everything_is_a_fault_and_answers_nobody_with_an
     engine = ScriptedEngine()
     with started(engine) as bench:
         engine.dead = True
-        waiting = bench.send((1, 1, 1), timeout_s=0.5)
+        waiting = bench.send((1, 1, 1), timeout_s=3)  # it has to be in the engine by then
         bench.wait_for(lambda: bool(bench.faults))
         with pytest.raises(DeadlineExceeded):
             waiting.result(FAR)
@@ -463,3 +464,83 @@ def test_an_engine_that_opens_but_cannot_answer_is_the_starters_error() -> None:
     batcher = Batcher(Broken, BatchQueue(1, 0, time.monotonic), on_fault=lambda fault: None)
     with pytest.raises(StartError, match="could not answer: an illegal memory access"):
         batcher.start()
+
+
+def marked(letter: bytes, *, alone: bool = False) -> Mark:
+    return Mark(letter * DIGEST_BYTES, alone)
+
+
+def send_marked(bench: Bench, mark: Mark, timeout_s: float = FAR) -> "Future[Inferred[None]]":
+    def ask() -> Inferred[None]:
+        value, deadline = mark.digest[0], time.monotonic() + timeout_s
+        with bench.queue.admit():
+            return bench.batcher.wait(bench.batcher.submit(lambda slot: slot.fill(value), deadline, mark=mark))
+
+    return bench.pool.submit(ask)
+
+
+class Watched:
+    """What is in work at each inference of an engine, by the letters of the digests."""
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        self.in_work, self.engine, self.seen = InWork(), engine, list[str]()
+        self._infer = engine.infer
+        engine.infer = self.infer  # type: ignore[method-assign]
+
+    def infer(self, frames: np.ndarray) -> np.ndarray:
+        self.seen.append(self.letters())
+        return self._infer(frames)
+
+    def letters(self) -> str:
+        return "".join(sorted(digest[:1].decode() for digest in self.in_work.left()))
+
+
+@pytest.mark.parametrize("kind", [ScriptedEngine, PipelinedScriptedEngine], ids=["one at a time", "two in flight"])
+def test_suspects_run_alone_and_their_neighbours_together(kind: type[ScriptedEngine]) -> None:
+    watched = Watched(kind())
+    with started(watched.engine, in_work=watched.in_work) as bench:  # type: ignore[arg-type]
+        first = occupy(bench)
+        watched.seen.clear()
+        rest = []
+        for mark in (marked(b"a"), marked(b"b", alone=True), marked(b"c"), marked(b"d", alone=True)):
+            rest.append(send_marked(bench, mark))
+            bench.wait_for(lambda: bench.queue.depth == len(rest))
+        assert watched.letters() == "", "what waits is not in work"
+        bench.engine.gate.set()
+        found = [int(answer.result(FAR).candidates[0][2]) for answer in [first, *rest]]
+    assert found == [1, *b"abcd"]
+    assert watched.seen[:3] == ["b", "d", "ac"]
+    assert watched.letters() == ""
+
+
+def test_of_a_batch_that_was_refused_only_the_frame_that_is_run_again_is_in_work() -> None:
+    watched = Watched(ScriptedEngine())
+    with started(watched.engine, in_work=watched.in_work) as bench:  # type: ignore[arg-type]
+        occupy(bench)
+        watched.seen.clear()
+        rest = [send_marked(bench, marked(letter)) for letter in (b"a", b"b")]
+        bench.wait_for(lambda: bench.queue.depth == 2)
+        watched.engine.errors = [None, InferenceFailed("refused")]
+        bench.engine.gate.set()
+        assert [answer.result(FAR).batch_size for answer in rest] == [1, 1]
+    assert sorted(watched.seen[:3]) == ["a", "ab", "b"]
+    assert watched.letters() == ""
+
+
+def test_what_the_engine_broke_down_on_stays_in_work_until_the_process_ends() -> None:
+    watched = Watched(ScriptedEngine())
+    with started(watched.engine, in_work=watched.in_work) as bench:  # type: ignore[arg-type]
+        watched.engine.errors = [EngineFault("broken")]
+        send_marked(bench, marked(b"a"), timeout_s=3)  # it has to be in the engine by then
+        bench.wait_for(lambda: len(bench.faults) == 1)
+        assert watched.letters() == "a"
+
+
+def test_a_suspect_that_others_leave_no_room_for_is_shed_and_the_engine_goes_on() -> None:
+    watched = Watched(ScriptedEngine())
+    watched.in_work = InWork(alone_s=0.01)
+    options = {"in_work": watched.in_work}
+    with started(watched.engine, **options) as bench, watched.in_work.decoding(marked(b"z")):  # type: ignore[arg-type]
+        with pytest.raises(Overloaded):
+            send_marked(bench, marked(b"a", alone=True)).result(FAR)
+        assert send_marked(bench, marked(b"b")).result(FAR).batch_size == 1

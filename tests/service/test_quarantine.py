@@ -1,4 +1,4 @@
-"""A picture that instances die of is refused after three, whoever asks; its neighbours are not."""
+"""A picture that instances die of is refused after three, whoever asks; its neighbours are not, whoever wants it."""
 
 import hashlib
 import json
@@ -8,19 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
-import cv2
-import numpy as np
 import pytest
 import requests
 
 from service.errors import DeadlineExceeded, MalformedBody, Overloaded, Quarantined
-from service.quarantine import ROWS, Quarantine, shared_table
+from service.in_work import ENGINE, InWork, shared_table
+from service.quarantine import Case, Quarantine
 from tests.instance import running_instance, stop_instance
 from tests.service import faulty_engine
-from tests.service.faulty_engine import SIZE
+from tests.service.held import picture
 
 CONF = "tests/service/faulty.conf.py"
 POISON, GOOD = b"poison", b"good"
+
+
+def digest(picture: bytes) -> bytes:
+    return hashlib.sha256(picture).digest()
 
 
 class Host:
@@ -32,9 +35,7 @@ class Host:
         self.meanwhile: list[Callable[[], None]] = []
 
     def instance(self, table_fd: int | None = None) -> Quarantine:
-        return Quarantine(
-            self.folder, expiry_s=100, linger_s=1000, table_fd=table_fd, clock=lambda: self.now, sleep=self.sleep
-        )
+        return Quarantine(self.folder, InWork(table_fd), expiry_s=100, clock=lambda: self.now, sleep=self.sleep)
 
     def sleep(self, seconds: float) -> None:
         """What other masters note meanwhile is what `meanwhile` does."""
@@ -42,14 +43,17 @@ class Host:
             self.meanwhile.pop()()
 
     def die_of(self, *pictures: bytes) -> None:
-        """A worker ends in the middle of a request; its master, another process, looks at what it left."""
+        """A worker ends while it decodes them all; its master, another process, looks at what it left."""
         table = shared_table()
-        master = self.instance(table)
-        with self.instance(table).watch(pictures):
-            master.blame()
+        master, worker = self.instance(table), self.instance(table)
+        worker.in_work.begin(ENGINE, [Case(worker, [digest(one)], [b""]).mark(0) for one in pictures])
+        master.blame()
         os.close(table)
         for file in self.folder.iterdir():
             os.utime(file, (self.now, self.now))
+
+    def deaths(self, picture: bytes) -> int:
+        return len(self.instance().record(digest(picture)))
 
     def refused(self, picture: bytes) -> bool:
         with self.instance().watch([picture]) as case:
@@ -120,29 +124,61 @@ def test_only_a_picture_that_was_dealt_with_is_acquitted(host: Host, outcome: ob
     host.die_of(POISON, GOOD)
     with host.instance().watch([GOOD]) as case:
         case.close(0, outcome)
-    digest = hashlib.sha256(GOOD).digest()
-    assert host.instance().deaths(digest) == (0 if acquitted else 1)
-    assert host.instance().deaths(hashlib.sha256(POISON).digest()) == 1
+    assert host.deaths(GOOD) == (0 if acquitted else 1)
+    assert host.deaths(POISON) == 1
 
 
-def test_a_picture_given_up_at_its_deadline_still_counts_as_in_work(host: Host) -> None:
+def test_an_answer_acquits_of_a_death_that_came_meanwhile_elsewhere(host: Host) -> None:
+    with host.instance().watch([GOOD]) as case:
+        host.die_of(GOOD)
+        case.close(0, "an answer")
+    assert host.deaths(GOOD) == 0
+
+
+def test_deaths_in_company_alone_never_have_a_picture_refused(host: Host) -> None:
+    for number in range(10):
+        host.die_of(GOOD, str(number).encode())
+    assert not host.refused(GOOD)
+
+
+def test_the_first_death_may_be_in_company(host: Host) -> None:
+    host.die_of(POISON, GOOD)
+    host.die_of(POISON)
+    assert not host.refused(POISON)
+    host.die_of(POISON)
+    assert host.refused(POISON) and not host.refused(GOOD)
+
+
+def test_only_what_is_decoded_in_that_moment_is_blamed_and_not_the_rest_of_its_form(host: Host) -> None:
     table = shared_table()
     worker, master = host.instance(table), host.instance(table)
-    with worker.watch([GOOD]):
-        pass
-    with worker.watch([POISON]) as case:
-        case.close(0, DeadlineExceeded("the engine hangs on it"))
-    assert master.blame() == 1
-    assert [file.name for file in host.folder.iterdir()] == [hashlib.sha256(POISON).hexdigest()]
+    with worker.watch([b"before", POISON, b"after"]) as case:
+        assert master.blame() == 0
+        with case.decoding(0):
+            pass
+        with case.decoding(1):
+            assert master.blame() == 1
+    assert [host.deaths(one) for one in (b"before", POISON, b"after")] == [0, 1, 0]
     os.close(table)
 
 
-def test_given_up_pictures_never_fill_the_table(host: Host) -> None:
-    worker = host.instance()
-    for number in range(ROWS + 10):
-        with worker.watch([str(number).encode()]) as case:
-            case.close(0, DeadlineExceeded("late"))
-    assert worker.blame() == ROWS
+def test_a_hang_is_no_fault_of_what_was_being_decoded(host: Host) -> None:
+    table = shared_table()
+    worker, master = host.instance(table), host.instance(table)
+    with worker.watch([POISON, GOOD]) as case:
+        worker.in_work.begin(ENGINE, [case.mark(0)])
+        with case.decoding(1):
+            assert master.blame(engine_alone=True) == 1
+    assert [host.deaths(one) for one in (POISON, GOOD)] == [1, 0]
+    os.close(table)
+
+
+def test_a_suspect_that_was_acquitted_while_it_waited_keeps_nobody_out(host: Host) -> None:
+    host.die_of(GOOD)
+    instance = host.instance()
+    host.meanwhile = [lambda: host.instance().acquit(digest(GOOD))]
+    with instance.watch([GOOD]) as case, instance.watch([GOOD]):
+        assert not case.mark(0).alone
 
 
 def test_deaths_are_forgotten_after_a_while(host: Host) -> None:
@@ -158,7 +194,7 @@ def test_deaths_are_forgotten_after_a_while(host: Host) -> None:
 
 def test_without_a_folder_nothing_is_noted_and_nothing_refused(tmp_path: Path) -> None:
     quarantine = Quarantine(None)
-    with quarantine.watch([POISON]) as case:
+    with quarantine.watch([POISON]) as case, case.decoding(0):
         case.check(0)
         assert quarantine.blame() == 0
     assert list(tmp_path.iterdir()) == []
@@ -170,17 +206,34 @@ def test_without_a_folder_nothing_is_noted_and_nothing_refused(tmp_path: Path) -
 def test_real_instances_die_of_a_picture_three_times_and_then_refuse_it(
     fault: int, free_port: Callable[[], int], tmp_path: Path
 ) -> None:
-    picture = bytes(cv2.imencode(".png", np.full((SIZE, SIZE, 3), fault, np.uint8))[1])
+    poison = picture(fault)
     settings = {"watchdog_s": 0.5, "self_test_s": 0, "quarantine": tmp_path / "shared"}
     for _ in range(3):
         with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
             with pytest.raises(requests.ConnectionError):
-                requests.post(f"{instance.url}/v1/detect", picture, timeout=30)
+                requests.post(f"{instance.url}/v1/detect", poison, timeout=30)
             assert instance.process.wait(30) in (70, 71)
     with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
-        answer = requests.post(f"{instance.url}/v1/detect", picture, timeout=30)
+        answer = requests.post(f"{instance.url}/v1/detect", poison, timeout=30)
         assert (answer.status_code, answer.json()["code"]) == (422, "quarantined")
-        assert picture.hex() not in instance.log.read_text()
+        assert poison.hex() not in instance.log.read_text()
+
+
+def test_a_good_picture_in_one_form_and_one_batch_with_what_real_instances_die_of_is_not_refused(
+    free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    good, poison = picture(7), picture(faulty_engine.CRASH)
+    settings = {"self_test_s": 0, "quarantine": tmp_path / "shared"}
+    for _ in range(3):
+        with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
+            with pytest.raises(requests.ConnectionError):
+                files = [("image", one) for one in (good, poison, good)]
+                requests.post(f"{instance.url}/v1/detect", files=files, timeout=30)
+            assert instance.process.wait(30) == 70
+    with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
+        answers = [requests.post(f"{instance.url}/v1/detect", one, timeout=30) for one in (poison, good)]
+        assert [answer.status_code for answer in answers] == [422, 200]
+    assert [file.name for file in (tmp_path / "shared").iterdir() if not file.suffix] == [digest(poison).hex()]
 
 
 def test_a_stop_or_a_killed_idle_worker_blames_nobody(free_port: Callable[[], int], tmp_path: Path) -> None:
@@ -192,4 +245,4 @@ def test_a_stop_or_a_killed_idle_worker_blames_nobody(free_port: Callable[[], in
         assert instance.process.wait(30) == 70
     events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
     assert "pictures_blamed" not in {event["event"] for event in events}
-    assert not shared.exists()
+    assert [file.name for file in shared.iterdir()] == ["tested.listening"]

@@ -1,0 +1,150 @@
+"""What this worker is at right now, in memory that its gunicorn master reads when the worker has died.
+
+A picture stands here while it is decoded, and while its frame is in a batch that the engine works on; not while it
+waits. A suspect is let in when nothing else is here, and the others wait until it is out: a death then is its own.
+"""
+
+import mmap
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Condition
+
+from service.errors import Overloaded
+
+DIGEST_BYTES = 32
+ROW_BYTES = 1 + DIGEST_BYTES
+DECODER, ENGINE = b"d", b"e"
+EMPTY = bytes(ROW_BYTES)
+# Two per picture in work.
+ROWS = 4096
+# For the longest decoding that is going on, and for a suspect's; who cannot wait any longer goes on without.
+ALONE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A picture's `digest`, its SHA-256 or empty where nobody asks, and whether nothing else may run with it."""
+
+    digest: bytes = b""
+    alone: bool = False
+
+
+NO_MARK = Mark()
+
+
+def shared_table() -> int:
+    """Makes the memory that worker and master share over the fork; returns its file descriptor."""
+    descriptor = os.memfd_create("in-work")
+    os.ftruncate(descriptor, ROWS * ROW_BYTES)
+    return descriptor
+
+
+class InWork:
+    """The table of one worker.
+
+    Args:
+        table_fd: from `shared_table`; None where no master will ask.
+        alone_s: s that a suspect waits for the others, and they for it.
+    """
+
+    def __init__(self, table_fd: int | None = None, alone_s: float = ALONE_S) -> None:
+        self._table = mmap.mmap(-1 if table_fd is None else table_fd, ROWS * ROW_BYTES)
+        self._alone_s = alone_s
+        self._free = deque(range(ROWS))
+        self._rows: dict[bytes, list[int]] = {}  # where each stands, and how often it is in work
+        self._changed = Condition()
+        self._waiting = 0
+        self._has_suspect = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether a suspect is here, or waits until the others are out."""
+        return self._has_suspect or self._waiting > 0
+
+    @contextmanager
+    def decoding(self, mark: Mark) -> Iterator[None]:
+        """Notes a picture while the block lasts.
+
+        Raises:
+            Overloaded: it has to be alone, and the others took too long.
+        """
+        if not self.begin(DECODER, [mark]):
+            raise not_alone()
+        try:
+            yield
+        finally:
+            self.end(DECODER, [mark])
+
+    def begin(self, stage: bytes, marks: Sequence[Mark], *, patient: bool = True) -> bool:
+        """Notes pictures; waits while a suspect is here.
+
+        Args:
+            stage: `DECODER` or `ENGINE`.
+            marks: more than one only of pictures that need not be alone.
+            patient: False waits for no suspect.
+
+        Returns:
+            False where nothing was noted: a suspect could not be alone.
+        """
+        with self._changed:
+            if any(mark.alone for mark in marks):
+                if not self._wait_until_empty():
+                    return False
+                self._has_suspect = True
+            elif patient and self.closed:
+                self._changed.wait_for(lambda: not self.closed, self._alone_s)
+            for mark in marks:
+                self._note(stage + mark.digest)
+        return True
+
+    def end(self, stage: bytes, marks: Sequence[Mark]) -> None:
+        """Takes out what `begin` noted."""
+        with self._changed:
+            for mark in marks:
+                self._take_out(stage + mark.digest)
+                self._has_suspect = self._has_suspect and not mark.alone
+            self._changed.notify_all()
+
+    def left(self, *, engine_alone: bool = False) -> set[bytes]:
+        """The digests of what is noted, for the master of a worker that has died.
+
+        Args:
+            engine_alone: leaves out what was decoded: the engine is known to be at fault.
+        """
+        rows = {self._table[at : at + ROW_BYTES] for at in range(0, len(self._table), ROW_BYTES)} - {EMPTY}
+        return {row[1:] for row in rows if not engine_alone or row[:1] == ENGINE}
+
+    def _wait_until_empty(self) -> bool:
+        self._waiting += 1
+        try:
+            return self._changed.wait_for(lambda: not self._rows, self._alone_s)
+        finally:
+            self._waiting -= 1
+            self._changed.notify_all()
+
+    def _note(self, row: bytes) -> None:
+        if len(row) != ROW_BYTES:  # nobody asks for this one
+            return
+        if (noted := self._rows.get(row)) is not None:
+            noted[1] += 1
+        elif self._free:
+            at = self._free.popleft()
+            self._rows[row] = [at, 1]
+            self._table[at * ROW_BYTES : (at + 1) * ROW_BYTES] = row
+
+    def _take_out(self, row: bytes) -> None:
+        if (noted := self._rows.get(row)) is None:
+            return
+        noted[1] -= 1
+        if not noted[1]:
+            at = self._rows.pop(row)[0]
+            self._table[at * ROW_BYTES : (at + 1) * ROW_BYTES] = EMPTY
+            self._free.append(at)
+
+
+def not_alone() -> Overloaded:
+    """The error of a suspect that the others did not make room for."""
+    return Overloaded("a picture that may have ended an instance has to be alone here, and others took long; try again")

@@ -1,0 +1,69 @@
+"""A salted picture is nobody else's, and shows the same; deploys and smoke tests send no other."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import cv2
+import numpy as np
+import pytest
+import requests
+
+from deploy.golden import ask
+from deploy.health import Endpoint
+from deploy.salt import salted
+from deploy.smoke import smoke
+from service.body import decode
+from service.image import ImageLimits
+
+PIXELS = np.random.default_rng(7).integers(0, 256, (40, 60, 3), np.uint8)
+LIMITS = ImageLimits(10_000, 1000)
+
+
+def encoded(kind: str) -> bytes:
+    return bytes(cv2.imencode(kind, PIXELS, [cv2.IMWRITE_WEBP_QUALITY, 80] if kind == ".webp" else [])[1])
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp", ".bmp"])
+def test_a_salted_picture_shows_what_it_showed_and_is_never_the_same_twice(kind: str) -> None:
+    picture = encoded(kind)
+    first, second = salted(picture), salted(picture)
+    assert len({picture, first, second}) == 3
+    for one in (first, salted(picture, b"\xff\xd9\xff\0" * 4)):
+        assert np.array_equal(decode(one, LIMITS).pixels, decode(picture, LIMITS).pixels)
+
+
+def test_what_is_no_picture_is_left_alone() -> None:
+    assert salted(b'{"height": 1}') == b'{"height": 1}'
+
+
+@contextmanager
+def recorder(bodies: list[bytes]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_error(503)
+
+        def log_message(self, *words: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_no_two_requests_of_deploys_and_smoke_tests_bring_the_same_bytes() -> None:
+    bodies: list[bytes] = []
+    picture = encoded(".jpg")
+    with recorder(bodies) as url, requests.Session() as session:
+        for _ in range(2):
+            list(smoke(session, [Endpoint("cpu0", url, "cpu0", "r1")], picture, ""))
+            with pytest.raises(ValueError):
+                ask(session, url, picture, "")
+    assert len({*bodies, picture}) == 7
