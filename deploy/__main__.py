@@ -46,6 +46,7 @@ from deploy.world import World
 
 INTERRUPTED = 130
 EPILOG = "VERB --help lists the options of one."
+UNSEEN = {number: "?" for number in (*range(32), *range(127, 160)) if chr(number) not in "\t\n"}
 LIMIT_OPTIONS = {
     "rate": "requests of one client per second; 0 is any number",
     "burst": "requests above that rate that may come at once",
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return int(options.carry_out(options, World(say=_say)))
     except DeployError as error:
-        print(error, file=sys.stderr)
+        print(str(error).translate(UNSEEN), file=sys.stderr)
         return error.exit_code
 
 
@@ -183,7 +184,8 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    # Lines of logs come from others, who must not steer the terminal.
+    print(line.translate(UNSEEN), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
