@@ -33,7 +33,7 @@ from deploy.inventory_verbs import (
     write_and_list,
 )
 from deploy.local import FleetOptions, local_fleet
-from deploy.ownership import note_of_root
+from deploy.ownership import note_of_root, resolved
 from deploy.paths import Folders, Paths, local_paths
 from deploy.preflight import nginx_problems
 from deploy.recipes import down, run_while_up, up
@@ -168,7 +168,7 @@ def _fleet(options: argparse.Namespace, world: World) -> Fleet:
 
 
 def _paths(options: argparse.Namespace) -> Paths:
-    return local_paths((options.var or Path("var")).resolve())
+    return local_paths(resolved(options.var or Path("var")))
 
 
 def _site(options: argparse.Namespace, world: World) -> Site | None:

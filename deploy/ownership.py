@@ -4,12 +4,14 @@ import os
 import shlex
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from deploy.errors import ControlError, Problem
 from deploy.paths import Paths, local_paths
 from deploy.processes import PROC, fleet_processes
+from deploy.run_files import opened_folder
 from framefleet.ownership import CHECKOUT, chown_command, run_as, user_name
 
 # Enough to say that there are more; a folder of request bodies may hold thousands.
@@ -66,7 +68,7 @@ def in_roots_way(paths: Paths) -> Iterator[Problem]:
     """
     if os.geteuid() != 0:
         return
-    trusted = {0, *(folder.stat().st_uid for folder in (CHECKOUT, *CHECKOUT.parents))}
+    trusted = _owners_of_the_code()
     for folder in (paths.state, *paths.state.parents):
         if os.path.lexists(folder) and (owner := folder.lstat().st_uid) not in trusted:
             what = f"belongs to {user_name(owner)}, who could choose what root runs from there"
@@ -79,6 +81,22 @@ def in_roots_way(paths: Paths) -> Iterator[Problem]:
                 yield Problem(str(path), what, f"`{_give(paths, 0)}`, or name a folder of root's own (VAR=)")
             elif why := _leads_elsewhere(found):
                 yield Problem(str(path), f"{why}, which root does not write through", f"rm {shlex.quote(str(path))}")
+
+
+def resolved(var: Path) -> Path:
+    """A fleet's folder with links resolved.
+
+    Raises:
+        ControlError: for root, of a link that another user may have put there: it could lead to any folder.
+    """
+    if os.geteuid() == 0 and _owners_of_the_code() == {0}:
+        with suppress(FileNotFoundError), opened_folder(var):
+            pass
+    return var.resolve()
+
+
+def _owners_of_the_code() -> set[int]:
+    return {0, *(folder.stat().st_uid for folder in (CHECKOUT, *CHECKOUT.parents))}
 
 
 def _leads_elsewhere(found: os.stat_result) -> str:
