@@ -16,6 +16,8 @@ RAISED = re.compile(r"^[\w.]*(Error|Exception|Fault)\b")
 # Lines that speak of an error without naming the reason so plainly; the last few are shown.
 TROUBLE = re.compile(r"\[(ERROR|CRITICAL|emerg|alert|crit)\]|supervisor: couldn't")
 EXCERPT_LINES = 3
+# Above what any program's log grows to before it is set aside; more of one would only fill our memory.
+MOST_BYTES = 64 * 2**20
 # nginx ends, or goes on with its old files, after one of these; but a port it tries again for some seconds.
 EMERG = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.+)")
 TRIES_AGAIN, GAVE_UP = "bind() to ", "still could not bind()"
@@ -52,7 +54,8 @@ def _lines(log: Path, since: int) -> list[str]:
     try:
         with open_to_read(log) as file:
             # A file that has become shorter was rotated.
-            file.seek(since if size_of(log) >= since else 0)
+            size = size_of(log)
+            file.seek(max(since if size >= since else 0, size - MOST_BYTES))
             return [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     except FileNotFoundError:
         return []
@@ -105,6 +108,7 @@ class Tail:
             self.close()
             try:
                 self._file = open_to_read(self._path)
+                self._file.seek(max(0, os.fstat(self._file.fileno()).st_size - MOST_BYTES))
             except FileNotFoundError:
                 return
             except ControlError as error:
