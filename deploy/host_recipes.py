@@ -132,11 +132,11 @@ def _write_inventory(order: Order, replacing: bool, site: Site) -> None:
         return
     if file.exists() and replacing:
         kept = file.with_name(f"{file.name}.replaced")
-        run.write_text(kept, file.read_text(), 0o600)
+        run.write_text(kept, file.read_text(), 0o600, durable=True)
         site.world.say(f"note: {file} is replaced; it was kept as {kept.name}")
     if replacing or not file.exists():
         # It may hold secrets.
-        run.write_text(file, order.text, 0o600)
+        run.write_text(file, order.text, 0o600, durable=True)
 
 
 def undeploy(site: Site) -> None:

@@ -90,7 +90,7 @@ def resolved(var: Path) -> Path:
         ControlError: for root, of a link that another user may have put there: it could lead to any folder.
     """
     if os.geteuid() == 0 and _owners_of_the_code() == {0}:
-        with suppress(FileNotFoundError), opened_folder(var):
+        with suppress(OSError), opened_folder(var):
             pass
     return var.resolve()
 

@@ -129,7 +129,8 @@ def _what_is_odd(file: os.stat_result, folder: os.stat_result) -> str:
     if not stat.S_ISREG(file.st_mode):
         return "is no file"
     # Where the kernel does not forbid it (fs.protected_hardlinks), a user may give others' files a second name.
-    second = file.st_nlink > 1 and file.st_uid != folder.st_uid and not _is_roots(folder)
+    their_own = file.st_uid == folder.st_uid != 0
+    second = file.st_nlink > 1 and not their_own and not _is_roots(folder)
     return "has another name elsewhere" if second else ""
 
 
@@ -170,14 +171,14 @@ def open_to_append(path: Path, mode: int = 0o644) -> IO[str]:
     return open(_open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, mode), "a+")
 
 
-def write_text(path: Path, text: str, mode: int | None = None) -> None:
+def write_text(path: Path, text: str, mode: int | None = None, *, durable: bool = False) -> None:
     """Replaces a small file; who reads it meanwhile sees the old or the new one, never half of it.
 
     Args:
         path: the file; its folder exists.
         text: what it holds from now on.
-        mode: permission bits; None leaves them to the umask, and a power cut may lose the file. With a mode the old
-            or the new file survives one.
+        mode: permission bits; None leaves them to the umask.
+        durable: True if a power cut must leave the old or the new file.
     """
     with opened_folder(path.parent) as parent:
         # A name that nobody can foresee, and O_EXCL: what is opened is new.
@@ -190,7 +191,7 @@ def write_text(path: Path, text: str, mode: int | None = None) -> None:
                     os.fchmod(descriptor, mode)
                 file.write(text)
                 file.flush()
-                if mode is not None:
+                if durable:
                     os.fsync(descriptor)
             os.replace(scratch, path.name, src_dir_fd=parent, dst_dir_fd=parent)
         except BaseException as error:
@@ -199,7 +200,7 @@ def write_text(path: Path, text: str, mode: int | None = None) -> None:
             if isinstance(error, IsADirectoryError):
                 raise ControlError(Problem(str(path), "is a folder", f"remove it: rm -r {path}")) from None
             raise
-        if mode is not None:
+        if durable:
             os.fsync(parent)
 
 

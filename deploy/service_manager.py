@@ -62,7 +62,7 @@ class Systemd:
         """Writes and enables the unit if it differs."""
         changed = not self._file.exists() or self._file.read_text() != unit
         if changed:
-            run.write_text(self._file, unit, 0o644)
+            run.write_text(self._file, unit, 0o644, durable=True)
             self._call("daemon-reload")
         self._call("--quiet", "enable", Unit.name)
         return changed

@@ -36,9 +36,8 @@ command -v "$PYTHON" >/dev/null || die "$PYTHON not found; install python3 and p
 "$PYTHON" -I -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "$("$PYTHON" --version) is too old; set PYTHON="
 "$PYTHON" -I -c 'import ensurepip, venv' 2>/dev/null || die "$PYTHON cannot make a venv; apt-get install python3-venv"
 
-case ${1:-} in
-*.tar)
-    [ -r "$1" ] || die "$1: no such bundle"
+# A folder of root's alone, for what is checked there and must not change afterwards.
+make_room() {
     umask 022
     mkdir -p "$INSTALL" || die "cannot write to $INSTALL; run this as root"
     # What a power cut left behind.
@@ -47,6 +46,12 @@ case ${1:-} in
     trap 'rm -rf "$unpacked"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
+}
+
+case ${1:-} in
+*.tar)
+    [ -r "$1" ] || die "$1: no such bundle"
+    make_room
     tar -xf "$1" -C "$unpacked" --strip-components=1 --no-same-owner --no-same-permissions
     shift
     bundle=$unpacked
@@ -54,6 +59,11 @@ case ${1:-} in
 *)
     bundle=$(cd -- "$(dirname -- "$0")" && pwd)
     [ -f "$bundle/SHA256SUMS" ] || die "name a bundle: $0 build/framefleet-....tar (make bundle)"
+    if [ "$signed_only" ]; then
+        make_room
+        cp -R -- "$bundle/." "$unpacked"
+        bundle=$unpacked
+    fi
     ;;
 esac
 
@@ -95,6 +105,8 @@ check_files() (
         die "damaged: hashes differ; $fix"
 )
 
+# Whatever modes a tar asks for, nobody else changes what is checked next.
+if [ "$bundle" = "${unpacked:-}" ]; then chmod -R go-w "$bundle" && chmod 700 "$bundle"; fi
 [ -f "$bundle/SHA256SUMS" ] || die "$bundle/SHA256SUMS is missing; name a bundle that \`make bundle\` made"
 if [ "$signed_only" ]; then check_signature; fi
 check_files

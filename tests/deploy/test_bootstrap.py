@@ -38,7 +38,7 @@ def digest(file: Path) -> str:
 
 
 def write_sums(bundle: Path) -> None:
-    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
+    files = sorted(path for path in bundle.rglob("*") if path.is_file() and not path.name.startswith("SHA256SUMS"))
     (bundle / "SHA256SUMS").write_text("".join(f"{digest(file)}  {file.relative_to(bundle)}\n" for file in files))
 
 
@@ -311,6 +311,16 @@ def test_a_host_with_signers_takes_a_bundle_that_one_of_them_signed(
         signed(bundle, tmp_path / signer)
         done = run_script(repo_root, str(pack(bundle)), INSTALL=str(tmp_path / "opt"), SIGNERS=str(signers))
         assert (done.returncode, f"== signature: of {signer}" in done.stdout) == (7, True), done.stderr
+    # Unpacked where others may write, it is checked and run where they may not.
+    script = shutil.copy(repo_root / "tools/deploy.sh", bundle / "deploy.sh")
+    write_sums(bundle)
+    refused = run_script(repo_root, INSTALL=str(tmp_path / "opt"), SIGNERS=str(signers), script=str(script))
+    assert (refused.returncode, "does not fit the bundle" in refused.stderr) == (1, True)
+    (tmp_path / "opt/releases" / ID / "built").write_text(digest(bundle / "SHA256SUMS"))
+    signed(bundle, tmp_path / "anna")
+    bundle.chmod(0o777)
+    done = run_script(repo_root, INSTALL=str(tmp_path / "opt"), SIGNERS=str(signers), script=str(script))
+    assert (done.returncode, f"--bundle {tmp_path}/opt/incoming." in done.stdout) == (7, True), done.stderr
 
 
 def unsigned(bundle: Path, signers: Path) -> None:

@@ -197,6 +197,22 @@ def test_links_that_root_put_into_its_own_folders_are_followed(paths: Paths, ope
     assert run_files.read_state(paths.state / "note") == "text"
 
 
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_folder_of_roots_that_everybody_may_write_to_is_no_safer(
+    plant: Plant, open_folder: Path, target: Path
+) -> None:
+    shared = open_folder / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    planted(plant, shared / "note", target)
+    with pytest.raises(ControlError, match="note: "):
+        run_files.open_to_append(shared / "note").close()
+    with pytest.raises(ControlError, match="note: "):
+        run_files.read_state(shared / "note")
+    run_files.remove(shared / "note")
+    assert untouched(target)
+
+
 def test_an_owner_of_a_log_is_not_kept_from_it_by_a_second_name(paths: Paths) -> None:
     log = paths.log_of("cpu0")
     log.write_text("theirs\n")
