@@ -5,7 +5,7 @@
 # By design in the environment: FRAMEFLEET_* settings, FLEET_API_KEY, and what pip needs to reach an index.
 GIVEN := ADDRESS ARGS BASELINE BATCH BUNDLE BURST CACERT CAMERAS CAPACITY CONCURRENCY FLEET FPS FRAMES HOST HOSTS INSTALL \
 	INSTANCES INSTANCE_PORT KEYS LAYOUT MAX_BATCH MINUTES MODEL NAME NAMES ONLY P95_MS PLUGIN PORT PRECISION PYTHON RATE \
-	SCENARIO SCOPES SECONDS SHA256 SIZE SLICE_MB SLO_MS SSH_USER STREAMS TESTS URL VAR VIDEO
+	SCENARIO SCOPES SECONDS SHA256 SIGN_KEY SIZE SLICE_MB SLO_MS SSH_USER STREAMS TESTS URL VAR VIDEO
 define NEWLINE
 
 
@@ -48,6 +48,7 @@ REPLAY = $(PY) -m loadtest replay $(AT) --video=$(call q,VIDEO) --cameras=$(call
 PLAN = --streams=$(call q,STREAMS) --fps=$(call q,FPS) $(call option,--p95-ms,P95_MS) $(call several,ARGS) \
 	-- $(or $(call several,CAPACITY),$(call q,VAR)/capacity/capacity.json)
 INVENTORY = --fleet=$(or $(call q,FLEET),fleet.toml)
+MAKE_BUNDLE = $(PY) -m deploy bundle $(INVENTORY) --out=build $(call option,--sign-key,SIGN_KEY)
 REACH = $(INVENTORY) --ssh-user=$(or $(call q,SSH_USER),root) $(call option,--only,ONLY)
 NEWEST = $(or $(lastword $(sort $(wildcard build/framefleet-*.tar))),$(error no bundle in ./build; run `make bundle` first))
 LOCK = $(PY) -m uv pip compile pyproject.toml --universal --python-version 3.10 --no-python-downloads \
@@ -118,11 +119,11 @@ torch: ## Install the optional torch engine and TensorRT-RTX, for .torchscript m
 	@$(PY) -m framefleet.pip install --disable-pip-version-check --quiet torch==2.13.0 tensorrt-rtx-cu13==1.7.1.116
 
 ##@ Put it on servers (docs/deploy.md)
-bundle: ## Pack code, wheels, model and FLEET=fleet.toml into ./build, for hosts without a network (SLICE_MB=)
-	@$(PY) -m deploy bundle $(INVENTORY) --out=build $(call option,--slice-mb,SLICE_MB)
+bundle: ## Pack code, wheels, model and FLEET=fleet.toml into ./build, for hosts without a network (SLICE_MB= SIGN_KEY=)
+	@$(MAKE_BUNDLE) $(call option,--slice-mb,SLICE_MB)
 
-deploy: ## As root: make BUNDLE=file.tar serve on this host, one instance after the other; what fails is taken back (FLEET= HOST=)
-	@$(if $(BUNDLE),,$(PY) -m deploy bundle $(INVENTORY) --out=build &&) INSTALL=$(call q,INSTALL) PYTHON=$(call q,PYTHON) \
+deploy: ## As root: make BUNDLE=file.tar serve on this host, or what served before (FLEET= HOST= SIGN_KEY=)
+	@$(if $(BUNDLE),,$(MAKE_BUNDLE) &&) INSTALL=$(call q,INSTALL) PYTHON=$(call q,PYTHON) \
 		tools/deploy.sh $(or $(call q,BUNDLE),"$$(ls -t build/framefleet-*.tar | head -n 1)") \
 		$(call option,--fleet,FLEET) $(call option,--host,HOST)
 

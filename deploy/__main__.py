@@ -33,7 +33,7 @@ from deploy.inventory_verbs import (
     write_and_list,
 )
 from deploy.local import FleetOptions, local_fleet
-from deploy.ownership import note_of_root
+from deploy.ownership import note_of_root, resolved
 from deploy.paths import Folders, Paths, local_paths
 from deploy.preflight import nginx_problems
 from deploy.recipes import down, run_while_up, up
@@ -46,6 +46,7 @@ from deploy.world import World
 
 INTERRUPTED = 130
 EPILOG = "VERB --help lists the options of one."
+UNSEEN = {number: "?" for number in (*range(32), *range(127, 160)) if chr(number) not in "\t\n"}
 LIMIT_OPTIONS = {
     "rate": "requests of one client per second; 0 is any number",
     "burst": "requests above that rate that may come at once",
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return int(options.carry_out(options, World(say=_say)))
     except DeployError as error:
-        print(error, file=sys.stderr)
+        print(str(error).translate(UNSEEN), file=sys.stderr)
         return error.exit_code
 
 
@@ -168,7 +169,7 @@ def _fleet(options: argparse.Namespace, world: World) -> Fleet:
 
 
 def _paths(options: argparse.Namespace) -> Paths:
-    return local_paths((options.var or Path("var")).resolve())
+    return local_paths(resolved(options.var or Path("var")))
 
 
 def _site(options: argparse.Namespace, world: World) -> Site | None:
@@ -184,7 +185,8 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    # Lines of logs come from others, who must not steer the terminal.
+    print(line.translate(UNSEEN), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

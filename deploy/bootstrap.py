@@ -20,7 +20,7 @@ from pathlib import Path
 
 from deploy.bundle import CODE, sha256
 from deploy.errors import CheckError, DeployError, PreflightError, Problem, raise_if
-from deploy.release import BUILT, RECORD, SUMS, Release, from_json
+from deploy.release import BUILT, RECORD, SIGNATURE, SUMS, Release, from_json
 from deploy.run_lock import deploy_lock, this_holder
 
 LOCK = "deploy.lock"
@@ -57,10 +57,11 @@ def build(bundle: Path, install: Path, say: Say, imports: str = IMPORTS) -> Path
         digest = sha256(bundle / SUMS)
         if (folder / BUILT).exists():
             _check_same(folder, digest)
-            say(f"== build: release {release.id} is in place")
-            return folder
         say(f"== verify: the files of release {release.id}")
         raise_if(CheckError, verify(bundle))
+        if (folder / BUILT).exists():
+            say(f"== build: release {release.id} is in place")
+            return folder
         _check_space(bundle, install)
         say(f"== build: release {release.id} in {folder}")
         _copy(bundle, folder)
@@ -74,13 +75,18 @@ def build(bundle: Path, install: Path, say: Say, imports: str = IMPORTS) -> Path
 def verify(bundle: Path) -> tuple[Problem, ...]:
     """Compares every file of an unpacked bundle with its hash; a file without one is as bad as one that differs."""
     wanted = dict(_listed(bundle / SUMS))
-    present = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()} - {SUMS}
-    present = {name for name in present if "__pycache__" not in name}
+    # A link or a fifo is as good as a file without a hash: what it stands for was not packed.
+    found = (path for path in bundle.rglob("*") if path.is_symlink() or not path.is_dir())
+    present = {str(path.relative_to(bundle)) for path in found} - {SUMS, SIGNATURE}
     fix = "unpack the bundle again, or copy it here again"
     problems = [Problem(name, "missing in the bundle", fix) for name in sorted(wanted.keys() - present)]
     problems += [Problem(name, "not listed in SHA256SUMS", fix) for name in sorted(present - wanted.keys())]
-    differ = [name for name in sorted(wanted.keys() & present) if sha256(bundle / name) != wanted[name]]
+    differ = [name for name in sorted(wanted.keys() & present) if _differs(bundle / name, wanted[name])]
     return (*problems, *(Problem(name, "damaged: its hash differs", fix) for name in differ))
+
+
+def _differs(file: Path, digest: str) -> bool:
+    return file.is_symlink() or not file.is_file() or sha256(file) != digest
 
 
 def _read_release(bundle: Path) -> Release:
@@ -120,7 +126,7 @@ def _copy(bundle: Path, folder: Path) -> None:
         if entry.name in LEFT_OUT:
             continue
         if entry.is_dir():
-            shutil.copytree(entry, folder / entry.name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(entry, folder / entry.name)
         else:
             shutil.copy2(entry, folder / entry.name)
 

@@ -34,6 +34,7 @@ def check_config(fleet: Fleet, stage: Path, elsewhere: Machine | None = None) ->
         What nginx, supervisor and systemd complain of.
     """
     staged = replace(fleet, paths=local_paths(stage))
+    run.remove(stage)
     try:
         run.make_folders(staged.paths)
         if elsewhere:

@@ -16,6 +16,7 @@ from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 from deploy.errors import ControlError, Problem
 from deploy.fleet import Balancer
 from deploy.paths import Paths
+from deploy.run_files import connect as connect_to
 from framefleet.ownership import why_denied
 
 # The longest call waits for a program to stop, which supervisord itself bounds by stopwaitsecs.
@@ -145,7 +146,7 @@ def _connection(path: str, timeout_s: float) -> Any:
     def connect() -> None:
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.sock.settimeout(timeout_s)
-        connection.sock.connect(path)
+        connect_to(connection.sock, Path(path))
 
     connection.connect = connect
     return connection

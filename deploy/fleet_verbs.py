@@ -48,10 +48,15 @@ def _add_bundle(add: AddVerb) -> None:
     added.add_argument("--slice-mb", type=int, default=0, metavar="MB", help="also write slices of this size")
     added.add_argument("--picture", type=Path, help="what instances are checked with (default: from the sample video)")
     added.add_argument("--more-wheels", type=Path, metavar="DIR", help="wheels beside the lock's, such as TensorRT's")
+    added.add_argument(
+        "--sign-key", type=Path, metavar="FILE", help="ssh key to sign it with, for hosts that ask for that"
+    )
 
 
 def _bundle(options: argparse.Namespace, world: World) -> int:
-    wanted = BundleOptions(options.fleet, options.out, options.picture, options.more_wheels, options.slice_mb)
+    wanted = BundleOptions(
+        options.fleet, options.out, options.picture, options.more_wheels, options.slice_mb, options.sign_key
+    )
     make_bundle(wanted, world.say)
     return 0
 

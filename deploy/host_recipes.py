@@ -19,6 +19,7 @@ from deploy.host_folders import host_folders, leftovers, prune
 from deploy.host_preflight import bundled_model, health_notes, host_problems
 from deploy.order import Order, Request, expand, make_deployment, order_of, read_order
 from deploy.paths import Folders
+from deploy.run_files import take_over
 from deploy.run_lock import deploy_lock, this_holder
 from deploy.site import Site
 from deploy.takeover import change, stop_for_good
@@ -131,11 +132,11 @@ def _write_inventory(order: Order, replacing: bool, site: Site) -> None:
         return
     if file.exists() and replacing:
         kept = file.with_name(f"{file.name}.replaced")
-        run_host.write_durably(kept, file.read_text(), 0o600)
+        run.write_text(kept, file.read_text(), 0o600, durable=True)
         site.world.say(f"note: {file} is replaced; it was kept as {kept.name}")
     if replacing or not file.exists():
         # It may hold secrets.
-        run_host.write_durably(file, order.text, 0o600)
+        run.write_text(file, order.text, 0o600, durable=True)
 
 
 def undeploy(site: Site) -> None:
@@ -149,7 +150,7 @@ def undeploy(site: Site) -> None:
         folders = parse_inventory(known.inventory).folders if known else Folders(install=site.install)
         site.world.say(f"== undeploy: {folders.install}, {folders.etc}, {folders.state}, {folders.run}")
         stop_for_good(folders.paths, site)
-        run_host.keep_for_root(folders.log)
+        take_over(folders.log)
         run.remove(*leftovers(folders))
         if known and history.made_user:
             run_host.remove_user(parse_inventory(known.inventory).user)

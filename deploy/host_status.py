@@ -12,8 +12,10 @@ from typing import Any
 import requests
 
 from deploy.control import UP_STATES, ProgramState
+from deploy.errors import ControlError
 from deploy.fleet import Fleet, Instance
 from deploy.health import PROBE_TIMEOUT_S, Readiness
+from deploy.run_files import read_state
 from deploy.status import columns, duration, state_word
 
 HEADER = ("PROGRAM", "GPU", "RELEASE", "STATE", "UPTIME", "RESTARTS", "RATE", "P95", "READY")
@@ -88,8 +90,8 @@ def read_recent(session: requests.Session, instance: Instance) -> Recent | None:
 def read_restarts(file: Path) -> dict[str, int]:
     """What the reviver counted; nothing where it has not written yet."""
     try:
-        return {str(row["name"]): int(row["restarts"]) for row in json.loads(file.read_text())["programs"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        return {str(row["name"]): int(row["restarts"]) for row in json.loads(read_state(file))["programs"]}
+    except (OSError, ControlError, ValueError, KeyError, TypeError):
         return {}
 
 

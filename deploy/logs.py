@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from deploy.errors import ControlError
+from deploy.run_files import open_to_read
+
 # What a program prints when it gives its reason in one line.
 REASON = re.compile(r"cannot start: |\[emerg\] (?!.*still could not bind)|\"event\": \"engine_(fault|hang)\"")
 # The last line of a traceback: better than what gunicorn says of a worker that ended with it.
@@ -13,6 +16,8 @@ RAISED = re.compile(r"^[\w.]*(Error|Exception|Fault)\b")
 # Lines that speak of an error without naming the reason so plainly; the last few are shown.
 TROUBLE = re.compile(r"\[(ERROR|CRITICAL|emerg|alert|crit)\]|supervisor: couldn't")
 EXCERPT_LINES = 3
+# Above what any program's log grows to before it is set aside; more of one would only fill our memory.
+MOST_BYTES = 64 * 2**20
 # nginx ends, or goes on with its old files, after one of these; but a port it tries again for some seconds.
 EMERG = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.+)")
 TRIES_AGAIN, GAVE_UP = "bind() to ", "still could not bind()"
@@ -21,7 +26,7 @@ TRIES_AGAIN, GAVE_UP = "bind() to ", "still could not bind()"
 def size_of(log: Path) -> int:
     """Bytes in a log file so far; 0 if there is none."""
     try:
-        return log.stat().st_size
+        return log.lstat().st_size
     except FileNotFoundError:
         return 0
 
@@ -47,12 +52,15 @@ def nginx_refusal(log: Path, since: int) -> str:
 def _lines(log: Path, since: int) -> list[str]:
     """What was logged since the byte `since`, without empty lines."""
     try:
-        with log.open("rb") as file:
+        with open_to_read(log) as file:
             # A file that has become shorter was rotated.
-            file.seek(since if size_of(log) >= since else 0)
+            size = size_of(log)
+            file.seek(max(since if size >= since else 0, size - MOST_BYTES))
             return [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     except FileNotFoundError:
         return []
+    except ControlError as error:
+        return [str(error)]
 
 
 def log_names(folder: Path) -> tuple[str, ...]:
@@ -79,6 +87,7 @@ class Tail:
         self._rest = b""
         self._lines = lines
         self._opened_before = False
+        self._said = ""
 
     def read(self) -> list[str]:
         """The lines that have been completed since the last call."""
@@ -98,10 +107,19 @@ class Tail:
         if self._replaced():
             self.close()
             try:
-                self._file = self._path.open("rb")
+                self._file = open_to_read(self._path)
+                self._file.seek(max(0, os.fstat(self._file.fileno()).st_size - MOST_BYTES))
             except FileNotFoundError:
                 return
+            except ControlError as error:
+                yield from self._complain(str(error))
+                return
             yield from self._complete(self._file.read())
+
+    def _complain(self, why: str) -> Iterator[str]:
+        if why != self._said:
+            self._said = why
+            yield why
 
     def _complete(self, data: bytes) -> Iterator[str]:
         *lines, self._rest = (self._rest + data).split(b"\n")

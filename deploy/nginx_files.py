@@ -8,8 +8,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from deploy.errors import ControlError
 from deploy.paths import Paths
 from deploy.render import RenderedFile
+from deploy.run_files import read_state
 
 FOLDER = "nginx"
 # A renewed certificate changes no file of ours, but nginx has to read it.
@@ -30,7 +32,10 @@ def digest_on_disk(paths: Paths) -> str:
 
 def loaded(paths: Paths) -> str:
     """What the running nginx has read; empty if nobody noted it."""
-    return paths.nginx_loaded.read_text() if paths.nginx_loaded.exists() else ""
+    try:
+        return read_state(paths.nginx_loaded)
+    except ControlError:  # something else stands there
+        return ""
 
 
 def _digest(texts: dict[str, str]) -> str:

@@ -1,14 +1,18 @@
 """Looks whether a fleet in some folder is another user's, running or left behind; changes nothing."""
 
 import os
+import shlex
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from deploy.errors import ControlError, Problem
 from deploy.paths import Paths, local_paths
 from deploy.processes import PROC, fleet_processes
-from framefleet.ownership import chown_command, run_as, user_name
+from deploy.run_files import opened_folder
+from framefleet.ownership import CHECKOUT, chown_command, run_as, user_name
 
 # Enough to say that there are more; a folder of request bodies may hold thousands.
 MAX_LOOKED_AT = 1000
@@ -55,6 +59,50 @@ def left_behind(paths: Paths) -> Iterator[Problem]:
                 fix = f"`{_give(paths, os.geteuid())}`, or name a folder of your own (VAR=)"
                 yield Problem(str(path), what, fix)
                 return
+
+
+def in_roots_way(paths: Paths) -> Iterator[Problem]:
+    """Finds what would let another user choose what a fleet of root reads and writes; nothing for other users.
+
+    The owner of the code that runs is no stranger: what they want root to do, they write there.
+    """
+    if os.geteuid() != 0:
+        return
+    trusted = _owners_of_the_code()
+    for folder in (paths.state, *paths.state.parents):
+        if os.path.lexists(folder) and (owner := folder.lstat().st_uid) not in trusted:
+            what = f"belongs to {user_name(owner)}, who could choose what root runs from there"
+            yield Problem(str(folder), what, f"use `{run_as(owner)} make`, or name a folder of root's own (VAR=)")
+    for folder in (paths.etc, paths.run, paths.log, paths.tmp):
+        for path in _with_its_files(folder):
+            found = path.lstat()
+            if path == folder and found.st_uid != 0:
+                what = f"belongs to {user_name(found.st_uid)}, and you are root"
+                yield Problem(str(path), what, f"`{_give(paths, 0)}`, or name a folder of root's own (VAR=)")
+            elif why := _leads_elsewhere(found):
+                yield Problem(str(path), f"{why}, which root does not write through", f"rm {shlex.quote(str(path))}")
+
+
+def resolved(var: Path) -> Path:
+    """A fleet's folder with links resolved.
+
+    Raises:
+        ControlError: for root, of a link that another user may have put there: it could lead to any folder.
+    """
+    if os.geteuid() == 0 and _owners_of_the_code() == {0}:
+        with suppress(OSError), opened_folder(var):
+            pass
+    return var.resolve()
+
+
+def _owners_of_the_code() -> set[int]:
+    return {0, *(folder.stat().st_uid for folder in (CHECKOUT, *CHECKOUT.parents))}
+
+
+def _leads_elsewhere(found: os.stat_result) -> str:
+    if stat.S_ISREG(found.st_mode):
+        return "has another name elsewhere" if found.st_nlink > 1 else ""
+    return "" if stat.S_ISDIR(found.st_mode) or stat.S_ISSOCK(found.st_mode) else "is a link or a fifo"
 
 
 def note_of_root(paths: Paths) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from deploy.errors import ControlError, Problem
 from deploy.fleet import Fleet
 from deploy.paths import Paths
+from deploy.run_files import open_to_read
 from framefleet.ownership import why_denied
 
 
@@ -35,7 +36,8 @@ def read_record(paths: Paths) -> Fleet:
         ControlError: there is none, or it cannot be read.
     """
     try:
-        return from_json(paths.record.read_text())
+        with open_to_read(paths.record) as file:
+            return from_json(file.read().decode())
     except FileNotFoundError:
         raise ControlError(Problem(str(paths.state), "no fleet was started here", "run `make up` first")) from None
     except PermissionError:

@@ -13,6 +13,8 @@ from pathlib import Path
 RECORD = "release.json"
 # As sha256sum writes and checks it.
 SUMS = "SHA256SUMS"
+# Of that file, so of every file; beside it where a bundle is signed.
+SIGNATURE = f"{SUMS}.sig"
 # Written last, with the digest of SHA256SUMS in it: a release without it was cut off while it was built.
 BUILT = "built"
 GOLDEN = "golden.jpg"

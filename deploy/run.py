@@ -7,7 +7,6 @@ import ctypes
 import fcntl
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +15,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import FrameType
 
+from deploy import run_files
 from deploy.check import Outcome, find_nginx
 from deploy.devices import Devices, find_devices, load_nvml
 from deploy.errors import ControlError, Problem, StartError
 from deploy.fleet import Code, Machine
-from deploy.ownership import refuse_strangers, running_stranger
+from deploy.ownership import in_roots_way, refuse_strangers, running_stranger
 from deploy.paths import Paths
 from deploy.processes import Process
 from deploy.render import RenderedFile
+from deploy.run_files import make_folder, open_to_append
 
 # What supervisord, and so every program, inherits of the caller's environment. FRAMEFLEET_* settings reach the
 # instances by being rendered; anything else (GUNICORN_CMD_ARGS, NGINX, make's flags) would change them in secret.
@@ -34,6 +35,8 @@ COMMAND_NOT_FOUND = 127
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 SIGNALLED = 128
+# Recipes need not know where these stand.
+remove, write_text = run_files.remove, run_files.write_text
 
 
 def this_machine(nginx: Path | None, environ: Mapping[str, str]) -> Machine:
@@ -78,12 +81,10 @@ def run_command(command: Sequence[str], environ: Mapping[str, str] | None = None
 
 def write_files(folder: Path, files: Sequence[RenderedFile]) -> None:
     """Makes a folder hold exactly these files."""
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     for file in files:
-        target = folder / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(file.text)
-        target.chmod(file.mode)
+        make_folder((folder / file.path).parent)
+        write_text(folder / file.path, file.text, file.mode)
 
 
 def rotate(log: Path, over_bytes: int) -> bool:
@@ -92,13 +93,6 @@ def rotate(log: Path, over_bytes: int) -> bool:
     if large:
         log.replace(log.with_name(f"{log.name}.1"))
     return large
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes one small state file; who reads it meanwhile sees the old or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def holds(folder: Path, files: Sequence[RenderedFile]) -> bool:
@@ -118,10 +112,10 @@ def make_folders(paths: Paths) -> None:
     Raises:
         ControlError: a fleet of another user runs there. Not even root mixes its files with theirs.
     """
-    if problem := running_stranger(paths):
+    if problem := running_stranger(paths) or next(in_roots_way(paths), None):
         raise ControlError(problem)
     for folder in paths.folders():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
 
 def replace_etc(paths: Paths, files: Sequence[RenderedFile]) -> None:
@@ -132,7 +126,7 @@ def replace_etc(paths: Paths, files: Sequence[RenderedFile]) -> None:
     write_files(paths.etc_new, files)
     for path in (*paths.etc_new.rglob("*"), paths.etc_new):
         flush(path)
-    shutil.rmtree(paths.etc_previous, ignore_errors=True)
+    remove(paths.etc_previous)
     if any(paths.etc.iterdir()):
         _exchange(paths.etc_new, paths.etc)
         paths.etc_new.rename(paths.etc_previous)
@@ -162,18 +156,9 @@ def flush(path: Path) -> None:
 
 def restore_etc(paths: Paths) -> None:
     """Undoes the last `replace_etc`; what it wrote stays as `etc.failed`, to be looked at."""
-    shutil.rmtree(paths.etc_failed, ignore_errors=True)
+    remove(paths.etc_failed)
     paths.etc.rename(paths.etc_failed)
     paths.etc_previous.rename(paths.etc)
-
-
-def remove(*leftovers: Path) -> None:
-    """Removes files or folders, as far as they exist."""
-    for path in leftovers:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def start_supervisord(code: Code, paths: Paths, environ: Mapping[str, str]) -> None:
@@ -240,8 +225,8 @@ def fleet_lock(paths: Paths) -> Iterator[None]:
         ControlError: another one is at it, or the fleet is another user's.
     """
     refuse_strangers(paths)
-    paths.run.mkdir(parents=True, exist_ok=True)
-    with (paths.run / "lock").open("a+") as file:
+    make_folder(paths.run)
+    with open_to_append(paths.run / "lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -8,18 +8,21 @@ import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from deploy import run
 from deploy.bundle import CODE, Entry, entries, join_recipe, sha256, slice_names, sum_lines, sums
 from deploy.errors import PreflightError, Problem, SettingsError
 from deploy.fleet_file import read_inventory
 from deploy.inventory import Model
-from deploy.release import Release, release_id
+from deploy.release import SIGNATURE, SUMS, Release, release_id
 from deploy.smoke import first_frame
 from framefleet.pip import PipError, pip_environment
 
 MEGABYTE = 10**6
+# What signatures are for: one that was made for a mail or a commit is none for a bundle. As in tools/deploy.sh.
+NAMESPACE = "framefleet"
 SAMPLE_VIDEO = Path("var") / "video" / "carphone_pristine.mp4"
 
 Say = Callable[[str], None]
@@ -35,6 +38,7 @@ class BundleOptions:
         picture: JPEG or PNG that instances are checked with; None takes the sample video's first frame.
         more_wheels: folder of wheels beside those of the lock, such as TensorRT's; None for none.
         slice_mb: size of slices, MB; 0 writes none.
+        sign_key: ssh key that the bundle is signed with, or the public half of one that an agent holds; None for none.
     """
 
     fleet: Path
@@ -42,6 +46,7 @@ class BundleOptions:
     picture: Path | None = None
     more_wheels: Path | None = None
     slice_mb: int = 0
+    sign_key: Path | None = None
 
 
 def make_bundle(options: BundleOptions, say: Say, now: datetime | None = None) -> Path:
@@ -60,6 +65,8 @@ def make_bundle(options: BundleOptions, say: Say, now: datetime | None = None) -
     """
     root = run.this_code().repo
     model = _model(options.fleet, read_inventory(options.fleet).model)
+    if (key := options.sign_key) and not key.is_file():
+        raise SettingsError(Problem(f"SIGN_KEY={key}", "is no file", "name an ssh key, such as ~/.ssh/id_ed25519"))
     options.out.mkdir(parents=True, exist_ok=True)
     release = _release(root, model, now or datetime.now(timezone.utc))
     listed = entries(
@@ -72,11 +79,35 @@ def make_bundle(options: BundleOptions, say: Say, now: datetime | None = None) -
         more_wheels=sorted(options.more_wheels.glob("*.whl")) if options.more_wheels else (),
     )
     tar = options.out / f"framefleet-{release.id}.tar"
-    _write_tar(tar, release, (*listed, sums(listed)))
-    say(f"{tar}: {tar.stat().st_size / MEGABYTE:.0f} MB, {len(listed)} files")
+    summed = sums(listed)
+    signature = (sign(summed, options.sign_key),) if options.sign_key else ()
+    _write_tar(tar, release, (*listed, summed, *signature))
+    signed = f", signed with {options.sign_key}" if signature else ""
+    say(f"{tar}: {tar.stat().st_size / MEGABYTE:.0f} MB, {len(listed)} files{signed}")
     if options.slice_mb:
         _slice(tar, options.slice_mb * MEGABYTE, say)
     return tar
+
+
+def sign(summed: Entry, key: Path) -> Entry:
+    """Signs SHA256SUMS, as a host with a file of allowed signers checks it (tools/deploy.sh).
+
+    Raises:
+        PreflightError: there is no ssh-keygen, or it cannot use the key.
+    """
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / SUMS
+        file.write_bytes(summed.content if isinstance(summed.content, bytes) else summed.content.read_bytes())
+        try:
+            done = run.run_command(("ssh-keygen", "-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(file)))
+        except FileNotFoundError:
+            what = "needed to sign the bundle, not found"
+            raise PreflightError(Problem("ssh-keygen", what, "apt-get install openssh-client")) from None
+        if done.code != 0:
+            last = (done.output.strip().splitlines() or ["no output"])[-1]
+            fix = "name an ssh key, or the .pub of one that ssh-agent holds"
+            raise PreflightError(Problem(f"SIGN_KEY={key}", last, fix))
+        return Entry(PurePosixPath(SIGNATURE), (file.parent / SIGNATURE).read_bytes())
 
 
 def _model(fleet: Path, model: Model) -> Path | None:

@@ -18,7 +18,8 @@ from typing import Protocol
 
 from deploy import run
 from deploy.bundle import sha256
-from deploy.errors import PreflightError, Problem
+from deploy.errors import ControlError, PreflightError, Problem
+from deploy.run_files import give, open_to_append
 
 GONE_LIMIT_S = 45.0
 # A deploy that is killed must not leave its trial behind.
@@ -85,36 +86,14 @@ def remove_user(user: str) -> None:
 def make_folders(folders: Sequence[Folder]) -> None:
     """Makes folders, and gives those that exist the owner and mode they should have."""
     for folder in folders:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        wanted = (pwd.getpwnam(folder.user).pw_uid, grp.getgrnam(folder.group).gr_gid)
-        found = folder.path.stat()
-        if (found.st_uid, found.st_gid) != wanted:
-            os.chown(folder.path, *wanted)
-        folder.path.chmod(folder.mode)
-
-
-def keep_for_root(folder: Path) -> None:
-    """Gives a folder, with all that is in it, to whoever runs this: its owner is about to be removed."""
-    for each in (folder, *folder.rglob("*")) if folder.exists() else ():
-        os.chown(each, os.geteuid(), os.getegid(), follow_symlinks=False)
+        uid, gid = pwd.getpwnam(folder.user).pw_uid, grp.getgrnam(folder.group).gr_gid
+        give(folder.path, uid, gid, folder.mode)
 
 
 def remove_if_empty(folder: Path) -> None:
     """Removes a folder, unless others have put something there."""
     with suppress(OSError):
         folder.rmdir()
-
-
-def write_durably(path: Path, text: str, mode: int) -> None:
-    """Replaces a file so that a power cut leaves the old or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    run.flush(path.parent)
 
 
 def flush_disks() -> None:
@@ -152,11 +131,9 @@ def has_model(target: Path, digest: str) -> bool:
 
 def append_line(log: Path, line: str) -> None:
     """Adds a line with its time to a log, where its folder exists already."""
-    with suppress(OSError):
-        # The folder is the service user's, who must not choose what root writes to.
-        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o640)
-        with open(descriptor, "a") as file:
-            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
+    # The folder is the service user's, who must not choose what root writes to, nor end a deploy by it.
+    with suppress(OSError, ControlError), open_to_append(log, 0o640) as file:
+        file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
 
 
 @contextmanager

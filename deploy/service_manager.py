@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from deploy import run, run_host
+from deploy import run
 from deploy.check import Outcome, Runner
 from deploy.errors import Problem, StartError
 from deploy.fleet import Fleet, Unit
@@ -62,7 +62,7 @@ class Systemd:
         """Writes and enables the unit if it differs."""
         changed = not self._file.exists() or self._file.read_text() != unit
         if changed:
-            run_host.write_durably(self._file, unit, 0o644)
+            run.write_text(self._file, unit, 0o644, durable=True)
             self._call("daemon-reload")
         self._call("--quiet", "enable", Unit.name)
         return changed

@@ -10,6 +10,7 @@ from deploy.fleet import Balancer
 from deploy.ownership import running_stranger
 from deploy.paths import Paths
 from deploy.processes import Process, fleet_processes
+from deploy.run_files import connect
 from deploy.world import World
 
 POLL_S = 0.1
@@ -26,7 +27,7 @@ def answers(paths: Paths) -> bool:
     """
     with socket.socket(socket.AF_UNIX) as client:
         try:
-            client.connect(str(paths.supervisor_socket))
+            connect(client, paths.supervisor_socket)
         except PermissionError:
             if problem := running_stranger(paths):
                 raise ControlError(problem) from None

@@ -189,7 +189,7 @@ def _fleet_of(deployment: Deployment, site: Site) -> Fleet:
 
 
 def _note(history: History, site: Site) -> History:
-    run_host.write_durably(site.history, to_json(history), 0o600)
+    run.write_text(site.history, to_json(history), 0o600, durable=True)
     return history
 
 

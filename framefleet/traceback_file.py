@@ -1,6 +1,7 @@
 """Keeps the traceback of a failure for who has to find its cause; terminals get one line."""
 
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -42,10 +43,18 @@ def keep_traceback(error: BaseException, name: str) -> str:
     return ""
 
 
+def _is_own(folder: Path) -> bool:
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
 def _write(folder: Path, name: str, text: str) -> Path:
-    # Root makes no folder in another user's: they could not use it.
-    if folder == LOGS and folder.parent.stat().st_uid == os.geteuid():
-        folder.mkdir(exist_ok=True)
+    if folder == LOGS:
+        # Root makes no folder in another user's: they could not use it. Nor does it write to one that they chose.
+        if folder.parent.stat().st_uid == os.geteuid():
+            folder.mkdir(exist_ok=True)
+        if os.geteuid() == 0 and not all(_is_own(each) for each in (folder.parent, folder)):
+            raise PermissionError
     descriptor, scratch = tempfile.mkstemp(".txt", f"framefleet-{name}-", folder)
     try:
         with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:

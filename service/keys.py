@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -170,28 +171,31 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     secret = secrets.token_urlsafe(SECRET_BYTES)
     added = Key(name, hashlib.sha256(secret.encode()).hexdigest(), frozenset(scopes))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     before = read_text(path) if path.exists() else ""
+    # A name that nobody can foresee, in a folder that may be another user's than root, who runs this.
+    descriptor, temporary = tempfile.mkstemp("", f".{path.name}.", path.parent)
     try:
-        temporary.write_text(before + added.line(), encoding="utf-8")
-        _as_before(path, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(before + added.line())
+            _as_before(path, descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
     return secret
 
 
-def _as_before(path: Path, temporary: Path) -> None:
+def _as_before(path: Path, descriptor: int) -> None:
     """Gives the next file the owner and mode of the one it replaces; instances may be another user's."""
     if not path.exists():
-        temporary.chmod(NEW_FILE_MODE)
+        os.fchmod(descriptor, NEW_FILE_MODE)
         return
     found = path.stat()
     try:
-        os.chown(temporary, found.st_uid, found.st_gid)
+        os.fchown(descriptor, found.st_uid, found.st_gid)
     except PermissionError as error:  # it is the old file that is in the way
         raise PermissionError(error.errno, error.strerror, str(path)) from None
-    temporary.chmod(found.st_mode & 0o777)
+    os.fchmod(descriptor, found.st_mode & 0o777)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

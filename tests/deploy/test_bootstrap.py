@@ -1,20 +1,25 @@
 """A small bundle, made by hand around one wheel, becomes a release with a real venv and a real pip."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import platform
+import py_compile
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from deploy.bootstrap import build
+from deploy.bundle import Entry
 from deploy.errors import CheckError, ControlError, PreflightError
+from deploy.run_bundle import sign
 from deploy.run_lock import Holder, deploy_lock
 
 ID = "20260102T030405Z-abc"
@@ -33,7 +38,7 @@ def digest(file: Path) -> str:
 
 
 def write_sums(bundle: Path) -> None:
-    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
+    files = sorted(path for path in bundle.rglob("*") if path.is_file() and not path.name.startswith("SHA256SUMS"))
     (bundle / "SHA256SUMS").write_text("".join(f"{digest(file)}  {file.relative_to(bundle)}\n" for file in files))
 
 
@@ -101,7 +106,7 @@ def test_a_release_that_is_in_place_is_left_alone(built: tuple[Path, Path]) -> N
     said: list[str] = []
     before = {path: path.stat().st_mtime_ns for path in release.rglob("*")}
     assert build(bundle, release.parents[1], said.append, IMPORTS) == release
-    assert said == [f"== build: release {ID} is in place"]
+    assert said == [f"== verify: the files of release {ID}", f"== build: release {ID} is in place"]
     assert {path: path.stat().st_mtime_ns for path in release.rglob("*")} == before
 
 
@@ -117,11 +122,21 @@ def test_every_file_that_is_not_as_it_was_packed_is_named(bundle: Path, tmp_path
     (bundle / "service/__init__.py").write_text("damaged")
     (bundle / "model/m.onnx").unlink()
     (bundle / "service/more.py").write_text("slipped in")
+    (bundle / "service/__pycache__").mkdir()
+    (bundle / "service/__pycache__/app.cpython-311.pyc").write_text("slipped in")
+    (bundle / "deploy/linked").symlink_to("/etc")
+    os.mkfifo(bundle / "deploy/fifo")
+    (bundle / "bin/framefleet").rename(tmp_path / "elsewhere")
+    (bundle / "bin/framefleet").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CheckError) as caught:
         build(bundle, tmp_path / "opt", lambda line: None, IMPORTS)
     assert [f"{problem.where}: {problem.what}" for problem in caught.value.problems] == [
         "model/m.onnx: missing in the bundle",
+        "deploy/fifo: not listed in SHA256SUMS",
+        "deploy/linked: not listed in SHA256SUMS",
+        "service/__pycache__/app.cpython-311.pyc: not listed in SHA256SUMS",
         "service/more.py: not listed in SHA256SUMS",
+        "bin/framefleet: damaged: its hash differs",
         "service/__init__.py: damaged: its hash differs",
     ]
     assert not (tmp_path / "opt/releases").exists()
@@ -166,9 +181,11 @@ def test_two_do_not_build_at_once(bundle: Path, tmp_path: Path) -> None:
         build(bundle, tmp_path / "opt", lambda line: None, IMPORTS)
 
 
-def run_script(repo_root: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_script(
+    repo_root: Path, *arguments: str, script: str = "", **environment: str
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["sh", str(repo_root / "tools/deploy.sh"), *arguments],
+        ["sh", script or str(repo_root / "tools/deploy.sh"), *arguments],
         env={**os.environ, "PYTHON": sys.executable, **environment},
         capture_output=True,
         text=True,
@@ -177,7 +194,7 @@ def run_script(repo_root: Path, *arguments: str, **environment: str) -> "subproc
     )
 
 
-def test_the_script_hands_a_bundle_to_the_release_it_makes(repo_root: Path, tmp_path: Path) -> None:
+def make_whole_bundle(repo_root: Path, tmp_path: Path) -> Path:
     bundle = make_bundle(tmp_path / f"framefleet-{ID}")
     (bundle / "bin/framefleet").write_text('#!/bin/sh\necho "$0 $*"; exit 7\n')
     for name in ("__init__", "bootstrap", "bundle", "errors", "release", "run_lock"):
@@ -189,8 +206,17 @@ def test_the_script_hands_a_bundle_to_the_release_it_makes(repo_root: Path, tmp_
         text.replace("import cv2, deploy.__main__, service.app", "import small")
     )
     write_sums(bundle)
-    tar = tmp_path / "bundle.tar"
-    subprocess.run(["tar", "-cf", tar, "-C", tmp_path, bundle.name], check=True)
+    return bundle
+
+
+def pack(bundle: Path) -> Path:
+    tar = bundle.with_name("bundle.tar")
+    subprocess.run(["tar", "-cf", tar, "-C", bundle.parent, bundle.name], check=True)
+    return tar
+
+
+def test_the_script_hands_a_bundle_to_the_release_it_makes(repo_root: Path, tmp_path: Path) -> None:
+    tar = pack(make_whole_bundle(repo_root, tmp_path))
     install = tmp_path / "opt"
     done = run_script(repo_root, str(tar), "--host", "gpu1", INSTALL=str(install))
     assert done.returncode == 7, done.stderr
@@ -198,6 +224,190 @@ def test_the_script_hands_a_bundle_to_the_release_it_makes(repo_root: Path, tmp_
     assert last.startswith(f"{install}/releases/{ID}/bin/framefleet deploy --bundle {install}/incoming.")
     assert last.endswith(" --host gpu1")
     assert sorted(path.name for path in install.iterdir()) == ["deploy.lock", "releases"]
+
+
+MARK = "open({mark!r}, 'w').close()\n"
+
+
+def compiled(bundle: Path, name: str, code: str) -> Path:
+    """Bytecode that Python takes for a module's without a look at its source."""
+    source = bundle.with_name("planted.py")
+    source.write_text(code)
+    place = Path(importlib.util.cache_from_source(str(bundle / name)))
+    py_compile.compile(str(source), str(place), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    return place
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "deploy/__pycache__/bootstrap",
+        "framefleet/__pycache__/command",
+        "json.py",
+        "deploy/bootstrap/__init__.py",
+        "link",
+        "fifo",
+    ],
+)
+def test_nothing_runs_of_a_bundle_that_holds_what_is_not_listed(repo_root: Path, tmp_path: Path, place: str) -> None:
+    bundle, mark = make_whole_bundle(repo_root, tmp_path), tmp_path / "ran"
+    code = MARK.format(mark=str(mark))
+    if "__pycache__" in place:
+        compiled(bundle, place.replace("__pycache__/", "") + ".py", code)
+    elif place == "fifo":
+        os.mkfifo(bundle / place)
+    elif place == "link":
+        (tmp_path / "elsewhere").mkdir()
+        (bundle / place).symlink_to(tmp_path / "elsewhere")
+    else:
+        (bundle / place).parent.mkdir(exist_ok=True)
+        (bundle / place).write_text(code)
+    for arguments in ((str(pack(bundle)),), ()):
+        script = bundle / "deploy.sh"
+        shutil.copy(repo_root / "tools/deploy.sh", script)
+        if not arguments:
+            write_line(bundle, script)
+        done = run_script(repo_root, *arguments, INSTALL=str(tmp_path / "opt"), script=str(script))
+        assert done.returncode == 1
+        assert place in done.stderr and (
+            "not listed in SHA256SUMS; unpack" in done.stderr or "no plain file" in done.stderr
+        )
+        assert not mark.exists() and not (tmp_path / "opt/releases").exists()
+
+
+def write_line(bundle: Path, file: Path) -> None:
+    with (bundle / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{digest(file)}  {file.relative_to(bundle)}\n")
+
+
+def ssh_key(folder: Path, name: str) -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", folder / name], check=True)
+    return folder / name
+
+
+def signed(bundle: Path, key: Path) -> Path:
+    entry = sign(Entry(PurePosixPath("SHA256SUMS"), bundle / "SHA256SUMS"), key)
+    assert isinstance(entry.content, bytes)
+    (bundle / entry.path).write_bytes(entry.content)
+    return bundle
+
+
+@pytest.fixture
+def signers(tmp_path: Path) -> Path:
+    file = tmp_path / "allowed_signers"
+    public = ssh_key(tmp_path, "anna").with_suffix(".pub").read_text()
+    other = ssh_key(tmp_path, "carl").with_suffix(".pub").read_text()
+    file.write_text(f'# who may\ncarl,dora {other}anna@example.com namespaces="framefleet" {public}')
+    return file
+
+
+def test_a_host_with_signers_takes_a_bundle_that_one_of_them_signed(
+    repo_root: Path, tmp_path: Path, signers: Path
+) -> None:
+    bundle = signed(make_whole_bundle(repo_root, tmp_path), tmp_path / "anna")
+    done = run_script(repo_root, str(pack(bundle)), INSTALL=str(tmp_path / "opt"), SIGNERS=str(signers))
+    assert (done.returncode, done.stdout.splitlines()[0]) == (7, "== signature: of anna@example.com"), done.stderr
+    for signer in ("carl", "anna"):  # now that it is in place
+        signed(bundle, tmp_path / signer)
+        done = run_script(repo_root, str(pack(bundle)), INSTALL=str(tmp_path / "opt"), SIGNERS=str(signers))
+        assert (done.returncode, f"== signature: of {signer}" in done.stdout) == (7, True), done.stderr
+    # Unpacked where others may write, it is checked and run where they may not.
+    script = shutil.copy(repo_root / "tools/deploy.sh", bundle / "deploy.sh")
+    write_sums(bundle)
+    refused = run_script(repo_root, INSTALL=str(tmp_path / "opt"), SIGNERS=str(signers), script=str(script))
+    assert (refused.returncode, "does not fit the bundle" in refused.stderr) == (1, True)
+    (tmp_path / "opt/releases" / ID / "built").write_text(digest(bundle / "SHA256SUMS"))
+    signed(bundle, tmp_path / "anna")
+    bundle.chmod(0o777)
+    done = run_script(repo_root, INSTALL=str(tmp_path / "opt"), SIGNERS=str(signers), script=str(script))
+    assert (done.returncode, f"--bundle {tmp_path}/opt/incoming." in done.stdout) == (7, True), done.stderr
+
+
+def unsigned(bundle: Path, signers: Path) -> None:
+    """As every bundle was until now."""
+
+
+def by_another(bundle: Path, signers: Path) -> None:
+    signed(bundle, ssh_key(bundle.parent, "eve"))
+
+
+def changed_since(bundle: Path, signers: Path) -> None:
+    signed(bundle, bundle.parent / "anna")
+    (bundle / "deploy/bootstrap.py").write_text("raise SystemExit('it ran')\n")
+    write_sums(bundle)
+
+
+def changed_without_new_sums(bundle: Path, signers: Path) -> None:
+    signed(bundle, bundle.parent / "anna")
+    (bundle / "deploy/bootstrap.py").write_text("raise SystemExit('it ran')\n")
+
+
+def for_something_else(bundle: Path, signers: Path) -> None:
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-f", bundle.parent / "anna", "-n", "git", bundle / "SHA256SUMS"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def expired(bundle: Path, signers: Path) -> None:
+    signed(bundle, bundle.parent / "anna")
+    public = (bundle.parent / "anna.pub").read_text()
+    signers.write_text(f'anna@example.com valid-before="20200101" {public}')
+
+
+def no_signers(bundle: Path, signers: Path) -> None:
+    signed(bundle, bundle.parent / "anna")
+    signers.unlink()
+    signers.symlink_to("gone")
+
+
+def signers_of_anybody(bundle: Path, signers: Path) -> None:
+    signed(bundle, bundle.parent / "anna")
+    signers.chmod(0o666)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        pytest.param(unsigned, "the bundle is not signed, and this host takes only .* SIGN_KEY=", id="unsigned"),
+        pytest.param(by_another, r"signed by none of .*allowed_signers: Good .* SHA256:\S+; have one", id="another"),
+        pytest.param(changed_since, "the signature does not fit the bundle", id="changed"),
+        pytest.param(changed_without_new_sums, "damaged: hashes differ", id="damaged"),
+        pytest.param(for_something_else, "the signature does not fit the bundle", id="a signature of something else"),
+        pytest.param(expired, "signed by none of", id="expired"),
+        pytest.param(no_signers, "allowed_signers: no file that can be read; list there", id="no signers"),
+        pytest.param(signers_of_anybody, "others may write it; chmod 644", id="anybody's signers"),
+    ],
+)
+def test_a_host_with_signers_runs_nothing_of_any_other_bundle(
+    repo_root: Path, tmp_path: Path, signers: Path, spoil: Callable[[Path, Path], None], message: str
+) -> None:
+    bundle = make_whole_bundle(repo_root, tmp_path)
+    spoil(bundle, signers)
+    install = tmp_path / "opt"
+    done = run_script(repo_root, str(pack(bundle)), INSTALL=str(install), SIGNERS=str(signers))
+    assert done.returncode == 1
+    assert re.search(f"deploy: .*{message}", done.stderr, re.DOTALL), done.stderr
+    assert "it ran" not in done.stderr
+    assert list(install.iterdir()) == []
+
+
+def test_a_host_without_ssh_keygen_that_asks_for_signatures_takes_nothing(
+    repo_root: Path, tmp_path: Path, signers: Path
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("sh", "find", "mkdir", "mktemp", "rm", "tar", "dirname"):
+        found = shutil.which(name)
+        assert found
+        (tools / name).symlink_to(found)
+    tar = pack(signed(make_whole_bundle(repo_root, tmp_path), tmp_path / "anna"))
+    done = run_script(repo_root, str(tar), INSTALL=str(tmp_path / "opt"), SIGNERS=str(signers), PATH=str(tools))
+    assert (done.returncode, "apt-get install openssh-client" in done.stderr) == (1, True), done.stderr
+
+
+def test_a_key_that_cannot_sign_is_named(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("no key")
+    with pytest.raises(PreflightError, match=r"SIGN_KEY=.*key: .*; name an ssh key, or the \.pub of one"):
+        sign(Entry(PurePosixPath("SHA256SUMS"), b"text"), tmp_path / "key")
 
 
 def test_the_script_says_what_it_needs(repo_root: Path, tmp_path: Path) -> None:

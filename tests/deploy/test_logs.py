@@ -78,6 +78,16 @@ def test_only_what_was_logged_since_the_start_counts(log: Path) -> None:
     assert explain(log, mark) == "cannot start: today"
 
 
+def test_of_an_enormous_log_the_end_is_read(log: Path) -> None:
+    with log.open("wb") as file:
+        file.truncate(2**33)
+        file.seek(0, 2)
+        file.write(b"\ncannot start: today\n")
+    assert explain(log, 0) == "cannot start: today"
+    with closing(Tail(log, 1)) as tail:
+        assert tail.read() == ["cannot start: today"]
+
+
 def test_a_log_that_was_rotated_counts_whole(log: Path) -> None:
     log.write_text("cannot start: today\n")
     assert explain(log, 10_000) == "cannot start: today"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.ownership import note_of_root, refuse_strangers, running_stranger
+from deploy.errors import ControlError
+from deploy.ownership import in_roots_way, note_of_root, refuse_strangers, resolved, running_stranger
 from deploy.paths import Paths, local_paths
 from tests.users import NOBODY, as_user
 
@@ -56,6 +57,49 @@ def test_a_fleet_of_root_is_told_with_its_supervisord(paths: Paths) -> None:
             assert running_stranger(paths) is None  # root's own
         finally:
             supervisord.kill()
+
+
+def in_the_way(paths: Paths) -> list[str]:
+    return [str(problem) for problem in in_roots_way(paths)]
+
+
+def test_root_starts_no_fleet_where_another_user_chooses_what_it_reads_and_writes(paths: Paths) -> None:
+    told = in_the_way(paths)
+    assert told[0] == (
+        f"{paths.state}: belongs to nobody, who could choose what root runs from there; "
+        "use `sudo -u nobody make`, or name a folder of root's own (VAR=)"
+    )
+    assert told[1].startswith(f"{paths.etc}: belongs to nobody, and you are root; `chown -R root: {paths.state}`, or")
+    assert as_user(NOBODY, lambda: in_the_way(paths)) == []
+    secret = paths.state.with_name("secret")
+    secret.write_text("")
+    (paths.log / "cpu0.log").symlink_to(secret)
+    os.mkfifo(paths.run / "nginx.pid")
+    os.link(secret, paths.run / "supervisord.pid")
+    (paths.run / "lock").touch()
+    subprocess.run(["chown", "-R", "root:", paths.state], check=True)
+    assert sorted(in_the_way(paths)) == [
+        f"{paths.log}/cpu0.log: is a link or a fifo, which root does not write through; rm {paths.log}/cpu0.log",
+        f"{paths.run}/nginx.pid: is a link or a fifo, which root does not write through; rm {paths.run}/nginx.pid",
+        f"{paths.run}/supervisord.pid: has another name elsewhere, which root does not write through; "
+        f"rm {paths.run}/supervisord.pid",
+    ]
+    for place in ("log/cpu0.log", "run/nginx.pid", "run/supervisord.pid"):
+        (paths.state / place).unlink()
+    assert in_the_way(paths) == []
+
+
+def test_root_goes_through_no_link_to_a_fleet_that_another_user_put_there(open_folder: Path) -> None:
+    theirs = open_folder / "theirs"
+    theirs.mkdir()
+    (theirs / "var").symlink_to("/")
+    for path in (theirs, theirs / "var"):
+        os.lchown(path, NOBODY, NOBODY)
+    with pytest.raises(ControlError, match=rf"{theirs}/var: is a link, and another user than root may have put it"):
+        resolved(theirs / "var")
+    assert as_user(NOBODY, lambda: resolved(theirs / "var")) == Path("/")
+    (open_folder / "var").symlink_to("new")
+    assert resolved(open_folder / "var") == open_folder / "new"
 
 
 def test_root_is_told_before_it_writes_into_another_users_folder(paths: Paths) -> None:

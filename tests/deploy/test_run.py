@@ -94,6 +94,21 @@ def test_removing_takes_files_folders_and_what_is_not_there(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("old and longer")
+    run.write_text(file, "new", 0o600)
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("new", 0o600)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_in_a_files_place_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(ControlError, match=r"file: is a folder; remove it: rm -r "):
+        run.write_text(tmp_path / "file", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_the_machine_is_looked_at(tmp_path: Path) -> None:
     machine = run.this_machine(tmp_path / "nginx", {})
     assert machine.nginx == tmp_path / "nginx"

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -52,6 +53,26 @@ def test_a_bundle_unpacks_to_one_folder_whose_sums_hold(out: Path, tmp_path: Pat
     assert (release["id"], release["model"]) == (tar.stem.removeprefix("framefleet-"), "m.onnx")
     assert release["model_sha256"] == sha256(tmp_path / "m.onnx")
     assert (folder / "model/m.onnx").read_bytes() == b"weights"
+
+
+def test_a_signed_bundle_carries_a_signature_of_its_sums(out: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    tar = make_bundle(replace(options(out), sign_key=key), lambda line: None, NOW)
+    with tarfile.open(tar) as archive:
+        archive.extractall(tmp_path / "there", filter="data")
+    folder = tmp_path / "there" / tar.stem
+    (tmp_path / "signers").write_text(f"anna {key.with_suffix('.pub').read_text()}")
+    verify = ["ssh-keygen", "-Y", "verify", "-n", "framefleet", "-f", tmp_path / "signers", "-I", "anna", "-s"]
+    with (folder / "SHA256SUMS").open("rb") as sums:
+        done = subprocess.run([*verify, folder / "SHA256SUMS.sig"], stdin=sums, check=False)
+    assert done.returncode == 0
+
+
+def test_a_bundle_is_not_begun_for_a_key_that_is_not_there(out: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"SIGN_KEY=.*none: is no file"):
+        make_bundle(replace(options(out), sign_key=tmp_path / "none"), lambda line: None, NOW)
+    assert list(out.glob("*.tar")) == []
 
 
 def test_slices_are_joined_on_the_other_side(out: Path, tmp_path: Path) -> None:

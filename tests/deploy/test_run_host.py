@@ -33,14 +33,6 @@ def test_folders_get_their_mode_also_where_they_exist(tmp_path: Path) -> None:
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("there", "new")] == [0o750, 0o750]
 
 
-def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_text("old and longer")
-    run_host.write_durably(file, "new", 0o600)
-    assert (file.read_text(), file.stat().st_mode & 0o777) == ("new", 0o600)
-    assert list(tmp_path.iterdir()) == [file]
-
-
 def test_a_link_changes_its_target_and_stays_a_link(tmp_path: Path) -> None:
     link = tmp_path / "current"
     for name in ("one", "two", "two"):

@@ -16,6 +16,7 @@ from deploy.processes import fleet_processes
 from tests.e2e.fleet import direct_session, wait_for_line, wait_until
 from tests.e2e.host import ROOT, ScratchHost, scratch_host
 from tests.e2e.load import steady_load
+from tests.users import NOBODY, as_root
 
 pytestmark = [
     pytest.mark.e2e,
@@ -272,6 +273,33 @@ def test_status_shows_each_program_and_what_it_does(deployed: ScratchHost) -> No
         ("cpu1", "cpu", deployed.current(), "yes"),
         ("balancer", "-", deployed.current(), "yes"),
     ]
+
+
+@as_root
+def test_no_verb_follows_what_the_services_user_planted(deployed: ScratchHost, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("root:SECRET")
+    inventory = (deployed.folder / "etc" / "fleet.toml").read_text()
+    paths = deployed.paths
+    for folder in (paths.run, paths.log):
+        os.chown(folder, NOBODY, NOBODY)
+    kept = paths.log_of("deploy").rename(paths.log / "kept")
+    links = (paths.nginx_loaded, paths.winding_down, paths.log_of("deploy"), paths.log_of("planted"))
+    for link in links:
+        link.unlink(missing_ok=True)
+        link.symlink_to(secret)
+        os.lchown(link, NOBODY, NOBODY)
+    shown = [deployed.verb(deployed.current(), verb).stdout for verb in ("status", "smoke")]
+    logs = deployed.verb(deployed.current(), "logs", "--no-follow").stdout
+    assert f" | {paths.log_of('planted')}: is a link, and another user than root may have put it there" in logs
+    code, changed = deployed.deploy(deployed.current(), inventory.replace("[ports]", "[limits]\nrate = 900\n[ports]"))
+    assert (code, lines(changed, "reload")) == (0, ["reload balancer"]), changed
+    code, back = deployed.deploy(deployed.current(), inventory)
+    assert code == 0, back
+    assert (secret.read_text(), secret.stat().st_uid) == ("root:SECRET", 0)
+    assert "SECRET" not in "".join([*shown, logs, changed, back])
+    paths.log_of("planted").unlink()
+    kept.replace(paths.log_of("deploy"))
 
 
 def test_undeploy_leaves_nothing_but_logs(deployed: ScratchHost) -> None:

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,32 @@ def test_the_fleet_of_a_user_is_theirs_alone_to_change_and_roots_to_stop(shared:
     assert "a fleet of nobody runs here" in mixed.stderr
     assert shared.run(ROOT_USER, "deploy", "down").returncode == 0
     assert shared.run(OWNER, "deploy", "up", *shared.up).returncode == 0
+
+
+def test_root_stops_a_fleet_of_a_user_and_follows_nothing_that_they_planted(
+    shared: Checkout, open_folder: Path
+) -> None:
+    secret = open_folder / "secret"
+    secret.write_text("root:SECRET\n")
+    secret.chmod(0o600)
+    assert shared.run(OWNER, "deploy", "up", *shared.up).returncode == 0
+    lock, pid, log = shared.var / "run/lock", shared.var / "run/nginx.pid", shared.var / "log/planted.log"
+    for link in (lock, pid, log):
+        link.unlink(missing_ok=True)
+        link.symlink_to(secret)
+        os.lchown(link, OWNER, OWNER)
+    logs = shared.run(ROOT_USER, "deploy", "logs", "--no-follow")
+    assert f"{log}: is a link, and another user than root may have put it there" in logs.stdout
+    refused = shared.run(ROOT_USER, "deploy", "down")
+    fix = f"look what it is and who put it there (ls -l), then remove it: rm -r {lock}"
+    assert refused.stderr == f"{lock}: is a link, and another user than root may have put it there; {fix}\n"
+    lock.unlink()
+    assert shared.run(ROOT_USER, "deploy", "down").returncode == 0
+    up = shared.run(ROOT_USER, "deploy", "up", *shared.up)
+    assert (up.returncode, f"{shared.var}/etc: belongs to nobody, and you are root" in up.stderr) == (1, True), (
+        up.stderr
+    )
+    assert (secret.read_text(), secret.stat().st_uid, "SECRET" in logs.stdout) == ("root:SECRET\n", 0, False)
 
 
 def test_a_checkout_of_somebody_else_is_told_so_by_every_command(shared: Checkout) -> None:

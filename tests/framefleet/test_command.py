@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.users import NOBODY, as_root
 
 FOLDERS = ("framefleet", "service", "deploy", "loadtest", "chaos", "bench")
 MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -158,6 +159,17 @@ def test_the_traceback_lies_with_the_logs_where_there_are_some_and_the_next_take
         assert f"(traceback: {tmp_path}/var/log/failing-traceback.txt)" in run(tmp_path, what).stderr
     (kept,) = (tmp_path / "var/log").iterdir()
     assert "IndexError" in kept.read_text()
+
+
+@as_root
+def test_root_keeps_no_traceback_where_another_users_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "roots").mkdir()
+    (tmp_path / "var/log").symlink_to(tmp_path / "roots")
+    os.lchown(tmp_path / "var/log", NOBODY, NOBODY)
+    kept = re.search(r"\(traceback: (.*)\)", run(tmp_path, "bug").stderr)
+    assert kept and Path(kept[1]).parent == tmp_path  # its TMPDIR
+    assert list((tmp_path / "roots").iterdir()) == []
 
 
 def test_a_supervised_program_has_its_traceback_in_its_log(tmp_path: Path) -> None:

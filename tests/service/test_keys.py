@@ -32,6 +32,16 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@as_root
+def test_a_key_is_written_through_no_link_that_the_folders_owner_planted(file: Path) -> None:
+    (secret := file.with_name("secret")).write_text("root's")
+    for guess in (f".keys.{os.getpid()}", ".keys.new"):
+        file.with_name(guess).symlink_to(secret)
+    add_key(file, "new", ("detect",))
+    assert secret.read_text() == "root's"
+    assert [key.name for key in read_keys(file)] == ["cam1", "boss", "new"]
+
+
 def test_a_key_is_found_by_its_hash_and_nothing_else_is(file: Path) -> None:
     ring = KeyRing(file)
     assert ring.find("two") == Key("boss", sha256("two"), frozenset({"detect", "operate"}))

@@ -52,6 +52,7 @@ GIVEN: list[tuple[str, str, Expected]] = [
     ("engine", "MODEL", last),
     ("engine", "FRAMES", named("--frames")),
     ("bundle", "FLEET", named("--fleet")),
+    ("bundle", "SIGN_KEY", named("--sign-key")),
     ("render", "FLEET", named("--fleet")),
     ("config-check", "FLEET", named("--fleet")),
     ("diff", "FLEET", named("--fleet")),
