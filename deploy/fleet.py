@@ -288,9 +288,9 @@ class Fleet:
         """Addresses of the instances that requests wait for while none listens; see deploy/waiting_room.py."""
         if not self.balancer.hold_ms:
             return ()
-        own = () if self.balancer.drained else self.instances
-        others = (peer for peer in self.balancer.peers if peer.instance and not peer.drained)
-        return tuple((server.host, server.port) for server in (*own, *others))
+        own = [] if self.balancer.drained else [(one.host, one.port) for one in self.instances]
+        others = [(peer.host, peer.port) for peer in self.balancer.peers if peer.instance and not peer.drained]
+        return (*own, *others)
 
     @property
     def redirects(self) -> bool:

@@ -133,33 +133,48 @@ class WaitingRoom:
         """Gives those who wait a connection each, as soon as one can be had."""
         while True:
             await self._somebody.wait()
-            reached = await self._reach()
-            while self._waiting and (self._waiting[0].done() or reached):
-                seat = self._waiting.popleft()
-                if reached and not seat.done():
-                    self._relayed[reached[0]] += 1
-                    seat.set_result(reached)
-                    break
-            else:
-                if reached:
-                    reached[1].close()
-            if not self._waiting:
+            if not self._next():
                 self._somebody.clear()
-            elif not reached:
+            elif not (reached := await self._reach()):
                 await asyncio.sleep(RETRY_S)
+            elif seat := self._next():
+                self._waiting.popleft()
+                self._relayed[reached[0]] += 1
+                seat.set_result(reached)
+            else:
+                reached[1].close()
+
+    def _next(self) -> "asyncio.Future[Reached] | None":
+        """Who came first of those who still wait."""
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft()
+        return self._waiting[0] if self._waiting else None
 
     async def _reach(self) -> Reached | None:
         for host, port in by_load(self._servers(), self._relayed, self._bounds.each):
-            upstream = socket.socket()
-            upstream.setblocking(False)
-            try:
-                connecting = asyncio.get_running_loop().sock_connect(upstream, (host, port))
-                await asyncio.wait_for(connecting, CONNECT_S)
-            except (OSError, asyncio.TimeoutError):
-                upstream.close()
-            else:
-                return (host, port), upstream
+            with suppress(OSError, asyncio.TimeoutError):
+                return (host, port), await _connected(host, port)
         return None
+
+
+async def _connected(host: str, port: int) -> socket.socket:
+    """Connects.
+
+    Raises:
+        OSError: nobody listens.
+        asyncio.TimeoutError: nobody says anything.
+    """
+    upstream = socket.socket()
+    try:
+        upstream.setblocking(False)
+        await asyncio.wait_for(asyncio.get_running_loop().sock_connect(upstream, (host, port)), CONNECT_S)
+        # Of an ephemeral port that nobody listens on, the kernel may connect a socket to itself.
+        if upstream.getsockname() == (host, port):
+            raise ConnectionRefusedError
+    except BaseException:
+        upstream.close()
+        raise
+    return upstream
 
 
 async def _read_head(connection: socket.socket) -> bytes:
@@ -208,8 +223,11 @@ async def _pass(source: socket.socket, sink: socket.socket, first: bytes = b"") 
 
 
 async def _ended(*tasks: "asyncio.Task[None]") -> None:
-    for task in tasks:
-        task.cancel()
+    # Before Python 3.12 wait_for may swallow a cancellation: again, then.
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=RETRY_S)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
