@@ -68,7 +68,7 @@ def test_while_no_instance_listens_requests_wait_and_none_is_lost(
 ) -> None:
     fleet = new_fleet()
     # Starting again takes 2 s, but more on a machine that does much else; a request is held up to its deadline.
-    patient = {"deadline_ms": "15000"}
+    patient = {"deadline_ms": "30000"}
     fleet.up(2, **patient)
     large = picture + bytes(2**20)
     with (
@@ -80,6 +80,7 @@ def test_while_no_instance_listens_requests_wait_and_none_is_lost(
         def everybody_answered() -> None:
             for load in (kept, anew, big):
                 load.wait_for_answers(20)
+                load.wait_for_everybody()
 
         everybody_answered()
         for worker in (fleet.worker_pid(0), fleet.worker_pid(1)):
