@@ -42,6 +42,8 @@ def make_balancer(
         # What an edge has let through is not counted again: to the next nginx it is all the edge's.
         allowance=plan.allowance if takes_clients else NO_LIMITS,
         by_key=inventory.keys.file is not None,
+        # An edge asks another host once this one says 502.
+        hold_ms=limits.hold_ms if takes_clients else 0,
     )
 
 
@@ -65,7 +67,13 @@ def _peers(inventory: Inventory, host: Host, instances: int, drained: Collection
     others = [other for other in inventory.hosts if other.name not in plan.hosts and other.instances != 0]
     if plan.mode == "one":
         return tuple(
-            Peer(f"{other.name}/{number}", other.address, inventory.first_port + number, 1, other.name in drained)
+            Peer(
+                f"{other.name}/{number}",
+                other.address,
+                inventory.first_port + number,
+                drained=other.name in drained,
+                instance=True,
+            )
             for other in others
             for number in range(other.instances or 0)
         )

@@ -110,6 +110,7 @@ class Peer:
         port: its port.
         weight: its share of requests against the other servers'; an instance has 1.
         drained: True if it gets no requests for now.
+        instance: True if it is an instance.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Peer:
     port: int
     weight: int = 1
     drained: bool = False
+    instance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ class Balancer:
         tls: None for plain HTTP.
         allowance: how much one client may ask.
         by_key: True if clients bring API keys, and are told apart by them.
+        hold_ms: ms that a request may wait for an instance while none listens; 0 where a balancer in front asks others.
     """
 
     host: str
@@ -165,6 +168,7 @@ class Balancer:
     tls: Tls | None = None
     allowance: Allowance = NO_LIMITS
     by_key: bool = False
+    hold_ms: int = 0
 
     name = "balancer"
 
@@ -280,6 +284,15 @@ class Fleet:
         tls = self.balancer.tls
         secure = ((self.balancer.host, tls.port),) if tls else ()
         return (*((server.host, server.port) for server in self.servers), *secure)
+
+    @property
+    def held_for(self) -> tuple[tuple[str, int], ...]:
+        """Addresses of the instances that requests wait for while none listens; see deploy/waiting_room.py."""
+        if not self.balancer.hold_ms:
+            return ()
+        own = [] if self.balancer.drained else [(one.host, one.port) for one in self.instances]
+        others = [(peer.host, peer.port) for peer in self.balancer.peers if peer.instance and not peer.drained]
+        return (*own, *others)
 
     @property
     def redirects(self) -> bool:

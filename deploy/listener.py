@@ -1,7 +1,8 @@
 """What supervisord starts as the reviver: reads its events, asks `Reviver` what to do, does it, and tells people.
 
 An event listener speaks supervisor's protocol on stdin and stdout, so what people should read goes to stderr, which is
-the reviver's log, and to a webhook where the fleet names one. Beside it a thread looks for silent instances (prober).
+the reviver's log, and to a webhook where the fleet names one. Beside it a thread looks for silent instances (prober),
+and one holds requests while none listens (waiting_room).
 """
 
 if __name__ == "__main__":
@@ -33,6 +34,7 @@ from deploy.prober import Patience, Prober, probe_for_ever
 from deploy.programs import Programs, to_json, to_metrics
 from deploy.record import read_record
 from deploy.reviver import Act, Limits, Reviver
+from deploy.waiting_room import wait_for_ever
 
 SINGLES = frozenset({Balancer.name, REVIVER})
 WEBHOOK_TIMEOUT_S = 5.0
@@ -185,4 +187,5 @@ def main(arguments: Sequence[str]) -> None:
     tell = make_tell(fleet.monitoring.webhook if fleet else "")
     prober = threading.Thread(target=probe_for_ever, args=(paths, tell, Prober(Patience())), daemon=True)
     prober.start()
+    threading.Thread(target=wait_for_ever, args=(paths, tell), daemon=True).start()
     listen(paths, reviver, tell, publish=make_publish(paths, certificate))

@@ -110,6 +110,7 @@ def local_fleet(options: FleetOptions, machine: Machine, code: Code, environ: Ma
             read_timeout_s=limits.read_timeout_s,
             allowance=options.allowance,
             by_key=PREFIX + "KEYS" in settings,
+            hold_ms=limits.hold_ms,
         ),
         paths=paths,
         machine=replace(machine, open_files=min(OPEN_FILES, machine.open_files)),

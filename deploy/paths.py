@@ -78,6 +78,11 @@ class Paths:
         return self.run / "supervisor.sock"
 
     @property
+    def waiting_room(self) -> Path:
+        """Where nginx sends requests while no instance listens; the reviver's process takes them."""
+        return self.run / "room.sock"
+
+    @property
     def supervisor_pid(self) -> Path:
         """Written by supervisord."""
         return self.run / "supervisord.pid"

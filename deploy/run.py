@@ -8,6 +8,7 @@ import fcntl
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ from deploy.run_files import make_folder, open_to_append
 INHERITED = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
 INHERITED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_")
 COMMAND_NOT_FOUND = 127
+# More connections than these are refused until some are taken.
+BACKLOG = 512
 # Of linux/fcntl.h and linux/fs.h.
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -159,6 +162,26 @@ def restore_etc(paths: Paths) -> None:
     remove(paths.etc_failed)
     paths.etc.rename(paths.etc_failed)
     paths.etc_previous.rename(paths.etc)
+
+
+def listening_at(path: Path) -> socket.socket:
+    """Opens a unix socket, non-blocking, in the place of one that a process before this one may have left.
+
+    Raises:
+        OSError: it cannot be opened there.
+    """
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        listening.setblocking(False)
+        listening.bind(str(new))
+        listening.listen(BACKLOG)
+        new.replace(path)
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def start_supervisord(code: Code, paths: Paths, environ: Mapping[str, str]) -> None:

@@ -1,7 +1,8 @@
-"""Sends an answer's headers and body in one write, so that a killed process leaves a whole answer or none.
+"""Sends an answer's headers and body in one write, so that a killed process leaves a whole answer or none, up to 2 MB.
 
 gunicorn writes headers first and the body second. A process killed in between has answered half, and a balancer that
-has passed the headers on cannot ask another instance any more.
+has passed the headers on cannot ask another instance any more. What the kernel's send buffer takes at once, over 2 MB
+on loopback, outlives the process; a larger answer may be cut, which its Content-Length tells.
 
 A refusal that has not read the body says that the connection ends with it; gunicorn ends it then, but without a word.
 """

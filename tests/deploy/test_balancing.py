@@ -27,9 +27,9 @@ def test_each_balances_over_its_own_instances_and_takes_clients(host: str) -> No
 def test_one_balances_over_every_instance_of_the_others() -> None:
     fleet = expanded(mode("one", "h1") + THREE, "h1", NO_GPU)
     assert fleet.balancer.peers == (
-        Peer("h2/0", "10.0.0.2", 8101),
-        Peer("h2/1", "10.0.0.2", 8102),
-        Peer("h3/0", "10.0.0.3", 8101),
+        Peer("h2/0", "10.0.0.2", 8101, instance=True),
+        Peer("h2/1", "10.0.0.2", 8102, instance=True),
+        Peer("h3/0", "10.0.0.3", 8101, instance=True),
     )
     assert {instance.host for instance in fleet.instances} == {"127.0.0.1"}
 

@@ -76,7 +76,7 @@ def test_engines_keep_what_they_work_out_in_the_services_own_folder_unless_told_
 def test_nginx_follows_the_limits_of_the_host() -> None:
     text = hosts("[hosts.settings]\nmax_body_bytes = 2048\ndeadline_ms = 60000\ngraceful_timeout_s = 90")
     fleet = expanded(text)
-    assert (fleet.balancer.max_body_bytes, fleet.balancer.read_timeout_s, fleet.stop_wait_s) == (2048, 65, 105)
+    assert (fleet.balancer.max_body_bytes, fleet.balancer.read_timeout_s, fleet.stop_wait_s) == (2048, 95, 105)
 
 
 def test_instances_run_from_the_release_and_the_rest_from_the_link() -> None:

@@ -78,7 +78,7 @@ def test_nginx_and_supervisor_follow_the_services_limits() -> None:
         "FRAMEFLEET_GRACEFUL_TIMEOUT_S": "100",
     }
     raised = fleet_of(environ=limits)
-    assert (raised.balancer.max_body_bytes, raised.balancer.read_timeout_s, raised.stop_wait_s) == (1000, 66, 115)
+    assert (raised.balancer.max_body_bytes, raised.balancer.read_timeout_s, raised.stop_wait_s) == (1000, 96, 115)
 
 
 def test_files_and_folders_that_settings_name_are_found_from_where_they_were_typed() -> None:

@@ -64,19 +64,24 @@ class OtherHost:
 @contextmanager
 def nginx_of(inventory: str, folder: Path, host: str = "h1", drained: tuple[str, ...] = ()) -> Iterator[Fleet]:
     """Runs one host's nginx, on its files as they are rendered, below `folder`."""
-    machine = run.this_machine(None, os.environ)
     fleet = expanded(inventory, host, NO_GPU, drained=drained)
-    fleet = replace(fleet, paths=local_paths(folder), machine=machine)
+    with nginx_alone(replace(fleet, paths=local_paths(folder), machine=run.this_machine(None, os.environ))):
+        yield fleet
+
+
+@contextmanager
+def nginx_alone(fleet: Fleet) -> Iterator[None]:
+    """Runs the nginx of a fleet whose instances are somebody else's concern."""
     run.make_folders(fleet.paths)
     run.write_files(fleet.paths.etc, render(fleet))
-    log = folder / "nginx.log"
+    log = fleet.paths.state / "nginx.log"
     with log.open("wb") as output:
-        process = subprocess.Popen([machine.nginx, "-c", fleet.paths.nginx_conf], stdout=output, stderr=output)
+        process = subprocess.Popen([fleet.machine.nginx, "-c", fleet.paths.nginx_conf], stdout=output, stderr=output)
     try:
         # It writes its pid once it listens.
         wait_until("nginx listens", lambda: process.poll() is not None or fleet.paths.nginx_pid.exists())
         assert process.poll() is None, log.read_text()
-        yield fleet
+        yield
     finally:
         process.terminate()
         process.wait()

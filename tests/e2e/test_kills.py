@@ -1,7 +1,8 @@
-"""Processes that are killed under load come back, and no client notices an instance's death."""
+"""Processes that are killed under load come back, and no client is told of an instance's death."""
 
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -60,3 +61,36 @@ def test_a_killed_nginx_master_is_replaced_beside_its_workers_which_then_finish(
         wait_until("connections are kept again", lambda: not fleet.paths.winding_down.exists())
         load.wait_for_answers(100)
     assert load.failures == []
+
+
+def test_while_no_instance_listens_requests_wait_and_none_is_lost(
+    new_fleet: Callable[[], LocalFleet], picture: bytes
+) -> None:
+    fleet = new_fleet()
+    # Starting again takes 2 s, but more on a machine that does much else; a request is held up to its deadline.
+    patient = {"deadline_ms": "30000"}
+    fleet.up(1, **patient)
+    large = picture + bytes(2**20)
+    with (
+        steady_load(fleet.url, picture) as kept,
+        steady_load(fleet.url, picture, 2, keep_alive=False) as anew,
+        steady_load(fleet.url, large, 2) as big,
+    ):
+
+        def everybody_answered() -> None:
+            for load in (kept, anew, big):
+                load.wait_for_answers(20)
+                load.wait_for_everybody()
+
+        everybody_answered()
+        room = fleet.paths.waiting_room.stat()
+        os.kill(fleet.pids()["reviver"], signal.SIGKILL)
+        wait_until("a new room", lambda: fleet.paths.waiting_room.stat() != room)
+        for whose in (lambda: fleet.worker_pid(0), lambda: fleet.pids()["cpu0"]):
+            kill_and_wait(fleet, "cpu0", fleet.instance_url(0), whose())
+            everybody_answered()
+        os.kill(fleet.pids()["cpu0"], signal.SIGTERM)
+        everybody_answered()
+        fleet.up(1, conf="0.5", **patient)
+        everybody_answered()
+    assert (kept.failures, anew.failures, big.failures) == ([], [], [])
