@@ -94,6 +94,26 @@ def rotate(log: Path, over_bytes: int) -> bool:
     return large
 
 
+def begin_log(log: Path) -> bool:
+    """Makes a log that was deleted anew, with a line that says so; False if it is there already.
+
+    Raises:
+        OSError: there is no place for it.
+    """
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    except FileExistsError:  # be it as a link that leads nowhere
+        return False
+    try:
+        os.write(descriptor, b"what was here before is deleted\n")
+    except OSError:
+        log.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes one small state file; who reads it meanwhile sees the old or the new one, never half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

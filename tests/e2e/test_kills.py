@@ -2,9 +2,12 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from deploy.processes import is_stopped
 from tests.e2e.fleet import LocalFleet, ready, wait_until
 from tests.e2e.load import steady_load
 
@@ -60,3 +63,62 @@ def test_a_killed_nginx_master_is_replaced_beside_its_workers_which_then_finish(
         wait_until("connections are kept again", lambda: not fleet.paths.winding_down.exists())
         load.wait_for_answers(100)
     assert load.failures == []
+
+
+@contextmanager
+def broken_nginx_file(fleet: LocalFleet) -> Iterator[None]:
+    text = fleet.paths.nginx_conf.read_text()
+    fleet.paths.nginx_conf.write_text(text + "\nnonsense;\n")
+    try:
+        yield
+    finally:
+        fleet.paths.nginx_conf.write_text(text)
+
+
+def test_workers_of_a_killed_nginx_master_serve_on_for_as_long_as_no_other_can_start(
+    fleet: LocalFleet, picture: bytes
+) -> None:
+    old = {process.pid for process in fleet.processes() if process.kind == "balancer"}
+    master = fleet.pids()["balancer"]
+    # A note that cannot be written must not keep nginx from starting: neither as root, nor on a full disk.
+    fleet.paths.winding_down.mkdir()
+    fleet.paths.nginx_loaded.unlink()
+    fleet.paths.nginx_loaded.mkdir()
+    with steady_load(fleet.url, picture) as load:
+        load.wait_for_answers(50)
+        with broken_nginx_file(fleet):
+            os.kill(master, signal.SIGKILL)
+            wait_until("nginx has failed twice", lambda: fleet.log("balancer").count('directive "nonsense"') >= 2)
+            load.wait_for_answers(100)
+            assert {process.pid for process in fleet.processes()} >= old - {master}
+        wait_until("another nginx", lambda: not old & {process.pid for process in fleet.processes()})
+        load.wait_for_answers(100)
+    assert load.failures == []
+    assert not fleet.paths.winding_down.exists()
+
+
+def test_a_stopped_worker_or_master_of_nginx_is_told_to_go_on_and_nobody_is_lost(
+    fleet: LocalFleet, picture: bytes
+) -> None:
+    master = fleet.pids()["balancer"]
+    worker = next(process.pid for process in fleet.processes() if process.parent == master)
+    with steady_load(fleet.url, picture) as load:
+        load.wait_for_answers(50)
+        for pid in (worker, master):
+            os.kill(pid, signal.SIGSTOP)
+            wait_until("stopped", lambda pid=pid: is_stopped(pid))
+            wait_until("going on", lambda pid=pid: not is_stopped(pid))
+            load.wait_for_answers(50)
+    assert load.failures == []
+
+
+def test_all_instances_stopped_at_once_are_told_to_go_on_and_nobody_is_lost(fleet: LocalFleet, picture: bytes) -> None:
+    stopped = [*(fleet.pids()[f"cpu{index}"] for index in range(2)), *map(fleet.worker_pid, range(2))]
+    with steady_load(fleet.url, picture) as load:
+        load.wait_for_answers(50)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        wait_until("all of them going on", lambda: not any(map(is_stopped, stopped)))
+        load.wait_for_answers(100)
+    assert load.failures == []
+    assert {process.pid for process in fleet.processes()} >= set(stopped)
