@@ -103,9 +103,7 @@ def main(arguments: Sequence[str]) -> None:
     nginx, *folders = arguments
     paths = Paths(*map(Path, folders))
     if old := {process.pid for process in balancer_processes(paths)}:
-        print(
-            f"{len(old)} process(es) of an nginx before will finish once this one serves", file=sys.stderr, flush=True
-        )
+        print(f"{len(old)} process(es) of an nginx that was killed will finish, once this one serves", file=sys.stderr)
         theirs, new = listening_sockets(old), os.pidfd_open(os.getpid())
         _make_way(nginx, paths, old, theirs)
         run.detach(lambda: retire(paths, old, theirs, new))

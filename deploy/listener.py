@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -199,4 +200,8 @@ def main(arguments: Sequence[str]) -> None:
     for prober, probe in ((Prober(Patience()), probe_once), (workers, probe_workers_once)):
         kept = {"paths": paths, "tell": tell, "prober": prober, "probe": probe}
         threading.Thread(target=probe_for_ever, kwargs=kept, daemon=True).start()
-    listen(paths, reviver, tell, publish=make_publish(paths, certificate))
+    with suppress(BrokenPipeError):
+        listen(paths, reviver, tell, publish=make_publish(paths, certificate))
+    # supervisord ends its programs with a signal; where their streams end it has died.
+    folders = map(str, (paths.state, paths.etc, paths.run, paths.log))
+    run.become((sys.executable, "-m", "deploy.recovery", *folders), paths.log_of(REVIVER))

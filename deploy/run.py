@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import FrameType
+from typing import NoReturn
 
 from deploy.check import Outcome, find_nginx
 from deploy.devices import Devices, find_devices, load_nvml
@@ -272,6 +273,22 @@ def fleet_lock(paths: Paths) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def lock_holder(paths: Paths) -> str:
+    """The process id of who works, or worked last, on a fleet; empty if nobody ever did."""
+    try:
+        return (paths.run / "lock").read_text().strip()
+    except OSError:
+        return ""
+
+
+def become(command: Sequence[str], log: Path) -> NoReturn:
+    """Replaces this process with another program that writes to a log, as nobody reads what it prints any more."""
+    with log.open("a") as output:
+        os.dup2(output.fileno(), sys.stdout.fileno())
+        os.dup2(output.fileno(), sys.stderr.fileno())
+    os.execv(command[0], list(command))
 
 
 def run_in_foreground(command: Sequence[str]) -> int:

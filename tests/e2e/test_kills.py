@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from deploy.processes import is_stopped
+from deploy.processes import PROC, is_stopped
 from tests.e2e.fleet import LocalFleet, ready, wait_until
 from tests.e2e.load import steady_load
 
@@ -80,8 +80,7 @@ def test_workers_of_a_killed_nginx_master_serve_on_for_as_long_as_no_other_can_s
 ) -> None:
     old = {process.pid for process in fleet.processes() if process.kind == "balancer"}
     master = fleet.pids()["balancer"]
-    # A note that cannot be written must not keep nginx from starting: neither as root, nor on a full disk.
-    fleet.paths.winding_down.mkdir()
+    # A note that cannot be written must not keep nginx from starting.
     fleet.paths.nginx_loaded.unlink()
     fleet.paths.nginx_loaded.mkdir()
     with steady_load(fleet.url, picture) as load:
@@ -97,6 +96,11 @@ def test_workers_of_a_killed_nginx_master_serve_on_for_as_long_as_no_other_can_s
     assert not fleet.paths.winding_down.exists()
 
 
+def wait_until_it_goes_on(pid: int) -> None:
+    wait_until(f"{pid} stopped", lambda: is_stopped(pid))
+    wait_until(f"{pid} going on", lambda: not is_stopped(pid))
+
+
 def test_a_stopped_worker_or_master_of_nginx_is_told_to_go_on_and_nobody_is_lost(
     fleet: LocalFleet, picture: bytes
 ) -> None:
@@ -106,10 +110,23 @@ def test_a_stopped_worker_or_master_of_nginx_is_told_to_go_on_and_nobody_is_lost
         load.wait_for_answers(50)
         for pid in (worker, master):
             os.kill(pid, signal.SIGSTOP)
-            wait_until("stopped", lambda pid=pid: is_stopped(pid))
-            wait_until("going on", lambda pid=pid: not is_stopped(pid))
+            wait_until_it_goes_on(pid)
             load.wait_for_answers(50)
     assert load.failures == []
+
+
+def test_status_sees_that_one_of_nginxs_workers_is_silent(fleet: LocalFleet) -> None:
+    reviver, master = fleet.pids()["reviver"], fleet.pids()["balancer"]
+    worker = next(process.pid for process in fleet.processes() if process.parent == master)
+    for pid in (reviver, worker):  # else the worker is told to go on before anybody looks
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        shown = fleet.run("status", "--var", str(fleet.var))
+    finally:
+        for pid in (reviver, worker):
+            os.kill(pid, signal.SIGCONT)
+    assert shown.returncode == 1
+    assert "no: no answer within" in next(line for line in shown.stdout.splitlines() if line.startswith("balancer"))
 
 
 def test_all_instances_stopped_at_once_are_told_to_go_on_and_nobody_is_lost(fleet: LocalFleet, picture: bytes) -> None:
@@ -122,3 +139,31 @@ def test_all_instances_stopped_at_once_are_told_to_go_on_and_nobody_is_lost(flee
         load.wait_for_answers(100)
     assert load.failures == []
     assert {process.pid for process in fleet.processes()} >= set(stopped)
+
+
+def test_a_killed_supervisord_is_started_again_and_takes_everything_over_without_a_pause(
+    fleet: LocalFleet, picture: bytes
+) -> None:
+    wait_all_running(fleet)
+    left = {process.pid for process in fleet.processes()}
+    supervisord = next(process.pid for process in fleet.processes() if process.kind == "supervisord")
+    with steady_load(fleet.url, picture) as load:
+        load.wait_for_answers(50)
+        os.kill(supervisord, signal.SIGKILL)
+        wait_until("the old ones gone", lambda: not left & {process.pid for process in fleet.processes()}, 120)
+        load.wait_for_answers(50)
+    assert load.failures == []
+    wait_all_running(fleet)
+    assert set(fleet.pids()) == {"cpu0", "cpu1", "balancer", "reviver"}
+
+
+def test_after_down_no_killed_supervisord_is_started_again(fleet: LocalFleet) -> None:
+    supervisord = next(process.pid for process in fleet.processes() if process.kind == "supervisord")
+    os.kill(supervisord, signal.SIGKILL)
+    wait_until("a recovery under way", lambda: "deploy.recovery" in commands(fleet))
+    fleet.down()
+    assert fleet.processes() == ()
+
+
+def commands(fleet: LocalFleet) -> str:
+    return " ".join((PROC / str(process.pid) / "cmdline").read_text() for process in fleet.processes())
