@@ -4,11 +4,12 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from deploy.processes import PROC, is_stopped
-from tests.e2e.fleet import LocalFleet, ready, wait_until
+from tests.e2e.fleet import LocalFleet, direct_session, ready, wait_until
 from tests.e2e.load import steady_load
 
 pytestmark = pytest.mark.e2e
@@ -150,6 +151,11 @@ def test_a_killed_supervisord_is_started_again_and_takes_everything_over_without
     with steady_load(fleet.url, picture) as load:
         load.wait_for_answers(50)
         os.kill(supervisord, signal.SIGKILL)
+        # Refusals are logged, and nobody reads what is logged now.
+        wait_until("supervisord gone", lambda: not Path(f"/proc/{supervisord}").exists())
+        with direct_session() as session:
+            refused = [session.post(f"{fleet.url}/v1/detect", data=b"no picture", timeout=10) for _ in range(4)]
+        assert {answer.status_code for answer in refused} == {415}
         wait_until("the old ones gone", lambda: not left & {process.pid for process in fleet.processes()}, 120)
         load.wait_for_answers(50)
     assert load.failures == []
