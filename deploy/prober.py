@@ -182,21 +182,17 @@ def ask_at(host: str, port: int, path: str, timeout_s: float = ASK_TIMEOUT_S) ->
 
 
 def sight(answer: Answer, *pids: int) -> Sighting:
-    """Looks at the processes of one that gave this answer, where it is silent.
+    """Looks at the processes of one that gave this answer.
 
     Args:
-        answer: of its port.
-        pids: its own processes; none if they are not known.
+        answer: of its port. Where it is refused and a process is stopped, nobody is going to listen there.
+        pids: its own processes, the program first; none if they are not known.
     """
-    if answer != "silent":
+    stopped = answer != "answers" and any(is_stopped(pid) for pid in pids)
+    if answer != "silent" and not stopped:
         return Sighting(answer)
-    ticks = sum(cpu_ticks(pid) for pid in pids[:1])
-    return Sighting(
-        answer,
-        ticks,
-        stopped=any(is_stopped(pid) for pid in pids),
-        starved=any(thread_states(pid) & STARVED for pid in pids),
-    )
+    starved = any(thread_states(pid) & STARVED for pid in pids)
+    return Sighting("silent", sum(cpu_ticks(pid) for pid in pids[:1]), stopped=stopped, starved=starved)
 
 
 def probe_for_ever(
@@ -245,7 +241,7 @@ def probe_once(
     instances = read_record(paths).instances
     began = clock()
     answers = dict(zip((i.name for i in instances), pool.map(ask, instances), strict=True))
-    pids = _pids(paths) if "silent" in answers.values() else {}
+    pids = _pids(paths) if {"silent", "refuses"} & {*answers.values()} else {}
     # What supervisord is stopping, or does not run at all, is not ours to judge.
     sightings = {
         name: sight(answer, *_family(pids.get(name, 0)))

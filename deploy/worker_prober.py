@@ -1,9 +1,10 @@
-"""Finds workers of nginx that take connections and answer nothing, and an nginx master that is stopped.
+"""Finds workers of nginx that accept nothing, and a master of them or a supervisord that is stopped.
 
 Each worker has its own queue of new connections, so one that is stuck costs a share of the clients while all others
 answer. Connections are asked on until the kernel has dealt every queue some. Flow: as in prober.py.
 """
 
+import os
 import signal
 import time
 from collections.abc import Callable, Collection
@@ -19,6 +20,7 @@ from deploy.processes import (
     balancer_processes,
     connections_waiting,
     cpu_ticks,
+    fleet_processes,
     is_stopped,
     thread_states,
 )
@@ -53,11 +55,16 @@ def probe_workers_once(
         OSError: such as a process that may not be signalled.
     """
     balancer = read_record(paths).balancer
-    processes = {f"{Balancer.name}, pid {process.pid}": process for process in balancer_processes(paths)}
+    nginx = balancer_processes(paths)
+    processes = {f"{Balancer.name}, pid {process.pid}": process for process in nginx}
     host, _, port = balancer.url.removeprefix("http://").rpartition(":")
     began = clock()
-    answers = list(pool.map(lambda _: ask_at(host, int(port), PATH), range(asks(len(processes)))))
+    answers = list(pool.map(lambda _: ask_at(host, int(port), PATH), range(asks(len(nginx)))))
     sightings = {name: _sight(process.pid, answers) for name, process in processes.items()}
+    # Nobody but its child sees that supervisord itself is stopped.
+    parent = Process(os.getppid(), 0, "supervisord")
+    processes[parent.kind] = parent
+    sightings[parent.kind] = Sighting("silent", stopped=True) if is_stopped(parent.pid) else Sighting("answers")
     for verdict in prober.decide(sightings, began, clock()):
         number = signal.SIGCONT if verdict.signal == "CONT" else signal.SIGKILL
         tell(Act("alert", verdict.name, verdict.message))
@@ -65,7 +72,7 @@ def probe_workers_once(
 
 
 def _send(paths: Paths, process: Process, number: signal.Signals) -> None:
-    run.send(process, number, lambda: process in balancer_processes(paths))
+    run.send(process, number, lambda: (process.pid, process.kind) in {(p.pid, p.kind) for p in fleet_processes(paths)})
 
 
 def _sight(pid: int, answers: Collection[Answer]) -> Sighting:

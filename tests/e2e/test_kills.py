@@ -102,14 +102,15 @@ def wait_until_it_goes_on(pid: int) -> None:
     wait_until(f"{pid} going on", lambda: not is_stopped(pid))
 
 
-def test_a_stopped_worker_or_master_of_nginx_is_told_to_go_on_and_nobody_is_lost(
+def test_a_stopped_worker_or_master_of_nginx_or_supervisord_is_told_to_go_on_and_nobody_is_lost(
     fleet: LocalFleet, picture: bytes
 ) -> None:
     master = fleet.pids()["balancer"]
     worker = next(process.pid for process in fleet.processes() if process.parent == master)
     with steady_load(fleet.url, picture) as load:
         load.wait_for_answers(50)
-        for pid in (worker, master):
+        supervisord = next(process.pid for process in fleet.processes() if process.kind == "supervisord")
+        for pid in (worker, master, supervisord):
             os.kill(pid, signal.SIGSTOP)
             wait_until_it_goes_on(pid)
             load.wait_for_answers(50)
