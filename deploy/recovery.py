@@ -20,17 +20,17 @@ from pathlib import Path
 
 from deploy import run
 from deploy.control import Control
-from deploy.errors import DeployError, StartError
+from deploy.errors import DeployError
 from deploy.fleet import Fleet, Instance
 from deploy.logs import grown_by, size_of
 from deploy.paths import Paths
-from deploy.processes import Process, fleet_processes, listening_sockets
+from deploy.processes import Process, fleet_processes, listening_sockets, thread_states
 from deploy.record import read_record
 from deploy.world import World
 
 # Whoever killed it may be about to stop or to start the fleet himself.
 DELAY_S = 5.0
-RETRY_S = 60.0
+RETRY_S = 30.0
 POLL_S = 0.2
 # What gunicorn says, once a model is loaded, as long as the port is another's; it tries again for 5 s.
 WAITS_FOR_PORT = "Connection in use"
@@ -39,15 +39,13 @@ LOAD_LIMIT_S = 60.0
 TAKE_LIMIT_S = 180.0
 
 
-def recover(paths: Paths, world: World) -> None:
-    """Starts supervisord again and hands over to it, unless somebody else is at work on the fleet or has stopped it.
+def recover(fleet: Fleet, world: World) -> None:
+    """Starts supervisord again and hands over to it, unless somebody else did or has stopped the fleet.
 
     Raises:
-        DeployError: somebody is, there is no record of the fleet, or supervisord does not start.
+        DeployError: somebody is at work on the fleet, or supervisord does not start.
     """
-    fleet = read_record(paths)
-    if fleet.unit:
-        return
+    paths = fleet.paths
     world.sleep(DELAY_S)
     with run.fleet_lock(paths):
         left = [process for process in fleet_processes(paths) if process.pid != os.getpid()]
@@ -90,11 +88,13 @@ def _under_way(paths: Paths) -> Process | None:
 def _hand_over(fleet: Fleet, instance: Instance, mark: int, new: int, world: World) -> None:
     """Lets an old instance make room, once the new one waits for that."""
     log = fleet.paths.log_of(instance.name)
-    _wait(lambda: _is_ours(fleet, instance, new) or WAITS_FOR_PORT in grown_by(log, mark), LOAD_LIMIT_S, world)
+    _wait(lambda: _is_ours(fleet, instance, new) or WAITS_FOR_PORT in grown_by(log, mark), LOAD_LIMIT_S, new, world)
+    if not _lives(new):
+        return  # killed in its turn; its own reviver goes on from here
     for master in _masters(fleet, instance):
         if master.parent != new:
             _ask_to_end(fleet, master)
-    if not _wait(lambda: _is_ours(fleet, instance, new), TAKE_LIMIT_S, world):
+    if not _wait(lambda: _is_ours(fleet, instance, new), TAKE_LIMIT_S, new, world):
         world.say(f"{instance.name} does not listen again; its log is {log}")
 
 
@@ -114,30 +114,32 @@ def _masters(fleet: Fleet, instance: Instance) -> Iterator[Process]:
             yield processes[process.parent]
 
 
-def _wait(condition: Callable[[], bool], limit_s: float, world: World) -> bool:
-    """Waits until something holds; says whether it did within the limit."""
+def _lives(pid: int) -> bool:
+    return bool(thread_states(pid) - {"Z"})
+
+
+def _wait(condition: Callable[[], bool], limit_s: float, new: int, world: World) -> bool:
+    """Waits until something holds; says whether it did within the limit and the new supervisord's life."""
     deadline = world.clock() + limit_s
     while not condition():
-        if world.clock() > deadline:
+        if world.clock() > deadline or not _lives(new):
             return False
         world.sleep(POLL_S)
     return True
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Recovers the fleet whose folders are given, in the order of `Paths`."""
+    """Recovers the fleet whose folders are given, in the order of `Paths`, for as long as something of it runs."""
     paths = Paths(*map(Path, arguments))
 
     def say(line: str) -> None:
         print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} recovery: {line}", flush=True)
 
-    world = World(say)
-    while True:
+    world = World(say).heedless()
+    fleet = read_record(paths)
+    while not fleet.unit:
         try:
-            return recover(paths, world)
-        except StartError as error:  # such as on a full disk: what there is serves on
-            say(f"{error}; tried again in {RETRY_S:g} s")
+            return recover(fleet, world)
+        except DeployError as error:  # such as somebody else at work on the fleet; what there is serves on
+            world.say(f"{error}; looked at again in {RETRY_S:g} s")
             world.sleep(RETRY_S)
-        except DeployError as error:
-            say(str(error))
-            return None
