@@ -74,10 +74,8 @@ def fleet_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
 
 def serving_workers(paths: Paths, proc: Path = PROC) -> frozenset[int]:
     """Ids of the nginx workers of this fleet that still accept connections: those not told to finish."""
-    nginx = [proc / str(process.pid) for process in fleet_processes(paths, proc) if process.kind == "balancer"]
-    return frozenset(
-        int(process.name) for process in nginx if not (_is_master(process, paths) or _is_quitting(process))
-    )
+    nginx = [process.pid for process in balancer_processes(paths, proc)]
+    return frozenset(pid for pid in nginx if _is_serving_worker(proc / str(pid)))
 
 
 def balancer_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
@@ -201,11 +199,13 @@ def _is_master(process: Path, paths: Paths) -> bool:
         return False
 
 
-def _is_quitting(process: Path) -> bool:
+def _is_serving_worker(process: Path) -> bool:
     try:
-        return b"is shutting down" in (process / "cmdline").read_bytes()
+        title = (process / "cmdline").read_bytes().replace(b"\0", b" ")
     except OSError:
-        return True  # it has ended
+        return False
+    # By what it says it is: of a master that ends, nothing can be read for a moment.
+    return b"worker process" in title and b"is shutting down" not in title
 
 
 def _comm(process: Path) -> str:

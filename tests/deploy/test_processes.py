@@ -90,7 +90,9 @@ def test_workers_that_were_told_to_finish_serve_no_more(paths: Paths, tmp_path: 
     fake_process(proc, 10, 1, f"nginx: master process nginx -c {paths.nginx_conf}", log)
     fake_process(proc, 11, 10, "nginx: worker process", log)
     fake_process(proc, 12, 10, "nginx: worker process", log)
+    fake_process(proc, 13, 10, "nginx: worker process", log)
     (proc / "12" / "cmdline").write_text("nginx: worker process is shutting down")
+    (proc / "13" / "cmdline").write_text("")  # as it is of any process for a moment while it ends
     assert serving_workers(paths, proc) == {11}
 
 
