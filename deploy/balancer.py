@@ -1,8 +1,8 @@
-"""What supervisord starts as the balancer: becomes nginx, and lets workers that a killed nginx master left retire.
+"""What supervisord starts as the balancer: becomes nginx, and lets what another nginx left retire once this one serves.
 
-A worker outlives a killed master and goes on answering. The port is shared (`reuseport`), so the new nginx listens
-beside such workers; only then are new connections steered past them, and the ones they have wound down, and they are
-asked to finish.
+A worker outlives a killed master and goes on answering; after the death of supervisord a master does, too. The port is
+shared (`reuseport`), so the new nginx listens beside them; only then are new connections steered past the old workers,
+and the ones they have wound down, and they are asked to finish. They serve on whatever keeps the new one from starting.
 """
 
 if __name__ == "__main__":
@@ -12,72 +12,104 @@ if __name__ == "__main__":
 
 
 import os
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from deploy import run
 from deploy.nginx_files import digest_on_disk
 from deploy.paths import Paths
-from deploy.processes import Listening, listening_sockets, orphaned_workers, serving_workers
+from deploy.processes import (
+    Listening,
+    balancer_processes,
+    can_be_shared,
+    listening_sockets,
+    serving_workers,
+)
 from deploy.reload import WIND_DOWN_S
 from deploy.steering import steered_past
 
-# Below nginx's own patience with a taken port, 2.5 s: a worker started without `reuseport` still has to make room.
-NEW_LIMIT_S = 1.5
 # Of an old worker, to close its sockets once it was asked to finish.
 CLOSE_LIMIT_S = 2.0
 POLL_S = 0.02
 
 
-def retire(paths: Paths, orphans: Collection[int], theirs: Mapping[Listening, int]) -> None:
-    """Asks left-over workers to finish once others serve.
+def retire(paths: Paths, old: Collection[int], theirs: Mapping[Listening, int], new: int) -> None:
+    """Asks a left-over nginx to finish once another serves, and leaves it alone if none comes to.
 
     Args:
         paths: of their fleet.
-        orphans: their process ids.
-        theirs: where they listen, before others do.
+        old: process ids of the left-over one.
+        theirs: where it listens, before the other does.
+        new: file descriptor of the process (pidfd) that becomes the other.
     """
-    if not _holds(lambda: bool(serving_workers(paths) - set(orphans)), NEW_LIMIT_S):
-        _finish(paths, orphans)
-        return
-    try:
-        with steered_past(theirs):
-            # A worker drops its idle connections when it finishes, and with them a request that is on its way there.
-            run.write_text(paths.winding_down, "")
+    while not serving_workers(paths) - set(old):
+        if select.select([new], [], [], POLL_S)[0]:
+            return  # it could not start; supervisord tries again
+    with steered_past(theirs):
+        # A worker drops its idle connections when it finishes, and with them a request that is on its way there.
+        _note(lambda: run.write_text(paths.winding_down, ""))
+        try:
             time.sleep(WIND_DOWN_S)
-            _finish(paths, orphans)
-            _holds(lambda: not listening_sockets(orphans), CLOSE_LIMIT_S)
-    finally:
-        run.remove(paths.winding_down)
+            finish(paths, old)
+            _holds(lambda: not listening_sockets(old), CLOSE_LIMIT_S)
+        finally:
+            _note(lambda: run.remove(paths.winding_down))
 
 
-def _finish(paths: Paths, orphans: Collection[int]) -> None:
-    still_ours = {process.pid for process in orphaned_workers(paths)}
-    for pid in still_ours & set(orphans):
-        os.kill(pid, signal.SIGQUIT)
+def finish(paths: Paths, old: Collection[int]) -> None:
+    """Asks workers to finish; their master, if there is one, is killed first, for it would start others."""
+    left = [process for process in balancer_processes(paths) if process.pid in old]
+    masters = {process.parent for process in left} & {process.pid for process in left}
+    for process in sorted(left, key=lambda process: process.pid not in masters):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL if process.pid in masters else signal.SIGQUIT)
 
 
-def _holds(condition: Callable[[], bool], limit_s: float) -> bool:
-    """Waits until something holds; says whether it did within the limit."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_S)
+def _note(write: Callable[[], None]) -> bool:
+    """Writes a note, or says that it could not: no note is worth a balancer."""
+    try:
+        write()
+    except (OSError, ValueError) as error:
+        print(f"goes on without a note: {error}", file=sys.stderr, flush=True)
+        return False
     return True
+
+
+def _holds(condition: Callable[[], bool], limit_s: float) -> None:
+    """Waits until something holds, or until the limit."""
+    deadline = time.monotonic() + limit_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+def _make_way(nginx: str, paths: Paths, old: Collection[int], theirs: Collection[Listening]) -> None:
+    """Asks the old one to finish at once if it does not share its port, and the new one is going to start."""
+    if all(map(can_be_shared, theirs)):
+        return
+    test = run.run_command((nginx, "-t", "-q", "-c", str(paths.nginx_conf)))
+    if test.code:
+        print(f"the old nginx serves on, for a new one could not: {test.output.strip()}", file=sys.stderr, flush=True)
+    else:
+        finish(paths, old)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Replaces this process with nginx. Arguments: the nginx binary, the fleet's folders in the order of `Paths`."""
     nginx, *folders = arguments
     paths = Paths(*map(Path, folders))
-    if orphans := {process.pid for process in orphaned_workers(paths)}:
-        print(f"{len(orphans)} worker(s) of an nginx that was killed will finish", file=sys.stderr, flush=True)
-        theirs = listening_sockets(orphans)
-        run.detach(lambda: retire(paths, orphans, theirs))
-    run.write_text(paths.nginx_loaded, digest_on_disk(paths))
+    if old := {process.pid for process in balancer_processes(paths)}:
+        print(f"{len(old)} process(es) of an nginx that was killed will finish, once this one serves", file=sys.stderr)
+        theirs, new = listening_sockets(old), os.pidfd_open(os.getpid())
+        _make_way(nginx, paths, old, theirs)
+        run.detach(lambda: retire(paths, old, theirs, new))
+    if not _note(lambda: run.write_text(paths.nginx_loaded, digest_on_disk(paths))):
+        # Better no note, which makes the next deploy reload, than an old one.
+        _note(lambda: run.remove(paths.nginx_loaded))
+    sys.stderr.flush()
     # nginx itself waits and tries again where the port is not free yet.
     os.execv(nginx, [nginx, "-c", str(paths.nginx_conf)])

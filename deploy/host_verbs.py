@@ -10,7 +10,7 @@ from deploy import run
 from deploy.control import Control
 from deploy.errors import ControlError, Problem, SettingsError
 from deploy.fleet import Fleet
-from deploy.health import endpoints, probe
+from deploy.health import probe_fleet
 from deploy.history import read_history
 from deploy.host_recipes import deploy, drain, rollback, undeploy
 from deploy.host_status import host_rows, host_table, read_recent
@@ -78,7 +78,7 @@ def show_host(site: Site) -> int:
     if not answers(fleet.paths):
         raise ControlError(Problem("supervisord", "does not run", "systemctl status framefleet; systemctl start it"))
     with open_session() as session, Control(fleet.paths, ANSWER_TIMEOUT_S) as control:
-        readiness = {endpoint.name: probe(session, endpoint) for endpoint in endpoints(fleet)}
+        readiness = {answer.name: answer for answer in probe_fleet(fleet)}
         recent = {instance.name: read_recent(session, instance) for instance in fleet.instances}
         rows = host_rows(fleet, control.states(), readiness, recent)
     world.say(host_table(rows))

@@ -1,8 +1,8 @@
 """What supervisord starts as the reviver: reads its events, asks `Reviver` what to do, does it, and tells people.
 
 An event listener speaks supervisor's protocol on stdin and stdout, so what people should read goes to stderr, which is
-the reviver's log, and to a webhook where the fleet names one. Beside it a thread looks for silent instances (prober),
-and one holds requests while none listens (waiting_room).
+the reviver's log, and to a webhook where the fleet names one. Beside it threads look for silent instances (prober) and
+workers of nginx (worker_prober), and one holds requests while no instance listens (waiting_room).
 """
 
 if __name__ == "__main__":
@@ -13,12 +13,15 @@ if __name__ == "__main__":
 
 import argparse
 import json
+import os
+import signal
 import socket
 import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -30,11 +33,12 @@ from deploy.control import Control, ProgramState
 from deploy.errors import ControlError
 from deploy.fleet import REVIVER, Balancer
 from deploy.paths import Paths
-from deploy.prober import Patience, Prober, probe_for_ever
+from deploy.prober import Patience, Prober, probe_for_ever, probe_once
 from deploy.programs import Programs, to_json, to_metrics
 from deploy.record import read_record
 from deploy.reviver import Act, Limits, Reviver
 from deploy.waiting_room import wait_for_ever
+from deploy.worker_prober import WORKER_PATIENCE, probe_workers_once
 
 SINGLES = frozenset({Balancer.name, REVIVER})
 WEBHOOK_TIMEOUT_S = 5.0
@@ -42,6 +46,7 @@ WEBHOOK_TIMEOUT_S = 5.0
 DIED_RUNNING = "PROCESS_STATE_EXITED"
 # nginx writes it itself, so supervisord does not rotate it. About a day at one request a second.
 ACCESS_LOG_BYTES = 50_000_000
+SUPERVISORD = "supervisord"
 
 Tell = Callable[[Act], None]
 
@@ -75,7 +80,7 @@ def listen(
             publish(_act(paths, reviver, tell, clock()))
         except ControlError as error:
             # It is busy or on its way out; the next event brings another chance.
-            tell(Act("alert", "supervisord", str(error)))
+            tell(Act("alert", SUPERVISORD, str(error)))
         except OSError as error:
             # On a full disk the fleet page is out of date, but programs are still revived. Said once.
             if str(error) != unwritten:
@@ -105,15 +110,22 @@ def _act(paths: Paths, reviver: Reviver, tell: Tell, now: float) -> Mapping[str,
                 # Such as a program that ended as soon as it was started: its next state says what to do.
                 tell(Act("alert", act.program, str(error)))
         states = control.states()
-        _set_access_log_aside(paths, control, states)
+        _tend_logs(paths, control, states)
         return states
 
 
-def _set_access_log_aside(paths: Paths, control: Control, states: Mapping[str, ProgramState]) -> None:
+def _tend_logs(paths: Paths, control: Control, states: Mapping[str, ProgramState]) -> None:
+    """Sets an access log aside that has grown; lets those that were deleted begin anew, else they grow unseen."""
     balancer = states.get(Balancer.name)
     # Until it counts as running it may not have become nginx yet: anything else USR1 would end.
-    if balancer and balancer.state == "RUNNING" and run.rotate(paths.access_log, ACCESS_LOG_BYTES):
-        control.signal(Balancer.name, "USR1")
+    if balancer and balancer.state == "RUNNING":
+        set_aside = run.rotate(paths.access_log, ACCESS_LOG_BYTES)
+        if set_aside or not paths.access_log.exists():
+            control.signal(Balancer.name, "USR1")
+    deleted = [log for log in map(paths.log_of, (*states, SUPERVISORD)) if not log.exists()]
+    # Each is begun here first: supervisord itself would end on a disk that takes nothing.
+    if any([run.begin_log(log) for log in deleted]):
+        os.kill(control.pid(), signal.SIGUSR2)
 
 
 def make_publish(paths: Paths, certificate: Path | None) -> Callable[[Mapping[str, ProgramState]], None]:
@@ -185,7 +197,13 @@ def main(arguments: Sequence[str]) -> None:
     fleet = read_record(paths) if paths.record.exists() else None
     certificate = fleet.balancer.tls.certificate if fleet and fleet.balancer.tls else None
     tell = make_tell(fleet.monitoring.webhook if fleet else "")
-    prober = threading.Thread(target=probe_for_ever, args=(paths, tell, Prober(Patience())), daemon=True)
-    prober.start()
+    workers = Prober(WORKER_PATIENCE, stands_in=False)
+    for prober, probe in ((Prober(Patience()), probe_once), (workers, probe_workers_once)):
+        kept = {"paths": paths, "tell": tell, "prober": prober, "probe": probe}
+        threading.Thread(target=probe_for_ever, kwargs=kept, daemon=True).start()
     threading.Thread(target=wait_for_ever, args=(paths, tell), daemon=True).start()
-    listen(paths, reviver, tell, publish=make_publish(paths, certificate))
+    with suppress(BrokenPipeError):
+        listen(paths, reviver, tell, publish=make_publish(paths, certificate))
+    # supervisord ends its programs with a signal; where their streams end it has died.
+    folders = map(str, (paths.state, paths.etc, paths.run, paths.log))
+    run.become((sys.executable, "-m", "deploy.recovery", *folders), paths.log_of(REVIVER))

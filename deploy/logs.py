@@ -49,6 +49,11 @@ def nginx_refusal(log: Path, since: int) -> str:
     return (ports or final)[0] if final and GAVE_UP in final[0] else "".join(final[:1])
 
 
+def grown_by(log: Path, since: int) -> str:
+    """What was logged since the byte `since`."""
+    return "\n".join(_lines(log, since))
+
+
 def _lines(log: Path, since: int) -> list[str]:
     """What was logged since the byte `since`, without empty lines."""
     try:

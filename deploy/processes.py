@@ -21,6 +21,9 @@ from deploy.paths import Paths
 Kind = Literal["supervisord", "balancer", "instance"]
 PROC = Path("/proc")
 LISTEN = "0A"
+# Of /proc/PID/stat: stopped by a signal or a debugger; able to run, or waiting for a disk, but not run.
+STOPPED = frozenset("Tt")
+STARVED = frozenset("RD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +72,61 @@ def fleet_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
     return tuple(found)
 
 
-def orphaned_workers(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
-    """Lists nginx workers of this fleet whose master is gone; they would hold the port for ever."""
-    nginx = [process for process in fleet_processes(paths, proc) if process.kind == "balancer"]
-    masters = {process.pid for process in nginx if _is_master(proc / str(process.pid), paths)}
-    return tuple(process for process in nginx if process.pid not in masters and process.parent not in masters)
-
-
 def serving_workers(paths: Paths, proc: Path = PROC) -> frozenset[int]:
     """Ids of the nginx workers of this fleet that still accept connections: those not told to finish."""
-    nginx = [proc / str(process.pid) for process in fleet_processes(paths, proc) if process.kind == "balancer"]
-    return frozenset(
-        int(process.name) for process in nginx if not (_is_master(process, paths) or _is_quitting(process))
-    )
+    nginx = [process.pid for process in balancer_processes(paths, proc)]
+    return frozenset(pid for pid in nginx if _is_serving_worker(proc / str(pid)))
+
+
+def balancer_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
+    """Lists nginx's masters and workers of this fleet alone, which is quicker than to list all of its processes."""
+    found = []
+    for entry in proc.iterdir():
+        if entry.name.isdigit() and _comm(entry) == "nginx":
+            with suppress(OSError):
+                if _kind(entry, paths) == "balancer":
+                    found.append(Process(int(entry.name), _parent(entry), "balancer"))
+    return tuple(sorted(found, key=lambda process: process.pid))
+
+
+def family(pid: int, proc: Path = PROC) -> tuple[int, ...]:
+    """A process and its children, as far as they live."""
+    found = []
+    for entry in proc.iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if int(entry.name) == pid or _parent(entry) == pid:
+                    found.append(int(entry.name))
+    return tuple(found)
+
+
+def thread_states(pid: int, proc: Path = PROC) -> frozenset[str]:
+    """The states that a process's threads are in, as letters of /proc/PID/stat; empty for what is gone."""
+    states = set()
+    with suppress(OSError):
+        for thread in (proc / str(pid) / "task").iterdir():
+            with suppress(OSError):
+                states.add(_stat(thread)[0])
+    return frozenset(states)
+
+
+def is_stopped(pid: int, proc: Path = PROC) -> bool:
+    """True if no thread of a process can run before somebody lets it go on."""
+    states = thread_states(pid, proc)
+    return bool(states) and states <= STOPPED
+
+
+def connections_waiting(pid: int, proc: Path = PROC) -> int:
+    """How many connections wait to be accepted where a process itself watches for them with epoll.
+
+    nginx's workers hold each other's sockets too, but each watches its own alone.
+    """
+    watched = {str(descriptor) for descriptor in _watched(proc / str(pid))}
+    inodes = set()
+    for number in watched:
+        with suppress(OSError):
+            inodes.add(str((proc / str(pid) / "fd" / number).readlink()))
+    return sum(waiting for _, inode, waiting in _listening_rows(proc) if inode in inodes)
 
 
 def cpu_ticks(pid: int, proc: Path = PROC) -> int:
@@ -122,6 +167,19 @@ def listening_sockets(pids: Collection[int], proc: Path = PROC) -> Mapping[Liste
     return Counter(where for where, inode in _listening(proc) if inode in targets)
 
 
+def can_be_shared(where: Listening) -> bool:
+    """True if a process of this user may listen there beside those that do, as all of them asked for `reuseport`."""
+    family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
+    with socket.socket(family) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            trial.bind((where.host, where.port))  # without listen() it is dealt no connection
+        except OSError:
+            return False
+    return True
+
+
 def _kind(process: Path, paths: Paths) -> Kind | None:
     arguments = (process / "cmdline").read_bytes().split(b"\0")
     if os.fsencode(paths.supervisor_conf) in arguments:
@@ -141,11 +199,13 @@ def _is_master(process: Path, paths: Paths) -> bool:
         return False
 
 
-def _is_quitting(process: Path) -> bool:
+def _is_serving_worker(process: Path) -> bool:
     try:
-        return b"is shutting down" in (process / "cmdline").read_bytes()
+        title = (process / "cmdline").read_bytes().replace(b"\0", b" ")
     except OSError:
-        return True  # it has ended
+        return False
+    # By what it says it is: of a master that ends, nothing can be read for a moment.
+    return b"worker process" in title and b"is shutting down" not in title
 
 
 def _comm(process: Path) -> str:
@@ -178,8 +238,23 @@ def _targets(process: Path) -> Iterator[str]:
         return
 
 
+def _watched(process: Path) -> Iterator[int]:
+    """File descriptors that a process waits for with epoll."""
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                if str(descriptor.readlink()) == "anon_inode:[eventpoll]":
+                    lines = (process / "fdinfo" / descriptor.name).read_text().splitlines()
+                    yield from (int(line.split()[1]) for line in lines if line.startswith("tfd:"))
+
+
 def _listening(proc: Path) -> Iterator[tuple[Listening, str]]:
     """Where somebody listens, with the socket as file descriptors refer to it."""
+    return ((where, inode) for where, inode, _ in _listening_rows(proc))
+
+
+def _listening_rows(proc: Path) -> Iterator[tuple[Listening, str, int]]:
+    """The same, with how many connections wait to be accepted there."""
     # IPv6 sockets of every address take IPv4 connections too.
     for table in ("tcp", "tcp6"):
         try:
@@ -190,7 +265,8 @@ def _listening(proc: Path) -> Iterator[tuple[Listening, str]]:
             fields = row.split()
             if fields[3] == LISTEN:
                 host, _, port = fields[1].rpartition(":")
-                yield Listening(_address(host), int(port, 16)), f"socket:[{fields[9]}]"
+                waiting = int(fields[4].partition(":")[2], 16)
+                yield Listening(_address(host), int(port, 16)), f"socket:[{fields[9]}]", waiting
 
 
 def _address(text: str) -> str:

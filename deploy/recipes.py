@@ -15,6 +15,7 @@ from deploy.port_claims import port_claims
 from deploy.preflight import preflight
 from deploy.processes import fleet_processes
 from deploy.record import read_record
+from deploy.recovery import end_recovery, wait_for_recovery
 from deploy.render import render
 from deploy.rolling import roll_out
 from deploy.serving import summary
@@ -29,6 +30,7 @@ def up(fleet: Fleet, world: World) -> None:
     Raises:
         DeployError: it could not; a fleet that ran before runs on, a new one is stopped again.
     """
+    wait_for_recovery(fleet.paths, world)
     with run.fleet_lock(fleet.paths), port_claims(fleet.addresses):
         run.make_folders(fleet.paths)
         raise_if(PreflightError, preflight(fleet, _own_ports(fleet.paths), run.run_command))
@@ -53,6 +55,7 @@ def down(paths: Paths, world: World) -> None:
         world.say(f"nothing runs in {paths.state}")
         return
     world = world.heedless()
+    end_recovery(paths, world)
     with run.fleet_lock(paths):
         count = len(fleet_processes(paths))
         stop(paths, world)

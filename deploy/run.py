@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import FrameType
+from typing import NoReturn
 
 from deploy import run_files
 from deploy.check import Outcome, find_nginx
@@ -96,6 +97,26 @@ def rotate(log: Path, over_bytes: int) -> bool:
     if large:
         log.replace(log.with_name(f"{log.name}.1"))
     return large
+
+
+def begin_log(log: Path) -> bool:
+    """Makes a log that was deleted anew, with a line that says so; False if it is there already.
+
+    Raises:
+        OSError: there is no place for it.
+    """
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    except FileExistsError:  # be it as a link that leads nowhere
+        return False
+    try:
+        os.write(descriptor, b"what was here before is deleted\n")
+    except OSError:
+        log.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def holds(folder: Path, files: Sequence[RenderedFile]) -> bool:
@@ -260,6 +281,22 @@ def fleet_lock(paths: Paths) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def lock_holder(paths: Paths) -> str:
+    """The process id of who works, or worked last, on a fleet; empty if nobody ever did."""
+    try:
+        return (paths.run / "lock").read_text().strip()
+    except OSError:
+        return ""
+
+
+def become(command: Sequence[str], log: Path) -> NoReturn:
+    """Replaces this process with another program that writes to a log, as nobody reads what it prints any more."""
+    with log.open("a") as output:
+        os.dup2(output.fileno(), sys.stdout.fileno())
+        os.dup2(output.fileno(), sys.stderr.fileno())
+    os.execv(command[0], list(command))
 
 
 def run_in_foreground(command: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from deploy.control import Control, ProgramState
 from deploy.errors import ControlError, Problem, SettingsError
 from deploy.fleet import Fleet
-from deploy.health import endpoints, probe
+from deploy.health import endpoints, probe_fleet
 from deploy.logs import Tail, log_names
 from deploy.own_key import own_key
 from deploy.paths import Paths
@@ -27,8 +27,7 @@ ACCESS_LOG = "balancer-access"
 def show_status(paths: Paths, world: World) -> int:
     """Prints a row per program; 0 only if every one runs and is ready."""
     fleet = _running_fleet(paths)
-    with open_session() as session:
-        found = rows(fleet, _states(paths), [probe(session, endpoint) for endpoint in endpoints(fleet)])
+    found = rows(fleet, _states(paths), probe_fleet(fleet))
     world.say(table(found))
     return 0 if all(row.well for row in found) else 1
 

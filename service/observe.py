@@ -6,6 +6,7 @@ import re
 import sys
 import time
 import uuid
+from contextlib import suppress
 
 from flask import Flask, Response, g, request
 
@@ -54,9 +55,11 @@ def request_id() -> str:
 
 
 def log_event(event: str, **values: object) -> None:
-    """Writes one JSON line; newlines in values stay escaped, so a line is always one event."""
+    """Writes one JSON line, if it can; newlines in values stay escaped, so a line is always one event."""
     line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "event": event, **values}
-    print(json.dumps(line, ensure_ascii=True), file=sys.stderr, flush=True)
+    # Who read this may have died (supervisord), or the disk be full; no answer must fail of it.
+    with suppress(OSError):
+        print(json.dumps(line, ensure_ascii=True), file=sys.stderr, flush=True)
 
 
 def _time(route: str, status: int, metrics: Metrics, recent: Recent) -> None:

@@ -2,10 +2,9 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 
-from chaos.faults.stage import Stage, kill, kill_master_of, wait_gone
+from chaos.faults.stage import Stage, kill, kill_master_of, wait, wait_gone
 from chaos.machine import children_of, parent_of
 
 
@@ -43,11 +42,12 @@ def kill_nginx_master(stage: Stage) -> Iterator[None]:
 
 
 def kill_supervisord(stage: Stage) -> Iterator[None]:
-    """`kill -9` of supervisord; on a host systemd starts it again, here the operator does, after 3 s."""
-    kill(stage.fleet.pid_of("supervisord"))
-    time.sleep(3)
+    """`kill -9` of supervisord; on a host systemd starts it again, here the reviver does."""
+    killed = stage.fleet.pid_of("supervisord")
+    kill(killed)
     yield
-    stage.fleet.up()
+    wait("supervisord is started again", lambda: stage.fleet.pid_of("supervisord") not in (0, killed))
+    stage.fleet.up()  # which waits until every instance is its own again
 
 
 def kill_all(stage: Stage) -> Iterator[None]:

@@ -10,7 +10,8 @@ import pytest
 from deploy.fleet import Instance
 from deploy.prober import Answer, Patience, Prober, Sighting, ask
 
-PATIENCE = Patience(idle_s=2, busy_s=20, alone_s=30, late_s=4)
+PATIENCE = Patience(stopped_s=1, idle_s=2, busy_s=20, alone_s=30, late_s=4)
+STOPPED = Sighting("silent", stopped=True)
 
 
 class Rounds:
@@ -23,7 +24,7 @@ class Rounds:
     def show(self, other: Answer = "answers", ticks: int = 5, cpu0: Answer = "silent") -> list[str]:
         began, self.now = self.now, self.now + 1
         sightings = {"cpu0": Sighting(cpu0, ticks), "cpu1": Sighting(other)}
-        return [act.program for act in self.prober.decide(sightings, began, self.now)]
+        return [verdict.name for verdict in self.prober.decide(sightings, began, self.now)]
 
 
 def test_an_instance_that_uses_no_cpu_is_killed_after_two_seconds_and_judged_anew() -> None:
@@ -44,11 +45,44 @@ def test_a_busy_instance_gets_more_time() -> None:
 
 
 @pytest.mark.parametrize("other", ["silent", "refuses"])
-def test_where_no_other_answers_there_is_no_hurry(other: Answer) -> None:
+def test_where_no_other_answers_there_is_no_hurry_with_a_busy_one(other: Answer) -> None:
     rounds = Rounds()
-    shown = [rounds.show(other) for _ in range(30)]
-    assert shown[:29] == [[]] * 29
+    shown = [rounds.show(other, ticks=ticks) for ticks in range(30)]
+    assert "cpu0" not in [name for names in shown[:29] for name in names]
     assert "cpu0" in shown[29]
+
+
+def test_a_starved_one_uses_no_cpu_and_is_busy_all_the_same() -> None:
+    prober = Prober(PATIENCE)
+    shown = [prober.decide({"cpu0": Sighting("silent", starved=True)}, now, now + 1) for now in range(30)]
+    assert shown[:29] == [()] * 29 and shown[29] != ()
+
+
+def test_a_lone_one_that_is_idle_is_killed_as_one_of_many_is() -> None:
+    rounds = Rounds()
+    assert [rounds.show("refuses") for _ in range(2)] == [[], ["cpu0"]]
+
+
+def signals(prober: Prober, now: float, **sightings: Sighting) -> dict[str, str]:
+    return {verdict.name: verdict.signal for verdict in prober.decide(sightings, now, now + 1)}
+
+
+def test_where_all_are_stopped_they_are_told_to_go_on_and_killed_only_if_they_do_not() -> None:
+    prober = Prober(PATIENCE)
+    assert signals(prober, 0, cpu0=STOPPED, cpu1=STOPPED) == {"cpu0": "CONT", "cpu1": "CONT"}
+    assert signals(prober, 1.5, cpu0=STOPPED, cpu1=Sighting("refuses")) == {"cpu0": "KILL"}
+    assert signals(prober, 3, cpu0=STOPPED) == {"cpu0": "CONT"}
+
+
+def test_one_of_many_that_is_stopped_is_killed_as_others_run_its_requests() -> None:
+    prober = Prober(PATIENCE)
+    shown = [signals(prober, now, cpu0=STOPPED, cpu1=Sighting("answers")) for now in range(2)]
+    assert shown == [{}, {"cpu0": "KILL"}]
+
+
+def test_where_nothing_stands_in_what_is_stopped_goes_on_while_others_answer() -> None:
+    prober = Prober(PATIENCE, stands_in=False)
+    assert signals(prober, 0, worker=STOPPED, other=Sighting("answers")) == {"worker": "CONT"}
 
 
 def test_a_prober_that_was_stopped_itself_judges_nobody() -> None:

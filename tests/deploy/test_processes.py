@@ -1,6 +1,8 @@
 """Processes are recognised by marks of this fleet alone; the processes here are real, but for nginx's names."""
 
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -14,9 +16,13 @@ from deploy.paths import Paths, local_paths
 from deploy.processes import (
     Listening,
     Process,
+    balancer_processes,
+    can_be_shared,
+    connections_waiting,
+    family,
     fleet_processes,
+    is_stopped,
     listening_sockets,
-    orphaned_workers,
     port_owner,
     serving_workers,
 )
@@ -67,7 +73,7 @@ def fake_process(proc: Path, pid: int, parent: int, cmdline: str, opened: Path) 
     (folder / "stat").write_text(f"{pid} (a) name) S {parent} 1 1 0")
 
 
-def test_workers_of_a_dead_nginx_master_are_orphans_and_others_are_not(paths: Paths, tmp_path: Path) -> None:
+def test_nginx_is_found_with_and_without_its_master_and_others_are_not(paths: Paths, tmp_path: Path) -> None:
     proc, log = tmp_path / "proc", paths.log / "balancer-access.log"
     fake_process(proc, 10, 1, f"nginx: master process nginx -c {paths.nginx_conf}", log)
     fake_process(proc, 11, 10, "nginx: worker process", log)
@@ -75,8 +81,8 @@ def test_workers_of_a_dead_nginx_master_are_orphans_and_others_are_not(paths: Pa
     fake_process(proc, 30, 1, "nginx: worker process", tmp_path / "another.log")
     fake_process(proc, 40, 1, f"tail -f {log}", log)
     (proc / "self").mkdir()
-    assert [process.pid for process in fleet_processes(paths, proc)] == [10, 11, 20]
-    assert orphaned_workers(paths, proc) == (Process(20, 1, "balancer"),)
+    expected = (Process(10, 1, "balancer"), Process(11, 10, "balancer"), Process(20, 1, "balancer"))
+    assert fleet_processes(paths, proc) == balancer_processes(paths, proc) == expected
 
 
 def test_workers_that_were_told_to_finish_serve_no_more(paths: Paths, tmp_path: Path) -> None:
@@ -84,7 +90,9 @@ def test_workers_that_were_told_to_finish_serve_no_more(paths: Paths, tmp_path: 
     fake_process(proc, 10, 1, f"nginx: master process nginx -c {paths.nginx_conf}", log)
     fake_process(proc, 11, 10, "nginx: worker process", log)
     fake_process(proc, 12, 10, "nginx: worker process", log)
+    fake_process(proc, 13, 10, "nginx: worker process", log)
     (proc / "12" / "cmdline").write_text("nginx: worker process is shutting down")
+    (proc / "13" / "cmdline").write_text("")  # as it is of any process for a moment while it ends
     assert serving_workers(paths, proc) == {11}
 
 
@@ -110,3 +118,32 @@ def test_sockets_are_counted_by_where_they_listen(family: int, host: str) -> Non
         other.listen()
         assert listening_sockets([os.getpid()])[Listening(host, port)] == 2
     assert listening_sockets([os.getpid()])[Listening(host, port)] == 0
+
+
+def test_a_process_is_stopped_until_it_is_told_to_go_on() -> None:
+    with sleeping() as pid:
+        assert pid in family(os.getpid()) and not is_stopped(pid)
+        os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)
+        assert is_stopped(pid)
+        os.kill(pid, signal.SIGCONT)
+        os.waitpid(pid, os.WCONTINUED)
+        assert not is_stopped(pid)
+    assert not is_stopped(pid)
+
+
+def test_connections_wait_where_a_process_watches_and_nowhere_else() -> None:
+    with ExitStack() as stack:
+        watched, other = (stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2))
+        stack.enter_context(select.epoll()).register(watched.fileno(), select.EPOLLIN)
+        for server in (watched, watched, other):
+            stack.enter_context(socket.create_connection(server.getsockname()))
+        assert connections_waiting(os.getpid()) == 2
+        watched.accept()[0].close()
+        assert connections_waiting(os.getpid()) == 1
+
+
+@pytest.mark.parametrize("reuse_port", [True, False])
+def test_a_port_is_shared_only_by_who_asked_for_it(reuse_port: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=reuse_port) as server:
+        assert can_be_shared(Listening(*server.getsockname())) is reuse_port

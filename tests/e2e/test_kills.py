@@ -2,11 +2,14 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.fleet import LocalFleet, ready, wait_until
+from deploy.processes import PROC, is_stopped
+from tests.e2e.fleet import LocalFleet, direct_session, ready, wait_until
 from tests.e2e.load import steady_load
 
 pytestmark = pytest.mark.e2e
@@ -94,3 +97,113 @@ def test_while_no_instance_listens_requests_wait_and_none_is_lost(
         fleet.up(1, conf="0.5", **patient)
         everybody_answered()
     assert (kept.failures, anew.failures, big.failures) == ([], [], [])
+
+
+@contextmanager
+def broken_nginx_file(fleet: LocalFleet) -> Iterator[None]:
+    text = fleet.paths.nginx_conf.read_text()
+    fleet.paths.nginx_conf.write_text(text + "\nnonsense;\n")
+    try:
+        yield
+    finally:
+        fleet.paths.nginx_conf.write_text(text)
+
+
+def test_workers_of_a_killed_nginx_master_serve_on_for_as_long_as_no_other_can_start(
+    fleet: LocalFleet, picture: bytes
+) -> None:
+    old = {process.pid for process in fleet.processes() if process.kind == "balancer"}
+    master = fleet.pids()["balancer"]
+    # A note that cannot be written must not keep nginx from starting.
+    fleet.paths.nginx_loaded.unlink()
+    fleet.paths.nginx_loaded.mkdir()
+    with steady_load(fleet.url, picture) as load:
+        load.wait_for_answers(50)
+        with broken_nginx_file(fleet):
+            os.kill(master, signal.SIGKILL)
+            wait_until("nginx has failed twice", lambda: fleet.log("balancer").count('directive "nonsense"') >= 2)
+            load.wait_for_answers(100)
+            assert {process.pid for process in fleet.processes()} >= old - {master}
+        wait_until("another nginx", lambda: not old & {process.pid for process in fleet.processes()})
+        load.wait_for_answers(100)
+    assert load.failures == []
+    wait_until("connections are kept again", lambda: not fleet.paths.winding_down.exists())
+
+
+def wait_until_it_goes_on(pid: int) -> None:
+    wait_until(f"{pid} stopped", lambda: is_stopped(pid))
+    wait_until(f"{pid} going on", lambda: not is_stopped(pid))
+
+
+def test_a_stopped_worker_or_master_of_nginx_or_supervisord_is_told_to_go_on_and_nobody_is_lost(
+    fleet: LocalFleet, picture: bytes
+) -> None:
+    master = fleet.pids()["balancer"]
+    worker = next(process.pid for process in fleet.processes() if process.parent == master)
+    with steady_load(fleet.url, picture) as load:
+        load.wait_for_answers(50)
+        supervisord = next(process.pid for process in fleet.processes() if process.kind == "supervisord")
+        for pid in (worker, master, supervisord):
+            os.kill(pid, signal.SIGSTOP)
+            wait_until_it_goes_on(pid)
+            load.wait_for_answers(50)
+    assert load.failures == []
+
+
+def test_status_sees_that_one_of_nginxs_workers_is_silent(fleet: LocalFleet) -> None:
+    reviver, master = fleet.pids()["reviver"], fleet.pids()["balancer"]
+    worker = next(process.pid for process in fleet.processes() if process.parent == master)
+    for pid in (reviver, worker):  # else the worker is told to go on before anybody looks
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        shown = fleet.run("status", "--var", str(fleet.var))
+    finally:
+        for pid in (reviver, worker):
+            os.kill(pid, signal.SIGCONT)
+    assert shown.returncode == 1
+    assert "no: no answer within" in next(line for line in shown.stdout.splitlines() if line.startswith("balancer"))
+
+
+def test_all_instances_stopped_at_once_are_told_to_go_on_and_nobody_is_lost(fleet: LocalFleet, picture: bytes) -> None:
+    stopped = [*(fleet.pids()[f"cpu{index}"] for index in range(2)), *map(fleet.worker_pid, range(2))]
+    with steady_load(fleet.url, picture) as load:
+        load.wait_for_answers(50)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        wait_until("all of them going on", lambda: not any(map(is_stopped, stopped)))
+        load.wait_for_answers(100)
+    assert load.failures == []
+    assert {process.pid for process in fleet.processes()} >= set(stopped)
+
+
+def test_a_killed_supervisord_is_started_again_and_takes_everything_over_without_a_pause(
+    fleet: LocalFleet, picture: bytes
+) -> None:
+    wait_all_running(fleet)
+    left = {process.pid for process in fleet.processes()}
+    supervisord = next(process.pid for process in fleet.processes() if process.kind == "supervisord")
+    with steady_load(fleet.url, picture) as load:
+        load.wait_for_answers(50)
+        os.kill(supervisord, signal.SIGKILL)
+        # Refusals are logged, and nobody reads what is logged now.
+        wait_until("supervisord gone", lambda: not Path(f"/proc/{supervisord}").exists())
+        with direct_session() as session:
+            refused = [session.post(f"{fleet.url}/v1/detect", data=b"no picture", timeout=10) for _ in range(4)]
+        assert {answer.status_code for answer in refused} == {415}
+        wait_until("the old ones gone", lambda: not left & {process.pid for process in fleet.processes()}, 120)
+        load.wait_for_answers(50)
+    assert load.failures == []
+    wait_all_running(fleet)
+    assert set(fleet.pids()) == {"cpu0", "cpu1", "balancer", "reviver"}
+
+
+def test_after_down_no_killed_supervisord_is_started_again(fleet: LocalFleet) -> None:
+    supervisord = next(process.pid for process in fleet.processes() if process.kind == "supervisord")
+    os.kill(supervisord, signal.SIGKILL)
+    wait_until("a recovery under way", lambda: "deploy.recovery" in commands(fleet))
+    fleet.down()
+    assert fleet.processes() == ()
+
+
+def commands(fleet: LocalFleet) -> str:
+    return " ".join((PROC / str(process.pid) / "cmdline").read_text() for process in fleet.processes())

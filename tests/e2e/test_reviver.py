@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -131,3 +132,17 @@ def test_an_access_log_that_has_grown_is_set_aside_and_nginx_goes_on_in_a_new_on
     wait_until("a request is in the new one", lambda: ready(fleet.url) and log.exists() and log.stat().st_size > 0)
     assert log.stat().st_size < ACCESS_LOG_BYTES
     assert fleet.pids() == before
+
+
+def test_logs_that_are_deleted_begin_anew(fleet: LocalFleet) -> None:
+    logs, before = [fleet.paths.access_log, *map(fleet.paths.log_of, ("cpu0", "supervisord"))], fleet.pids()
+    for log in logs:
+        log.unlink()
+    wait_until("all are back", lambda: all(log.exists() for log in logs))
+    wait_until("a request is in the new one", lambda: ready(fleet.url) and fleet.paths.access_log.stat().st_size > 0)
+    os.kill(fleet.worker_pid(0), signal.SIGKILL)
+    wait_until(
+        "its death is in the new ones", lambda: "cpu0" in fleet.log("cpu0") and "cpu0" in fleet.log("supervisord")
+    )
+    wait_until("ready again", lambda: ready(fleet.instance_url(0)))
+    assert {name for name, pid in fleet.pids().items() if pid == before[name]} >= {"cpu1", "balancer", "reviver"}

@@ -1,0 +1,84 @@
+"""Finds workers of nginx that accept nothing, and a master of them or a supervisord that is stopped.
+
+Each worker has its own queue of new connections, so one that is stuck costs a share of the clients while all others
+answer. Connections are asked on until the kernel has dealt every queue some. Flow: as in prober.py.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+
+from deploy import run
+from deploy.fleet import Balancer
+from deploy.paths import Paths
+from deploy.prober import Answer, Patience, Prober, Sighting, ask_at
+from deploy.processes import (
+    STARVED,
+    Process,
+    balancer_processes,
+    connections_waiting,
+    cpu_ticks,
+    fleet_processes,
+    is_stopped,
+    thread_states,
+)
+from deploy.record import read_record
+from deploy.reviver import Act
+
+# nginx never waits, so a worker that runs and accepts nothing for so long spins. Nothing stands in for one: what it has
+# in hand is lost with it.
+WORKER_PATIENCE = Patience(stopped_s=1.0, idle_s=2.0, busy_s=10.0, alone_s=10.0)
+ASKS_PER_WORKER = 2
+MAX_ASKS = 32
+# Answered by nginx itself, and not logged.
+PATH = "/_balancer"
+
+
+def asks(workers: int) -> int:
+    """How many new connections a round takes, so that within a few rounds each worker is dealt some."""
+    return min(MAX_ASKS, ASKS_PER_WORKER * workers)
+
+
+def probe_workers_once(
+    paths: Paths,
+    tell: Callable[[Act], None],
+    prober: Prober,
+    pool: ThreadPoolExecutor,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Looks at every process of nginx once and does what follows.
+
+    Raises:
+        ControlError: there is no record of the fleet.
+        OSError: such as a process that may not be signalled.
+    """
+    balancer = read_record(paths).balancer
+    nginx = balancer_processes(paths)
+    processes = {f"{Balancer.name}, pid {process.pid}": process for process in nginx}
+    host, _, port = balancer.url.removeprefix("http://").rpartition(":")
+    began = clock()
+    answers = list(pool.map(lambda _: ask_at(host, int(port), PATH), range(asks(len(nginx)))))
+    sightings = {name: _sight(process.pid, answers) for name, process in processes.items()}
+    # Nobody but its child sees that supervisord itself is stopped.
+    parent = Process(os.getppid(), 0, "supervisord")
+    processes[parent.kind] = parent
+    sightings[parent.kind] = Sighting("silent", stopped=True) if is_stopped(parent.pid) else Sighting("answers")
+    for verdict in prober.decide(sightings, began, clock()):
+        number = signal.SIGCONT if verdict.signal == "CONT" else signal.SIGKILL
+        tell(Act("alert", verdict.name, verdict.message))
+        _send(paths, processes[verdict.name], number)
+
+
+def _send(paths: Paths, process: Process, number: signal.Signals) -> None:
+    run.send(process, number, lambda: (process.pid, process.kind) in {(p.pid, p.kind) for p in fleet_processes(paths)})
+
+
+def _sight(pid: int, answers: Collection[Answer]) -> Sighting:
+    if is_stopped(pid):
+        return Sighting("silent", cpu_ticks(pid), stopped=True)
+    # A worker that works may have some waiting for an instant, but then everybody is answered.
+    if "silent" in answers and connections_waiting(pid):
+        return Sighting("silent", cpu_ticks(pid), starved=bool(thread_states(pid) & STARVED))
+    return Sighting("answers")
