@@ -138,7 +138,7 @@ class Batcher:
         self._thread.join()
 
     def submit(
-        self, fill: Callable[[Slot], Fill], deadline: float, gone: Callable[[], bool] = never_gone
+        self, fill: Callable[[Slot], Fill], deadline: float, gone: Callable[[], bool] = never_gone, client: str = ""
     ) -> Ticket[Fill]:
         """Puts one frame into the next batch. Call it while admitted.
 
@@ -146,11 +146,12 @@ class Batcher:
             fill: writes the frame into its slot, uint8 [h, w, 3]; runs on the calling thread.
             deadline: the clock's second after which nobody wants the answer.
             gone: whether the client has hung up; asked once, when the engine is free.
+            client: whose it is.
 
         Raises:
             Overloaded: no slot; see `BatchQueue.reserve`.
         """
-        item = self.queue.reserve(deadline, gone)
+        item = self.queue.reserve(deadline, gone, client)
         try:
             return Ticket(item, fill(item.slot))
         except BaseException:
