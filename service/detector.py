@@ -10,19 +10,19 @@ from typing import TypeVar
 
 from service.batch_queue import BatchQueue, Slot, never_gone
 from service.batcher import Batcher, Ticket
-from service.body import decode
 from service.boxes import Boxes, Selection, select, unletterbox
 from service.engine import Candidates, Engine, load_engine
 from service.errors import EngineFault, ServiceError, forget
 from service.gpu import GpuCollector, gpu_collector
 from service.image import NO_PIXELS, Frame, ImageLimits, Letterbox, letterbox
+from service.large_pictures import Decoder
 from service.metrics import BatcherCollector, Metrics
 from service.observe import log_event
 from service.pool import Part
 from service.quarantine import Case, Quarantine
 from service.settings import Settings
 from service.stages import Stages
-from service.visit import DRAWN_BYTES_A_PIXEL, Visit, make_pools, visiting
+from service.visit import DRAWN_BYTES_A_PIXEL, Visit, lanes, make_pools, visiting
 from service.watchdog import Watchdog
 
 EXIT_ENGINE_FAULT = 70
@@ -108,6 +108,7 @@ class Detector:
         self._limits = ImageLimits(settings.max_pixels, settings.max_side)
         self._quarantine = quarantine or Quarantine(None)
         self.pools = make_pools(settings, clock)
+        self._decoder = Decoder(lanes())
         self.metrics = Metrics()
         self.gpus: GpuCollector | None = None
         self.batcher = Batcher(
@@ -229,11 +230,9 @@ class Detector:
     def _submit(self, case: Case, index: int, pictures: list[bytes], wish: Wish, part: Part) -> _Submitted:
         case.check(index)
         picture, pictures[index] = pictures[index], b""
-        drawn = DRAWN_BYTES_A_PIXEL if wish.draw else 0
-        limits = replace(self._limits, claim=lambda pixels, size: part.claim(max(size, drawn * pixels)))
         started = self._clock()
         try:
-            frame = decode(picture, limits)
+            frame = self._decoder.decode(picture, self._limits, part, DRAWN_BYTES_A_PIXEL if wish.draw else 0)
             ticket = self.batcher.submit(partial(letterbox, frame), part.deadline, part.gone, part.client)
             frame = frame if wish.draw else replace(frame, pixels=NO_PIXELS)
             part.keep(2 * frame.pixels.nbytes)

@@ -33,14 +33,18 @@ class Pools:
     pixels: Pool
 
 
+def lanes() -> int:
+    """Pictures that are decoded at once; one client has at most half of that, and so never all cores for ever."""
+    return LANES_PER_CORE * len(os.sched_getaffinity(0))
+
+
 def make_pools(settings: Settings, clock: Callable[[], float] = time.monotonic) -> Pools:
     """Makes what the largest body and the largest picture of the settings need, and a little beside them."""
-    lanes = LANES_PER_CORE * len(os.sched_getaffinity(0))
     body = settings.max_body_bytes
     pixels = max(LEAST_PIXEL_BYTES, int(BYTES_A_PIXEL * settings.max_pixels) + body // 4)
     return Pools(
         Pool(Ledger(body, SPARE_BODY_BYTES, UNBOUNDED, clock), clock),
-        Pool(Ledger(pixels, SPARE_PIXEL_BYTES, lanes, clock), clock),
+        Pool(Ledger(pixels, SPARE_PIXEL_BYTES, lanes(), clock), clock),
     )
 
 
