@@ -42,7 +42,14 @@ def make_balancer(
         # What an edge has let through is not counted again: to the next nginx it is all the edge's.
         allowance=plan.allowance if takes_clients else NO_LIMITS,
         by_key=inventory.keys.file is not None,
+        edges=()
+        if takes_clients or plan.mode != "edge"
+        else tuple(inventory.host(name).address for name in plan.hosts),
     )
+
+
+def _edges(inventory: Inventory) -> tuple[str, ...]:
+    return tuple(inventory.host(name).address for name in inventory.balancing.hosts)
 
 
 def instance_address(inventory: Inventory, host: Host) -> str:

@@ -153,6 +153,7 @@ class Balancer:
         tls: None for plain HTTP.
         allowance: how much one client may ask.
         by_key: True if clients bring API keys, and are told apart by them.
+        edges: addresses of the nginxes that clients come through; what they say of a client's address counts.
     """
 
     host: str
@@ -165,6 +166,7 @@ class Balancer:
     tls: Tls | None = None
     allowance: Allowance = NO_LIMITS
     by_key: bool = False
+    edges: tuple[str, ...] = ()
 
     name = "balancer"
 

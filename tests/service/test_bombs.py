@@ -33,9 +33,9 @@ def bombs() -> list[tuple[str, bytes, dict[str, str]]]:
     deep = encoded(".png", cv2.IMWRITE_PNG_COMPRESSION, 1, dtype=np.uint16)
     progressive = encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111)
     raw = json.dumps({"height": 3900, "width": 4000, "image": base64.b64encode(bytes(3900 * 4000 * 3)).decode()})
-    tensor = {"name": "image", "datatype": "BYTES", "shape": [2], "data": [base64.b64encode(deep).decode()] * 2}
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [base64.b64encode(deep).decode()]}
     return [
-        ("/v1/detect", form(deep, 4), {"Content-Type": BOUNDARY}),
+        ("/v1/detect", form(deep, 2), {"Content-Type": BOUNDARY}),
         ("/v1/vision/detection", form(progressive, 1), {"Content-Type": BOUNDARY}),
         ("/v1/detect", progressive, {"Accept": "image/jpeg"}),
         ("/predict", raw.encode(), {}),
