@@ -14,7 +14,7 @@ from service.image import Frame, ImageLimits
 from service.pool import Part
 
 LARGE_BYTES = 32 * 2**20  # held while decoding: a baseline JPEG of 10 megapixels, a PNG of 5
-NICENESS = 10
+NICENESS = 15
 
 
 class _Large(ServiceError):
