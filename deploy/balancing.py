@@ -44,7 +44,14 @@ def make_balancer(
         by_key=inventory.keys.file is not None,
         # An edge asks another host once this one says 502.
         hold_ms=limits.hold_ms if takes_clients else 0,
+        edges=()
+        if takes_clients or plan.mode != "edge"
+        else tuple(inventory.host(name).address for name in plan.hosts),
     )
+
+
+def _edges(inventory: Inventory) -> tuple[str, ...]:
+    return tuple(inventory.host(name).address for name in inventory.balancing.hosts)
 
 
 def instance_address(inventory: Inventory, host: Host) -> str:

@@ -156,6 +156,7 @@ class Balancer:
         allowance: how much one client may ask.
         by_key: True if clients bring API keys, and are told apart by them.
         hold_ms: ms that a request may wait for an instance while none listens; 0 where a balancer in front asks others.
+        edges: addresses of the nginxes that clients come through; what they say of a client's address counts.
     """
 
     host: str
@@ -169,6 +170,7 @@ class Balancer:
     allowance: Allowance = NO_LIMITS
     by_key: bool = False
     hold_ms: int = 0
+    edges: tuple[str, ...] = ()
 
     name = "balancer"
 

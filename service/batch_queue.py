@@ -5,7 +5,7 @@ batch. No engine here, and no waiting for answers.
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,8 +29,8 @@ class Item:
     """One frame's place in a batch, and what became of it.
 
     `deadline`, `entered`, `started`, `finished` are the clock's seconds; `gone` says whether the client has hung up;
-    `mark` stands for it while the engine works on it; `done` is set once `candidates` (float32 [k, 6]) or `error` is
-    there.
+    `mark` stands for it while the engine works on it; `client` is whose it is; `done` is set once `candidates` (float32
+    [k, 6]) or `error` is there.
     """
 
     deadline: float
@@ -38,6 +38,7 @@ class Item:
     slot: Slot
     gone: Callable[[], bool] = never_gone
     mark: Mark = NO_MARK
+    client: str = ""
     ready: bool = False
     abandoned: bool = False
     done: threading.Event = field(default_factory=threading.Event)
@@ -80,12 +81,15 @@ class BatchQueue:
 
     def __init__(self, size: int, max_wait_s: float, clock: Callable[[], float]) -> None:
         self.size = size
+        self.spare = size // 4  # for clients that hold little, when somebody else holds all the others
         self.admitted = 0
         self.shed = 0
         self.stopping = False
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._max_batch = 0
+        self._held: Counter[str] = Counter()
+        self._served: dict[str, int] = {}
         self._changed = threading.Condition()
         self._waiting: deque[Batch] = deque()
         self._free: list[Batch] = []
@@ -105,28 +109,37 @@ class BatchQueue:
     def allocate(self, max_batch: int, input_size: tuple[int, int], in_flight: int = 1) -> None:
         """Makes all batches there can ever be: the queue's, and the `in_flight` ones in the engine."""
         self._max_batch = max_batch
-        batches = -(-self.size // max_batch) + in_flight
+        batches = -(-(self.size + self.spare) // max_batch) + in_flight
         self._free = [Batch(np.empty((max_batch, *input_size, 3), np.uint8)) for _ in range(batches)]
 
     @contextmanager
-    def admit(self, places: int = 1) -> Iterator[None]:
+    def admit(self, places: int = 1, client: str = "") -> Iterator[None]:
         """Holds places while a request of so many frames is worked on.
+
+        Args:
+            places: frames.
+            client: who asks. With all places taken there are a few left for who holds no more than those.
 
         Raises:
             Overloaded: not that many places are free.
         """
         with self._changed:
-            if self.admitted + places > self.size:
+            little = self._held[client] + places <= self.spare
+            if self.admitted + places > self.size + (self.spare if little else 0):
                 self.shed += 1
                 raise Overloaded(f"this instance already works on {self.admitted} of at most {self.size}; try again")
             self.admitted += places
+            self._held[client] += places
         try:
             yield
         finally:
             with self._changed:
                 self.admitted -= places
+                self._held[client] -= places
+                if not self._held[client]:
+                    del self._held[client]
 
-    def reserve(self, deadline: float, gone: Callable[[], bool], mark: Mark = NO_MARK) -> Item:
+    def reserve(self, deadline: float, gone: Callable[[], bool], mark: Mark = NO_MARK, client: str = "") -> Item:
         """Takes the next slot.
 
         Raises:
@@ -141,7 +154,7 @@ class BatchQueue:
                     raise Overloaded("this instance is behind with work already given up; try again")
                 self._waiting.append(self._free.pop())
             batch = self._waiting[-1]
-            item = Item(deadline, self._clock(), batch.frames[len(batch.items)], gone, mark)
+            item = Item(deadline, self._clock(), batch.frames[len(batch.items)], gone, mark, client)
             batch.items.append(item)
             return item
 
@@ -166,7 +179,7 @@ class BatchQueue:
                 if (self.stopping and not self._waiting) or (give_up is not None and self._clock() >= give_up):
                     return None
                 self._changed.wait(self._nap(give_up))
-            batch = self._waiting.popleft()
+            batch = self._next()
             # The others are being letterboxed right now, which takes about a millisecond.
             self._changed.wait_for(lambda: all(item.ready for item in batch.items))
             return batch
@@ -193,6 +206,19 @@ class BatchQueue:
         with self._changed:
             self.stopping = True
             self._changed.notify_all()
+
+    def _next(self) -> Batch:
+        """Takes the oldest batch; of single frames the one whose client was served longest ago."""
+        if self._max_batch > 1 or len(self._waiting) == 1:
+            return self._waiting.popleft()
+        ready = [batch for batch in self._waiting if batch.items[0].ready]
+        batch = min(ready, key=lambda batch: self._served.get(batch.items[0].client, 0))
+        self._waiting.remove(batch)
+        waiting = {batch.items[0].client for batch in self._waiting}
+        last = max(self._served.values(), default=0)
+        served = {**self._served, batch.items[0].client: last + 1}
+        self._served = {client: turn for client, turn in served.items() if client in waiting}
+        return batch
 
     def _due(self) -> bool:
         if not self._waiting or not any(item.ready for item in self._waiting[0].items):

@@ -148,6 +148,7 @@ class Batcher:
         deadline: float,
         gone: Callable[[], bool] = never_gone,
         mark: Mark = NO_MARK,
+        client: str = "",
     ) -> Ticket[Fill]:
         """Puts one frame into the next batch. Call it while admitted.
 
@@ -156,11 +157,12 @@ class Batcher:
             deadline: the clock's second after which nobody wants the answer.
             gone: whether the client has hung up; asked once, when the engine is free.
             mark: stands for the frame while the engine works on it.
+            client: whose it is.
 
         Raises:
             Overloaded: no slot; see `BatchQueue.reserve`.
         """
-        item = self.queue.reserve(deadline, gone, mark)
+        item = self.queue.reserve(deadline, gone, mark, client)
         try:
             return Ticket(item, fill(item.slot))
         except BaseException:

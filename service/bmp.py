@@ -8,6 +8,8 @@ import numpy as np
 from service.errors import MalformedBody, UnsupportedBody
 from service.image import Frame, ImageLimits, Pixels
 
+BYTES_A_PIXEL = 3
+STRIP_BYTES = 2**20  # of the rows that are converted at once: NumPy takes 8 bytes for each index into a palette
 _FILE_HEADER_BYTES = 14
 _HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)  # of all versions there are
 _OLDEST, _WITHOUT_MASKS = 12, 40
@@ -54,6 +56,7 @@ def decode_bmp(body: bytes, limits: ImageLimits) -> Frame:
     if header.depth not in _DEPTHS.get(header.compression, ()):
         raise _not_taken(f"of {header.depth} bits and compression {header.compression}")
     limits.check(header.width, header.height)
+    limits.claim(header.width * header.height, BYTES_A_PIXEL * header.width * header.height + len(body) + STRIP_BYTES)
     row = (header.width * header.depth + _ROW_BITS - 1) // _ROW_BITS * 4
     missing = header.offset + row * header.height - len(body)
     if missing > row - (header.width * header.depth + 7) // 8:  # but for what only fills the last row up
@@ -61,8 +64,13 @@ def decode_bmp(body: bytes, limits: ImageLimits) -> Frame:
     if missing > 0:
         body += bytes(missing)
     rows = np.frombuffer(body, np.uint8, row * header.height, header.offset).reshape(header.height, row)
-    pixels = _pixels(rows if header.top_down else rows[::-1], header, body)
-    return Frame(np.ascontiguousarray(pixels), header.width, header.height)
+    rows = rows if header.top_down else rows[::-1]
+    colours = _colours(header, body)
+    pixels = np.empty((header.height, header.width, BYTES_A_PIXEL), np.uint8)
+    strip = max(1, STRIP_BYTES // 16 // header.width)
+    for top in range(0, header.height, strip):
+        pixels[top : top + strip] = _pixels(rows[top : top + strip], header, colours)
+    return Frame(pixels, header.width, header.height)
 
 
 def _read_header(body: bytes) -> _Header:
@@ -81,21 +89,27 @@ def _read_header(body: bytes) -> _Header:
     return _Header(width, abs(height), height < 0, depth, compression, offset, (start, 4), masks)
 
 
-def _pixels(rows: Pixels, header: _Header, body: bytes) -> Pixels:
-    """Makes BGR of rows, uint8 [h, bytes of a row]."""
+def _colours(header: _Header, body: bytes) -> Pixels | None:
+    """What each value of a pixel looks like, uint8 [values, 3] BGR; None where it says that itself."""
+    if header.depth == 16:  # noqa: PLR2004 - bits
+        return _colours_of_16_bits(header.masks or _MASKS_15_BITS)
+    return _palette(header, body) if header.depth <= 8 else None  # noqa: PLR2004 - bits, as above
+
+
+def _pixels(rows: Pixels, header: _Header, colours: Pixels | None) -> Pixels:
+    """Makes BGR of some rows, uint8 [rows, bytes of a row]."""
     width, depth = header.width, header.depth
-    if depth in (24, 32):
-        channels = rows[:, : width * depth // 8].reshape(header.height, width, depth // 8)
+    if colours is None:
+        channels = rows[:, : width * depth // 8].reshape(len(rows), width, depth // 8)
         return channels[..., _byte_places(header.masks)] if header.masks else channels[..., :3]
     if depth == 16:  # noqa: PLR2004 - bits, as above
-        colours = _colours_of_16_bits(header.masks or _MASKS_15_BITS)
         values = np.ascontiguousarray(rows[:, : 2 * width]).view("<u2")
         return np.take(colours, values, axis=0)
     indices = rows
     if depth < 8:  # noqa: PLR2004 - bits, as above
         bits = np.unpackbits(rows, axis=1)
-        indices = bits if depth == 1 else np.stack([rows >> 4, rows & 15], axis=-1).reshape(header.height, -1)
-    return np.take(_palette(header, body), indices[:, :width], axis=0)
+        indices = bits if depth == 1 else np.stack([rows >> 4, rows & 15], axis=-1).reshape(len(rows), -1)
+    return np.take(colours, indices[:, :width], axis=0)
 
 
 def _palette(header: _Header, body: bytes) -> Pixels:

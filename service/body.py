@@ -2,7 +2,7 @@
 
 import codecs
 
-from service.errors import MalformedBody, RequestError
+from service.errors import MalformedBody, ServiceError
 from service.image import Frame, ImageLimits
 from service.kinds import TAKEN
 from service.observe import log_event
@@ -27,7 +27,7 @@ def decode(data: bytes, limits: ImageLimits) -> Frame:
         raise MalformedBody(f"body: empty; send a {TAKEN} file, or JSON with height, width and image")
     try:
         return decode_raw_frame(data, limits) if data.startswith((b"{", b"[")) else decode_picture(data, limits)
-    except RequestError:
+    except ServiceError:  # its own, or that nobody waits for it any more
         raise
     except Exception as error:  # whatever a decoder trips over is the fault of this picture, and of no other
         name = type(error).__name__

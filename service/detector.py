@@ -3,24 +3,27 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 from service.batch_queue import BatchQueue, Slot, never_gone
 from service.batcher import Batcher, Ticket
-from service.body import decode
 from service.boxes import Boxes, Selection, select, unletterbox
 from service.engine import Candidates, Engine, load_engine
-from service.errors import EngineFault, ServiceError
+from service.errors import EngineFault, ServiceError, forget
 from service.gpu import GpuCollector, gpu_collector
-from service.image import Frame, ImageLimits, Letterbox, letterbox
+from service.image import NO_PIXELS, Frame, ImageLimits, Letterbox, letterbox
 from service.in_work import Mark
+from service.large_pictures import Decoder
 from service.metrics import BatcherCollector, Metrics
 from service.observe import log_event
+from service.pool import Part
 from service.quarantine import Case, Quarantine
 from service.settings import Settings
 from service.stages import Stages
+from service.visit import DRAWN_BYTES_A_PIXEL, Visit, lanes, make_pools, visiting
 from service.watchdog import Watchdog
 
 EXIT_ENGINE_FAULT = 70
@@ -33,6 +36,7 @@ Outcome = TypeVar("Outcome")
 class Detections:
     """The answer to one picture: its `boxes` in the picture's own pixels, the decoded `frame`, and the `stages`.
 
+    The frame has its pixels where they were wished for, to draw into; else its size alone.
     `batch_size` is how many frames it was inferred with.
     """
 
@@ -59,13 +63,16 @@ class Wish:
     """How a request wants its pictures answered.
 
     `selection`: threshold and NMS rules; `timeout_ms`: from now until nobody wants the answer; `clip`: whether boxes
-    are cut at the picture's edge; `gone`: whether the client has hung up.
+    are cut at the picture's edge; `gone`: whether the client has hung up; `visit`: what the request holds already, in
+    whose time the answer has to come; `draw`: whether the pixels are wanted.
     """
 
     selection: Selection
     timeout_ms: float
     clip: bool = True
     gone: Callable[[], bool] = never_gone
+    visit: Visit | None = None
+    draw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,8 @@ class Detector:
         self._clock = clock
         self._limits = ImageLimits(settings.max_pixels, settings.max_side)
         self._quarantine = quarantine or Quarantine(None)
+        self.pools = make_pools(settings, clock)
+        self._decoder = Decoder(lanes())
         self.metrics = Metrics()
         self.gpus: GpuCollector | None = None
         self.batcher = Batcher(
@@ -128,11 +137,24 @@ class Detector:
         if self._settings.jpeg_scaling:
             self._limits = replace(self._limits, shrink_to=self.batcher.info.input_size)
 
-    def detect(self, pictures: Sequence[bytes], wish: Wish) -> list[Detections | ServiceError]:
+    def visiting(
+        self, client: str, timeout_ms: float, gone: Callable[[], bool] = never_gone
+    ) -> AbstractContextManager[Visit]:
+        """Takes a request in, before its body is read; see `service.visit.visiting`.
+
+        Args:
+            client: who asks.
+            timeout_ms: from now until nobody wants the answer.
+            gone: whether the client has hung up.
+        """
+        return visiting(self.pools, self.batcher.queue, client, self._clock() + timeout_ms / 1000, gone)
+
+    def detect(self, pictures: list[bytes], wish: Wish) -> list[Detections | ServiceError]:
         """Detects the objects in each picture; a picture that fails does so alone.
 
         Args:
-            pictures: see `service.body.decode`; they are inferred together where the engine takes batches.
+            pictures: see `service.body.decode`; they are inferred together where the engine takes batches. Each is
+                taken out of the list when it is decoded, so that nobody holds it any longer.
             wish: what the request asks for.
 
         Returns:
@@ -141,10 +163,12 @@ class Detector:
         Raises:
             Overloaded: the instance has not that many places.
         """
-        began = self._clock()
-        with self.batcher.queue.admit(len(pictures)), self._quarantine.watch(pictures) as case:
+        visit = wish.visit or Visit(self.pools, gone=wish.gone)
+        deadline = min(self._clock() + wish.timeout_ms / 1000, visit.deadline)
+        with self._admit(len(pictures), visit), self._quarantine.watch(pictures) as case:
             submits = [
-                partial(self._submit, case, index, picture, wish, began) for index, picture in enumerate(pictures)
+                partial(self._submit, case, index, pictures, wish, visit.part(deadline))
+                for index in range(len(pictures))
             ]
             outcomes = _run(submits, partial(self._finish, wish=wish))
             for index, outcome in enumerate(outcomes):
@@ -157,6 +181,7 @@ class Detector:
         timeout_ms: float,
         gone: Callable[[], bool] = never_gone,
         source: bytes | memoryview = b"",
+        visit: Visit | None = None,
     ) -> list[Inference]:
         """Infers frames that need no decoding; they share batches with everybody else's.
 
@@ -165,6 +190,7 @@ class Detector:
             timeout_ms: from now until nobody wants the answer.
             gone: whether the client has hung up.
             source: what the frames are made of; quarantined as a whole.
+            visit: what the request holds already, in whose time the answers have to come.
 
         Returns:
             As many answers as there were frames, in their order.
@@ -173,10 +199,11 @@ class Detector:
             Overloaded: the instance has not that many places.
             ServiceError: the first frame's that failed.
         """
-        deadline = self._clock() + timeout_ms / 1000
-        with self.batcher.queue.admit(len(fills)), self._quarantine.watch([source]) as case:
+        visit = visit or Visit(self.pools, gone=gone)
+        deadline = min(self._clock() + timeout_ms / 1000, visit.deadline)
+        with self._admit(len(fills), visit), self._quarantine.watch([source]) as case:
             case.check(0)
-            submits = [partial(self._submit_frame, fill, deadline, gone, case.mark(0)) for fill in fills]
+            submits = [partial(self._submit_frame, fill, deadline, visit, case.mark(0)) for fill in fills]
             outcomes = _run(submits, self._finish_frame)
             failed = next((outcome for outcome in outcomes if isinstance(outcome, ServiceError)), None)
             case.close(0, failed)
@@ -184,15 +211,17 @@ class Detector:
             raise failed
         return [outcome for outcome in outcomes if isinstance(outcome, Inference)]
 
-    def _submit_frame(
-        self, fill: Callable[[Slot], None], deadline: float, gone: Callable[[], bool], mark: Mark
-    ) -> Ticket[float]:
+    def _admit(self, pictures: int, visit: Visit) -> AbstractContextManager[None]:
+        """The places a request needs beside those that it holds."""
+        return self.batcher.queue.admit(pictures - visit.places, visit.client)
+
+    def _submit_frame(self, fill: Callable[[Slot], None], deadline: float, visit: Visit, mark: Mark) -> Ticket[float]:
         def timed(slot: Slot) -> float:
             started = self._clock()
             fill(slot)
             return (self._clock() - started) * 1000
 
-        return self.batcher.submit(timed, deadline, gone, mark)
+        return self.batcher.submit(timed, deadline, visit.gone, mark, visit.client)
 
     def _finish_frame(self, ticket: Ticket[float]) -> Inference:
         inferred = self.batcher.wait(ticket)
@@ -200,13 +229,20 @@ class Detector:
         self.metrics.record(stages)
         return Inference(inferred.candidates, stages, inferred.batch_size)
 
-    def _submit(self, case: Case, index: int, picture: bytes, wish: Wish, began: float) -> _Submitted:
+    def _submit(self, case: Case, index: int, pictures: list[bytes], wish: Wish, part: Part) -> _Submitted:
         case.check(index)
+        picture, pictures[index] = pictures[index], b""
         started = self._clock()
-        deadline = began + wish.timeout_ms / 1000
-        with case.decoding(index):
-            frame = decode(picture, self._limits)
-            ticket = self.batcher.submit(lambda slot: letterbox(frame, slot), deadline, wish.gone, case.mark(index))
+        drawn_bytes = DRAWN_BYTES_A_PIXEL if wish.draw else 0
+        try:
+            with self._decoder.decoded(picture, self._limits, part, case.decoding(index), drawn_bytes) as frame:
+                fill = partial(letterbox, frame)
+                ticket = self.batcher.submit(fill, part.deadline, part.gone, case.mark(index), part.client)
+            frame = frame if wish.draw else replace(frame, pixels=NO_PIXELS)
+            part.keep(2 * frame.pixels.nbytes)
+        except BaseException:
+            part.release()
+            raise
         return _Submitted(frame, ticket, (self._clock() - started) * 1000)
 
     def _finish(self, submitted: _Submitted, wish: Wish) -> Detections:
@@ -237,6 +273,7 @@ def _attempt(step: Callable[[], Outcome]) -> Outcome | ServiceError:
     try:
         return step()
     except ServiceError as error:
+        forget(error)
         return error
 
 

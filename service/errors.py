@@ -29,6 +29,15 @@ class ServiceError(Exception):
     retry_after_s: int | None = None
 
 
+def forget(error: BaseException | None) -> None:
+    """Takes the tracebacks off an error that is answered: their frames hold pictures, in cycles, long afterwards."""
+    while error is not None:
+        error.__traceback__ = None
+        following = error.__cause__ or error.__context__
+        error.__cause__ = error.__context__ = None
+        error = following
+
+
 class RequestError(ServiceError):
     """The request cannot be answered as it was sent; sending it again will not help."""
 

@@ -5,6 +5,7 @@ comes from the file's own header and is checked before any pixel is allocated.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 # OpenCV reads this once, when it is imported; our own limits (settings) are always the smaller ones.
@@ -24,6 +25,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 Pixels = npt.NDArray[np.uint8]
 
 PADDING_VALUE = 128
+NO_PIXELS: Pixels = np.empty((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +41,23 @@ class Frame:
     height: int
 
 
+def _unlimited(pixels: int, size: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
     """What a picture may measure, and how much of it is needed.
 
     `max_pixels` in all and `max_side` along one side; `shrink_to` is the model's input (height, width) if JPEGs may be
-    decoded scaled down towards it, else None.
+    decoded scaled down towards it, else None; `claim` is called with the picture's pixels and the bytes that its
+    decoding is going to take, and returns when they may be allocated.
     """
 
     max_pixels: int
     max_side: int
     shrink_to: tuple[int, int] | None = None
+    claim: Callable[[int, int], None] = _unlimited
 
     def check(self, width: int, height: int) -> None:
         """Refuses a picture by its announced size, before it is decoded.

@@ -22,14 +22,19 @@ EMPTY = bytes(ROW_BYTES)
 ROWS = 4096
 # For the longest decoding that is going on, and for a suspect's; who cannot wait any longer goes on without.
 ALONE_S = 1.0
+AT_ONCE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A picture's `digest`, its SHA-256 or empty where nobody asks, and whether nothing else may run with it."""
+    """A picture's `digest`, its SHA-256 or empty where nobody asks.
+
+    `alone`: nothing else should run with it; `at_once`: it runs in company rather than wait for long.
+    """
 
     digest: bytes = b""
     alone: bool = False
+    at_once: bool = False
 
 
 NO_MARK = Mark()
@@ -57,12 +62,12 @@ class InWork:
         self._rows: dict[bytes, list[int]] = {}  # where each stands, and how often it is in work
         self._changed = Condition()
         self._waiting = 0
-        self._has_suspect = False
+        self._suspect = b""  # what is alone here
 
     @property
     def closed(self) -> bool:
         """Whether a suspect is here, or waits until the others are out."""
-        return self._has_suspect or self._waiting > 0
+        return bool(self._suspect) or self._waiting > 0
 
     @contextmanager
     def decoding(self, mark: Mark) -> Iterator[None]:
@@ -91,9 +96,11 @@ class InWork:
         """
         with self._changed:
             if any(mark.alone for mark in marks):
-                if not self._wait_until_empty():
+                (mark,) = marks
+                if self._wait_until_empty(AT_ONCE_S if mark.at_once else self._alone_s):
+                    self._suspect = stage + mark.digest
+                elif not mark.at_once:
                     return False
-                self._has_suspect = True
             elif patient and self.closed:
                 self._changed.wait_for(lambda: not self.closed, self._alone_s)
             for mark in marks:
@@ -105,7 +112,8 @@ class InWork:
         with self._changed:
             for mark in marks:
                 self._take_out(stage + mark.digest)
-                self._has_suspect = self._has_suspect and not mark.alone
+                if self._suspect == stage + mark.digest:
+                    self._suspect = b""
             self._changed.notify_all()
 
     def left(self, *, engine_alone: bool = False) -> set[bytes]:
@@ -117,10 +125,10 @@ class InWork:
         rows = {self._table[at : at + ROW_BYTES] for at in range(0, len(self._table), ROW_BYTES)} - {EMPTY}
         return {row[1:] for row in rows if not engine_alone or row[:1] == ENGINE}
 
-    def _wait_until_empty(self) -> bool:
+    def _wait_until_empty(self, limit_s: float) -> bool:
         self._waiting += 1
         try:
-            return self._changed.wait_for(lambda: not self._rows, self._alone_s)
+            return self._changed.wait_for(lambda: not self._rows, limit_s)
         finally:
             self._waiting -= 1
             self._changed.notify_all()

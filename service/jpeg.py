@@ -46,10 +46,13 @@ _WHOLE_BLOCK = b"\0\x3f\0"  # coefficients 0 to 63 in one go: all that a sequent
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One scan: its `head`, which is the tables sent before it and its SOS segment, and its entropy-coded `data`."""
+    """One scan: its `head`, which is the tables sent before it and its SOS segment, and its entropy-coded `data`.
+
+    The data stays where it is in the body: no second body is held while the request waits for memory.
+    """
 
     head: bytes
-    data: bytes
+    data: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,9 @@ class Jpeg:
     """A JPEG file taken apart.
 
     `width`, `height` in pixels; `components`: 1 is grey, 3 colour, 4 CMYK; `baseline`: with Huffman's codes, and not
-    progressive; `arithmetic`: with arithmetic codes; `finished`: every coefficient is sent to its last bit, which
-    progressive files may leave out; `start`: the file up to its tables.
+    progressive; `arithmetic`: with arithmetic codes; `samples`: values of all components per pixel, 3 without
+    subsampling; `in_several_scans`: decoders hold every coefficient until the last one is read; `finished`: every
+    coefficient is sent to its last bit, which progressive files may leave out; `start`: the file up to its tables.
     """
 
     width: int
@@ -66,6 +70,8 @@ class Jpeg:
     components: int
     baseline: bool
     arithmetic: bool
+    samples: float
+    in_several_scans: bool
     finished: bool
     start: bytes
     scans: tuple[Scan, ...]
@@ -77,7 +83,7 @@ class Jpeg:
             tails: what to put behind each scan's data.
             end: what to end it with.
         """
-        parts = [self.start]
+        parts: list[bytes | memoryview] = [self.start]
         for number, scan in enumerate(self.scans):
             parts += (scan.head, scan.data)
             parts += tails[number : number + 1]
@@ -138,6 +144,7 @@ class _Reader:
     uncoded: set[int] = field(default_factory=set)
     unfinished: set[tuple[int, int]] = field(default_factory=set)
     interrupted: bool = False
+    in_several_scans: bool = False
 
     def next_marker(self) -> int:
         """Steps behind the next marker, over whatever stands before it."""
@@ -200,7 +207,9 @@ class _Reader:
         self.uncoded -= set(head[5:-3:2])
         if self.unfinished and not bits & 15:
             self.unfinished -= set(product(head[5:-3:2], range(first, last + 1)))
-        self.scans.append(Scan(b"".join([*self.tables, head]), self.body[self.at : end]))
+        if not self.scans:
+            self.in_several_scans = head[4] < self.frame[9] or self.frame[1] not in _SEQUENTIAL
+        self.scans.append(Scan(b"".join([*self.tables, head]), memoryview(self.body)[self.at : end]))
         self.tables = []
         self.at = end
 
@@ -239,6 +248,8 @@ class _Reader:
             frame[9],
             baseline=coding in _BASELINE,
             arithmetic=coding in _ARITHMETIC,
+            samples=_samples(frame[11::3]),
+            in_several_scans=self.in_several_scans,
             finished=not self.unfinished,
             start=start,
             scans=tuple(self.scans),
@@ -256,6 +267,13 @@ class _Reader:
 def not_taken(kind: str) -> UnsupportedBody:
     """The error of a JPEG that no decoder here reads."""
     return UnsupportedBody(f"body: {kind}, which is not taken; send a baseline or progressive JPEG of 8 bits, or a PNG")
+
+
+def _samples(factors: bytes) -> float:
+    """Values of all components per pixel; a lone one is never subsampled."""
+    sides = [(factor >> 4, factor & 15) for factor in factors]
+    most = max(wide for wide, _ in sides) * max(high for _, high in sides)
+    return sum(wide * high for wide, high in sides) / most if most and len(sides) > 1 else len(sides)
 
 
 def _fractional(sides: list[int]) -> bool:

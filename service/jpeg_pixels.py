@@ -6,9 +6,9 @@ is decoded anew. Where they cannot be found, two decodes have to agree that diff
 """
 
 import re
+import zlib
 from collections.abc import Callable
 
-import cv2
 import simplejpeg
 
 from service.errors import MalformedBody
@@ -18,6 +18,8 @@ from service.jpeg import END, MAX_JPEG_SCANS, Jpeg, Scan, read_jpeg
 MAX_SPARE_PLACES = 8  # more are left where they are, and only missing data is looked for
 MAX_RESTARTS = 2**18
 MAX_READ_AHEAD = 16  # bytes that libjpeg has read before it misses any: 8, each of which may be stuffed
+BYTES_A_SAMPLE = 2  # of coefficients, which files of several scans need all at once
+SMALL_CHANGE = 2**20
 _CMYK = 4
 
 _SPARE = re.compile(r"(\d+) extraneous bytes before marker 0x(\w\w)")
@@ -46,7 +48,16 @@ def decode_jpeg(body: bytes, limits: ImageLimits) -> Frame:
     """
     jpeg = read_jpeg(body)
     limits.check(jpeg.width, jpeg.height)
+    limits.claim(jpeg.width * jpeg.height, _needed(jpeg, len(body)))
     return Frame(_pixels(jpeg, limits), jpeg.width, jpeg.height)
+
+
+def _needed(jpeg: Jpeg, length: int) -> int:
+    """Bytes held while such a file of so many bytes is decoded (measured)."""
+    pixel = 6.0 if jpeg.components == _CMYK else 3.0
+    if jpeg.in_several_scans:
+        pixel = 3 + BYTES_A_SAMPLE * jpeg.samples
+    return int(pixel * jpeg.width * jpeg.height) + 2 * length + SMALL_CHANGE
 
 
 def _pixels(jpeg: Jpeg, limits: ImageLimits) -> Pixels:
@@ -89,7 +100,7 @@ def _settled(jpeg: Jpeg, decode: Decode, decode_on: Decode) -> Pixels:
         if marker in _RESTARTS:
             break
         place = _scan_before(jpeg, marker, place)
-        data = jpeg.scans[place].data.rstrip(b"\xff")
+        data = bytes(jpeg.scans[place].data).rstrip(b"\xff")
         jpeg = jpeg.with_data(place, data[:-count])
         if not jpeg.finished or _reads_filling(jpeg.scans[place], data[-count:]):
             raise _damaged(words)
@@ -103,7 +114,7 @@ def _reads_filling(scan: Scan, spare: bytes) -> bool:
 
     Refined DC values are single bits, which may well be alike.
     """
-    alike = len(scan.data) - len(scan.data.rstrip(spare[:1]))
+    alike = len(scan.data) - len(bytes(scan.data).rstrip(spare[:1]))
     return scan.head[-3] > 0 and len(set(spare)) == 1 and alike > 2 * MAX_READ_AHEAD
 
 
@@ -113,7 +124,7 @@ def _ends_in_ones(jpeg: Jpeg, place: int) -> bool:
     Broken data, too, can leave bytes over: what was read for other codes than were written ends anywhere, or in zeros
     that stand for what was lost. Progressive files end in run lengths that may be too long without any harm.
     """
-    data = jpeg.scans[place].data
+    data = bytes(jpeg.scans[place].data)
     spare, most = 0, min(MAX_READ_AHEAD, len(data))
     alike = len(data) - len(data.rstrip(data[-1:]))  # encoders fill up with one value, so this is tried first
     guesses = iter((alike, alike + 1))
@@ -135,7 +146,7 @@ def _ends_in_ones(jpeg: Jpeg, place: int) -> bool:
     jpeg = jpeg.in_whole_blocks()
     other = jpeg.with_data(place, data[:-1] + bytes([data[-1] | lowest_zero]).replace(b"\xff", b"\xff\0"))
     try:
-        return not _same(_as_coded(jpeg), _as_coded(other))
+        return _digest(_as_coded(jpeg)) != _digest(_as_coded(other))
     except ValueError:  # the zero was a code's last bit
         return True
 
@@ -166,24 +177,28 @@ def _agreed(jpeg: Jpeg, decode: Decode) -> Pixels:
     """
     padded = jpeg
     for number, scan in enumerate(jpeg.scans):
-        if sum(scan.data.count(bytes([0xFF, marker])) for marker in _RESTARTS) > MAX_RESTARTS:
+        data = bytes(scan.data).rstrip(b"\xff")
+        if sum(data.count(bytes([0xFF, marker])) for marker in _RESTARTS) > MAX_RESTARTS:
             raise _damaged(f"over {MAX_RESTARTS} restart markers")
-        data = _RESTART.sub(_TAIL + b"\xff", _FILL.sub(b"\xff", scan.data.rstrip(b"\xff")))
+        data = _RESTART.sub(_TAIL + b"\xff", _FILL.sub(b"\xff", data))
         padded = padded.with_data(number, data + _TAIL)
     # OpenCV's libjpeg warns on standard error of bytes before a marker; it looks for none behind an only scan.
     end = b"" if jpeg.baseline and len(jpeg.scans) == 1 else END
     try:
+        if jpeg.arithmetic:
+            return decode(jpeg.file())
+        padded_digest = _digest(decode(padded.file(end=end)))
         pixels = decode(jpeg.file())
-        if jpeg.arithmetic or _same(pixels, decode(padded.file(end=end))):
+        if _digest(pixels) == padded_digest:
             return pixels
     except ValueError as error:
         raise _damaged(str(error)) from None
     raise _damaged("premature end of data")
 
 
-def _same(pixels: Pixels, others: Pixels) -> bool:
-    """Whether two pictures are the same; NumPy would take as much memory again to find out."""
-    return cv2.norm(pixels, others, cv2.NORM_INF) == 0
+def _digest(pixels: Pixels) -> int:
+    """Tells whether two pictures are the same, without holding both."""
+    return zlib.crc32(pixels.data)
 
 
 def _signs(jpeg: Jpeg) -> tuple[bytes, ...]:

@@ -10,6 +10,7 @@ from service.image import Frame, ImageLimits, decode_with_opencv
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MAX_PNG_CHUNKS = 16_384  # common encoders put 8 kB and more into each
 PNG_HEADER_BYTES = 33  # magic, then the IHDR chunk
+BYTES_A_PIXEL = 6  # held while OpenCV decodes, whatever the depth, interlaced or not (measured)
 _LENGTH_BYTES = 4
 _FRAME_BYTES = 12  # length, type and checksum, around a chunk's data
 _ANCILLARY = 0x20  # a small first letter: the picture can be shown without
@@ -34,6 +35,7 @@ def decode_png(body: bytes, limits: ImageLimits) -> Frame:
         raise MalformedBody("image: the PNG ends before its header does; send a whole PNG file")
     width, height = int.from_bytes(body[16:20], "big"), int.from_bytes(body[20:24], "big")
     limits.check(width, height)
+    limits.claim(width * height, BYTES_A_PIXEL * width * height + 2 * len(body))
     # OpenCV gives a partly black picture for a cut file, without any error; for one cut here there is ours.
     return Frame(decode_with_opencv(plain_png(body), "PNG"), width, height)
 

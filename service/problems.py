@@ -8,7 +8,7 @@ from flask import Flask, Response, current_app, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from service.errors import BodyTooLarge, MalformedBody, RequestError, ServiceError
+from service.errors import BodyTooLarge, MalformedBody, RequestError, ServiceError, forget
 from service.observe import log_event
 
 CODES = {
@@ -38,10 +38,12 @@ def answer_problems(app: Flask, dialects: Mapping[str, Dialect] = NO_DIALECTS) -
 
     @app.errorhandler(ServiceError)
     def service_error(error: ServiceError) -> Response:
+        forget(error)
         return _response(problem_document(error), retry_after_s=error.retry_after_s)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
+        forget(error)
         if isinstance(error, RequestEntityTooLarge):
             limit = app.config["MAX_CONTENT_LENGTH"]
             return service_error(BodyTooLarge(f"body: over the limit of {limit} bytes; send a smaller picture"))
@@ -55,11 +57,13 @@ def answer_problems(app: Flask, dialects: Mapping[str, Dialect] = NO_DIALECTS) -
 
     @app.errorhandler(ParseException)
     def broken_transfer(error: ParseException) -> Response:
+        forget(error)
         return service_error(MalformedBody(f"body: its transfer breaks off or is no chunked encoding ({error})"))
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         app.logger.error("unexpected error in request %s", g.get("request_id", ""), exc_info=error)
+        forget(error)
         return _response(_document(500, ServiceError.code, ServiceError.title, OURS))
 
 

@@ -23,6 +23,8 @@ from service.settings import Settings
 SETTLE_S = 0.1
 # A suspect's turn; one that hangs is given up, and ended by the watchdog, later than that.
 TURN_S = 3.0
+# That of one with a single death to its name, as pictures have that were in a process which somebody killed.
+FIRST_TURN_S = 0.5
 # Stage one of the balancer reaches two instances, its last stage a third. The first death may be in company.
 DEATHS, DEATHS_ALONE = 3, 2
 ALONE, IN_COMPANY = b"+", b"?"
@@ -43,6 +45,11 @@ def is_refused(record: bytes) -> bool:
 def is_suspect(record: bytes) -> bool:
     """Whether it is let in, but alone."""
     return bool(record) and not is_refused(record)
+
+
+def is_doubted(record: bytes) -> bool:
+    """Whether being alone is not worth keeping it, or others, waiting for long."""
+    return len(record) == 1
 
 
 class Quarantine:
@@ -85,20 +92,22 @@ class Quarantine:
         with ExitStack() as turn:
             if any(map(is_suspect, records)):
                 self._sleep(SETTLE_S)
-                turn.enter_context(self._turn())
+                turn.enter_context(self._turn(all(map(is_doubted, filter(is_suspect, records)))))
                 records = self._records(digests)
                 if not any(map(is_suspect, records)):
                     turn.close()
             yield Case(self, digests, records)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._suspects.acquire(timeout=TURN_S):
+    def _turn(self, doubted: bool) -> Iterator[None]:
+        has_turn = self._suspects.acquire(timeout=FIRST_TURN_S if doubted else TURN_S)
+        if not has_turn and not doubted:
             raise Overloaded("pictures that may have ended instances wait for each other here; try again")
         try:
             yield
         finally:
-            self._suspects.release()
+            if has_turn:
+                self._suspects.release()
 
     def blame(self, *, engine_alone: bool = False) -> int:
         """Adds a death to every picture in work, for the master of a worker that has died; returns how many.
@@ -163,7 +172,10 @@ class Case:
 
     def mark(self, index: int) -> Mark:
         """What stands for a picture while it is worked on."""
-        return Mark(self._digests[index], is_suspect(self._records[index])) if self._records else Mark()
+        if not self._records:
+            return Mark()
+        record = self._records[index]
+        return Mark(self._digests[index], is_suspect(record), is_doubted(record))
 
     def decoding(self, index: int) -> AbstractContextManager[None]:
         """Notes a picture as in work while the block lasts: decode it there, and wait for nothing.

@@ -9,6 +9,7 @@ from service.image import Frame, ImageLimits
 from service.json_depth import check_depth
 
 CHANNELS = 3
+_WITHOUT_BLANKS = dict.fromkeys(map(ord, " \t\n\r\v\f"))
 
 
 class _RawFrame(msgspec.Struct):
@@ -39,6 +40,10 @@ def decode_raw_frame(body: bytes, limits: ImageLimits) -> Frame:
     if frame.width < 1 or frame.height < 1:
         raise InvalidValue(f"JSON body: {frame.width}x{frame.height} pixels; both sides must be at least 1")
     limits.check(frame.width, frame.height)
+    limits.claim(
+        frame.width * frame.height,
+        max(CHANNELS * frame.width * frame.height, len(body)) + (4 * len(body) if b"\\" in body else 0),
+    )
     pixels = _base64(frame.image, escaped=b"\\" in body)
     expected = frame.height * frame.width * CHANNELS
     if len(pixels) != expected:
@@ -50,14 +55,14 @@ def decode_raw_frame(body: bytes, limits: ImageLimits) -> Frame:
     return Frame(shaped, frame.width, frame.height)
 
 
-def _base64(value: msgspec.Raw, *, escaped: bool) -> bytes:
+def _base64(value: msgspec.Raw, *, escaped: bool) -> bytearray:
     quoted = memoryview(value)
     if quoted[0] != ord('"'):
         raise InvalidValue("JSON body: image is not a string; send the base64 of the raw BGR bytes")
     text: memoryview | str = quoted[1:-1]
     try:
         if escaped:  # some encoders write "/" as "\/" or wrap lines; both worked with the first server
-            text = "".join(msgspec.json.decode(value, type=str).split())
-        return pybase64.b64decode(text, validate=True)
+            text = msgspec.json.decode(value, type=str).translate(_WITHOUT_BLANKS)
+        return pybase64.b64decode_as_bytearray(text, validate=True)
     except (ValueError, msgspec.DecodeError) as error:  # bytes that are no UTF-8 are a ValueError, too
         raise MalformedBody(f"JSON body: image is not base64 ({error})") from None

@@ -130,8 +130,8 @@ class Settings:
 
     @property
     def worker_threads(self) -> int:
-        """Request threads: the admission limit, and four so that health answers never wait behind work."""
-        return self.queue_size + 4
+        """Request threads: the admission limit, its spare places, and four so that health answers never wait."""
+        return self.queue_size + self.queue_size // 4 + 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from service.errors import ImageTooLarge, MalformedBody, UnsupportedBody
 from service.image import Frame, ImageLimits, decode_with_opencv
 
 MAX_WEBP_CHUNKS = 16_384
+BYTES_A_PIXEL = 6  # held while OpenCV decodes (measured)
 _CHUNK_HEAD_BYTES = 8
 _FILE_HEAD_BYTES = 12
 _FRAME_HEAD_BYTES = 16
@@ -17,7 +18,7 @@ _SIDE = 0x3FFF
 @dataclass(frozen=True, slots=True)
 class _Chunk:
     kind: bytes
-    data: bytes
+    data: memoryview
     end: int
 
 
@@ -37,7 +38,7 @@ def decode_webp(body: bytes, limits: ImageLimits) -> Frame:
     end = _CHUNK_HEAD_BYTES + int.from_bytes(body[4:8], "little")
     if end > len(body):
         raise MalformedBody("image: the WebP ends before its data does; send a whole WebP file")
-    canvas, data = _find_picture(body[:end])
+    canvas, data = _find_picture(memoryview(body)[:end])
     if len(data) < _LOSSY_HEAD_BYTES or data[3:6] != _START_CODE:
         raise MalformedBody("image: the WebP is damaged; send a whole WebP file")
     width, height = (int.from_bytes(data[at : at + 2], "little") & _SIDE for at in (6, 8))
@@ -46,18 +47,20 @@ def decode_webp(body: bytes, limits: ImageLimits) -> Frame:
         raise UnsupportedBody(
             "body: an animated WebP that begins with a part of its picture, which is not taken; send the picture alone"
         )
-    chunk = b"VP8 " + len(data).to_bytes(4, "little") + data + bytes(len(data) % 2)
-    file = b"RIFF" + (len(chunk) + 4).to_bytes(4, "little") + b"WEBP" + chunk
+    limits.claim(width * height, BYTES_A_PIXEL * width * height + 3 * len(body))
+    length, padding = len(data), len(data) % 2
+    head = b"RIFF" + (length + padding + 12).to_bytes(4, "little") + b"WEBPVP8 " + length.to_bytes(4, "little")
+    file = b"".join([head, data, bytes(padding)])
     return Frame(decode_with_opencv(file, "WebP"), width, height)
 
 
-def _find_picture(body: bytes) -> tuple[tuple[int, int] | None, bytes]:
+def _find_picture(body: memoryview) -> tuple[tuple[int, int] | None, memoryview]:
     """Width and height of the whole picture, where they are given apart, and the data of the first one."""
     canvas, at = None, _FILE_HEAD_BYTES
     for _ in range(MAX_WEBP_CHUNKS):
         chunk = _chunk(body, at)
         if chunk.kind == b"VP8X":
-            canvas = _sides(chunk.data[4:10])
+            canvas = _sides(bytes(chunk.data[4:10]))
         elif chunk.kind == b"ANMF":
             at += _CHUNK_HEAD_BYTES + _FRAME_HEAD_BYTES
             continue  # what is inside of it is what there is behind the head of another
@@ -69,12 +72,12 @@ def _find_picture(body: bytes) -> tuple[tuple[int, int] | None, bytes]:
     raise ImageTooLarge(f"image: the WebP has over {MAX_WEBP_CHUNKS} chunks; save it anew")
 
 
-def _chunk(body: bytes, at: int) -> _Chunk:
+def _chunk(body: memoryview, at: int) -> _Chunk:
     start = at + _CHUNK_HEAD_BYTES
     end = start + int.from_bytes(body[at + 4 : start], "little")
     if start > len(body) or end > len(body):
         raise MalformedBody("image: the WebP ends before its picture does; send a whole WebP file")
-    return _Chunk(body[at : at + 4], body[start:end], end + end % 2)
+    return _Chunk(bytes(body[at : at + 4]), body[start:end], end + end % 2)
 
 
 def _sides(text: bytes) -> tuple[int, int]:

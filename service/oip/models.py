@@ -8,25 +8,30 @@ send, UINT8 [n, h, w, 3] BGR: the same frame at a quarter of the bytes.
 The outputs' layouts are in `service.oip.layout`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from service.batch_queue import never_gone
 from service.boxes import Selection
 from service.detector import Detections, Detector, Wish
 from service.errors import InvalidValue, RequestError, ServiceError
 from service.oip.layout import boxes_as_tensors, candidates_as_yolov5
 from service.oip.request import InputTensor, Parameters
-from service.oip.tensors import OutputTensor, read_frames, read_pictures
+from service.oip.tensors import MAX_JSON_NUMBERS, OutputTensor, read_frames, read_pictures
 from service.query import read_selection
 from service.stages import Stages
+from service.visit import Visit
 
 VERSION = "1"
 # Of the protocol's extensions for scheduling and sequences; harmless here, since no model has a state or a rank.
 IGNORED = frozenset({"priority", "sequence_id", "sequence_start", "sequence_end"})
 US_PER_MS = 1000
+# Of pictures in JSON: the text, and strings of as much as 4 bytes a character (measured).
+PICTURE_COPIES = 6
+# A number that is read from JSON, and one as it is kept.
+JSON_NUMBER_BYTES, NUMBER_BYTES = 48, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,14 @@ class TensorInfo:
 class Limits:
     """What one request may ask for.
 
-    `selection` holds where parameters are absent; `timeout_ms` is the deadline already in force; `most` pictures or
-    frames; `gone`: whether the client has hung up.
+    `selection` holds where parameters are absent; `timeout_ms` is the longest from now on; `most` pictures or
+    frames; `visit`: what the request holds, in whose time the answer has to come.
     """
 
     selection: Selection
     timeout_ms: float
     most: int
-    gone: Callable[[], bool] = never_gone
+    visit: Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,10 @@ def _infer_pictures(detector: Detector, tensor: InputTensor, parameters: Paramet
     selection = read_selection(
         {name: _text(name, value) for name, value in wishes.items()}, limits.selection, info.classes
     )
-    pictures = read_pictures(tensor, limits.most)
-    found = _all_found(detector.detect(pictures, Wish(selection, timeout_ms, gone=limits.gone)))
+    with limits.visit.working(PICTURE_COPIES * len(tensor.data)):
+        pictures = read_pictures(tensor, limits.most)
+    tensor.data.release()  # and the body with it
+    found = _all_found(detector.detect(pictures, Wish(selection, timeout_ms, visit=limits.visit)))
     return Answered(
         boxes_as_tensors([one.boxes for one in found], info.classes),
         _slowest([one.stages for one in found]),
@@ -132,8 +139,12 @@ def _infer_frames(detector: Detector, tensor: InputTensor, parameters: Parameter
         raise InvalidValue(
             f"parameters: {next(iter(wishes))[:40]!r}: this model has none of its own; filter its output"
         )
+    part = limits.visit.part()
+    if not tensor.binary:
+        part.claim(JSON_NUMBER_BYTES * min(math.prod(tensor.shape), MAX_JSON_NUMBERS) + len(tensor.data))
     fills = read_frames(tensor, info.input_size, limits.most)
-    inferred = detector.infer(fills, timeout_ms, limits.gone, tensor.data)
+    part.keep(NUMBER_BYTES * math.prod(tensor.shape))
+    inferred = detector.infer(fills, timeout_ms, source=tensor.data, visit=limits.visit)
     rows = candidates_as_yolov5(np.stack([one.candidates for one in inferred]), len(info.classes))
     return Answered(
         (OutputTensor("output0", "FP32", rows),),

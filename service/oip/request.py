@@ -20,6 +20,7 @@ MAX_NAME = 256  # characters of a tensor's name or a request's id, which answers
 UNSUPPORTED = ("shared_memory_region", "shared_memory_byte_size", "classification")
 Kind = TypeVar("Kind")
 Parameters = Mapping[str, object]
+_Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,10 @@ class InferRequest:
 
 
 class _Input(msgspec.Struct):
-    name: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
-    datatype: Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+    """Every value stays text until its length was looked at."""
+
+    name: msgspec.Raw
+    datatype: msgspec.Raw
     shape: msgspec.Raw
     data: msgspec.Raw = msgspec.Raw(b"")
     parameters: msgspec.Raw = msgspec.Raw(b"{}")
@@ -74,7 +77,7 @@ class _Output(msgspec.Struct):
 
 class _Request(msgspec.Struct):
     inputs: tuple[_Input]
-    id: Annotated[str, msgspec.Meta(max_length=MAX_NAME)] | None = None
+    id: msgspec.Raw = msgspec.Raw(b"null")
     parameters: msgspec.Raw = msgspec.Raw(b"{}")
     outputs: msgspec.Raw = msgspec.Raw(b"[]")
 
@@ -99,7 +102,7 @@ def read_request(body: bytes, header_length: str | None) -> InferRequest:
     binary_output = _flag(parameters, "binary_data_output", "parameters", default=False)
     outputs = _small(request.outputs, list[_Output], "outputs")
     return InferRequest(
-        request_id=request.id,
+        request_id=_small(request.id, _Name | None, "id"),  # type: ignore[arg-type]  # mypy sees no type in a union
         parameters={name: value for name, value in parameters.items() if name != "binary_data_output"},
         tensor=_tensor(request.inputs[0], memoryview(body)[length:]),
         outputs=tuple(_requested(output, binary_output) for output in outputs),
@@ -123,10 +126,11 @@ def _tensor(given: _Input, binary: memoryview) -> InputTensor:
     shape = _small(given.shape, list[Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]], "inputs[0].shape")
     if not 1 <= len(shape) <= MAX_RANK:
         raise MalformedBody(f"inputs[0].shape: {len(shape)} dimensions; give 1 to {MAX_RANK}")
+    name, datatype = _small(given.name, _Name, "inputs[0].name"), _small(given.datatype, _Name, "inputs[0].datatype")
     size = parameters.get("binary_data_size")
     text = memoryview(given.data)
     if size is None and text and not binary:
-        return InputTensor(given.name, given.datatype, tuple(shape), text, binary=False)
+        return InputTensor(name, datatype, tuple(shape), text, binary=False)
     if size is None:
         raise MalformedBody(
             f"inputs[0]: {'both data and bytes after the JSON' if text else 'no data'}; give either data, or "
@@ -139,7 +143,7 @@ def _tensor(given: _Input, binary: memoryview) -> InputTensor:
             f"inputs[0].parameters.binary_data_size: {str(size)[:40]}, but {len(binary)} bytes come after the JSON; "
             "check Inference-Header-Content-Length, too"
         )
-    return InputTensor(given.name, given.datatype, tuple(shape), binary, binary=True)
+    return InputTensor(name, datatype, tuple(shape), binary, binary=True)
 
 
 def _requested(output: _Output, binary: bool) -> RequestedOutput:

@@ -6,19 +6,18 @@ Frigate, Home Assistant, Blue Iris and Agent DVR speak it.
 import time
 from collections.abc import Callable, Mapping
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
 from service.boxes import Boxes, Selection
-from service.client_gone import client_gone
 from service.detector import Detections, Detector, Wish
 from service.engine import EngineInfo
 from service.errors import InvalidValue, ServiceError
-from service.form import Form, Upload
+from service.form import Form
 from service.observe import request_id
 from service.query import read_selection
 from service.routes.detect import default_selection
-from service.routes.exchange import json_answer, read_deadline_ms, read_upload_form
+from service.routes.exchange import json_answer, read_upload_form, reception
 from service.settings import Settings
 
 MIN_CONFIDENCE = 0.4  # both servers' own default
@@ -41,6 +40,7 @@ def deepstack_routes(detector: Detector, settings: Settings, clock: Callable[[],
     """
     routes = Blueprint("deepstack", __name__, url_prefix="/v1/vision")
     info = detector.batcher.info
+    take_in = reception(detector, settings)
 
     @routes.post("/detection")
     def detection() -> Response:
@@ -58,11 +58,10 @@ def deepstack_routes(detector: Detector, settings: Settings, clock: Callable[[],
 
     def answer(command: str) -> Response:
         began = clock()
-        form = read_upload_form(settings.max_files)
-        timeout_ms = read_deadline_ms(settings)
-        selection = _selection(form.texts, default_selection(settings))
-        wish = Wish(selection, timeout_ms, gone=client_gone(request.environ))
-        (found,) = detector.detect([_picture(form).data], wish)
+        with take_in() as visit:
+            form = read_upload_form(visit, settings.max_files)
+            wish = Wish(_selection(form.texts, default_selection(settings)), settings.deadline_ms, visit=visit)
+            (found,) = detector.detect(_picture(form), wish)
         if isinstance(found, ServiceError):
             raise found
         document = {**deepstack_answer(found, info), "command": command, "requestId": request_id()}
@@ -116,6 +115,8 @@ def _selection(texts: Mapping[str, str], defaults: Selection) -> Selection:
         raise InvalidValue(f"min_confidence: {confidence[:40]!r} is not a number from 0 to 1") from None
 
 
-def _picture(form: Form) -> Upload:
-    """The file named image, else the first: both servers take what comes."""
-    return next((upload for upload in form.files if upload.field == "image"), form.files[0])
+def _picture(form: Form) -> list[bytes]:
+    """The file named image, else the first: both servers take what comes. The form is emptied."""
+    picture = next((upload for upload in form.files if upload.field == "image"), form.files[0]).data
+    form.files.clear()
+    return [picture]

@@ -8,15 +8,14 @@ import numpy as np
 from flask import Blueprint, Response, request
 
 from service.boxes import Boxes, Selection
-from service.client_gone import client_gone
 from service.detector import Detections, Detector, Wish
 from service.draw import LabelledBox, draw
 from service.errors import InvalidValue, RequestError, ServiceError
-from service.form import Upload
+from service.form import Form
 from service.observe import request_id
 from service.problems import problem_document
 from service.query import read_selection
-from service.routes.exchange import json_answer, read_deadline_ms, read_upload_form
+from service.routes.exchange import json_answer, read_upload_form, reception
 from service.settings import Settings
 
 # What the first server computed, for ever: its clients depend on these figures.
@@ -31,26 +30,29 @@ def detect_routes(detector: Detector, settings: Settings) -> Blueprint:
     """Makes `/predict` and `/v1/detect`."""
     routes = Blueprint("detect", __name__)
     defaults = default_selection(settings)
+    take_in = reception(detector, settings)
 
     @routes.post("/predict")
     def predict() -> Response:
-        found = _single(detector, read_upload_form(1).files, _wish(FIRST_SERVER, clip=False))
+        with take_in() as visit:
+            wish = Wish(FIRST_SERVER, settings.deadline_ms, clip=False, visit=visit)
+            found = _single(detector, _data(read_upload_form(visit, 1)), wish)
         return _answer(msgspec.json.encode(first_server_answer(found.boxes)), "application/json", found)
 
     @routes.post("/v1/detect")
     def detect() -> Response:
         info = detector.batcher.info
-        wish = _wish(read_selection(request.args, defaults, info.classes), clip=True)
-        pictures = read_upload_form(max_files(settings)).files
-        if len(pictures) > 1:
-            return _several(detector, pictures, wish)
-        found = _single(detector, pictures, wish)
-        if request.accept_mimetypes.best_match(["application/json", "image/jpeg"]) == "image/jpeg":
-            return _answer(annotated(found, info.classes), "image/jpeg", found)
+        selection = read_selection(request.args, defaults, info.classes)
+        drawn = request.accept_mimetypes.best_match(["application/json", "image/jpeg"]) == "image/jpeg"
+        with take_in() as visit:
+            form = read_upload_form(visit, max_files(settings))
+            names, pictures = [upload.name for upload in form.files], _data(form)
+            if len(pictures) > 1:
+                return _several(detector, names, pictures, Wish(selection, settings.deadline_ms, visit=visit))
+            found = _single(detector, pictures, Wish(selection, settings.deadline_ms, visit=visit, draw=drawn))
+            if drawn:
+                return _answer(annotated(found, info.classes), "image/jpeg", found)
         return _answer(msgspec.json.encode(_document(detector, found)), "application/json", found)
-
-    def _wish(selection: Selection, *, clip: bool) -> Wish:
-        return Wish(selection, read_deadline_ms(settings), clip, client_gone(request.environ))
 
     return routes
 
@@ -88,8 +90,8 @@ def native_answer(found: Detections, classes: tuple[str, ...]) -> dict[str, obje
 
 
 def annotated(found: Detections, classes: tuple[str, ...]) -> bytes:
-    """Draws the detections into the picture; a JPEG file."""
-    pixels = np.array(found.frame.pixels)
+    """Draws the detections into the picture, which is not copied for that; a JPEG file."""
+    pixels = found.frame.pixels
     shrunk = np.array([pixels.shape[1] / found.frame.width, pixels.shape[0] / found.frame.height] * 2)
     boxes = [
         LabelledBox(classes[box.class_id], box.class_id, box.score, tuple((np.array(box.corners) * shrunk).tolist()))
@@ -99,36 +101,43 @@ def annotated(found: Detections, classes: tuple[str, ...]) -> bytes:
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
-def _single(detector: Detector, pictures: Sequence[Upload], wish: Wish) -> Detections:
-    (found,) = detector.detect([picture.data for picture in pictures], wish)
+def _data(form: Form) -> list[bytes]:
+    """The pictures, taken out of the form: what holds them is emptied while they are decoded."""
+    data = [upload.data for upload in form.files]
+    form.files.clear()
+    return data
+
+
+def _single(detector: Detector, pictures: list[bytes], wish: Wish) -> Detections:
+    (found,) = detector.detect(pictures, wish)
     if isinstance(found, ServiceError):
         raise found
     return found
 
 
-def _several(detector: Detector, pictures: Sequence[Upload], wish: Wish) -> Response:
+def _several(detector: Detector, names: Sequence[str], pictures: list[bytes], wish: Wish) -> Response:
     """Answers each file of a form; one that fails has its problem in its place."""
-    answers = detector.detect([picture.data for picture in pictures], wish)
+    answers = detector.detect(pictures, wish)
     failures = [found for found in answers if isinstance(found, ServiceError)]
     if len(failures) == len(answers):
-        raise _in_one(pictures, failures)
+        raise _in_one(names, failures)
     results = [
         {
-            "name": picture.name,
+            "name": name,
             **(problem_document(found) if isinstance(found, ServiceError) else _document(detector, found)),
         }
-        for picture, found in zip(pictures, answers, strict=True)
+        for name, found in zip(names, answers, strict=True)
     ]
     answer = {"results": results, "request_id": request_id()}
     return json_answer(answer)
 
 
-def _in_one(pictures: Sequence[Upload], failures: Sequence[ServiceError]) -> ServiceError:
+def _in_one(names: Sequence[str], failures: Sequence[ServiceError]) -> ServiceError:
     """The one error of a form of which nothing can be answered: ours if any is, as then it may be sent again."""
     for failure in failures:
         if not isinstance(failure, RequestError):
             return failure
-    reasons = "; ".join(f"{picture.name}: {failure}" for picture, failure in zip(pictures, failures, strict=True))
+    reasons = "; ".join(f"{name}: {failure}" for name, failure in zip(names, failures, strict=True))
     return InvalidValue(f"form: none of its {len(failures)} files can be answered: {reasons}")
 
 

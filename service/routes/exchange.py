@@ -1,43 +1,107 @@
-"""What every protocol's routes do the same way: read a request's body and deadline, and write JSON."""
+"""What every protocol's routes do the same way: take a request in, read its body and deadline, and write JSON."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import msgspec
 from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from service.caller import caller_of
+from service.client_gone import client_gone
+from service.detector import Detector
+from service.errors import ServiceError
 from service.form import Form, read_form
 from service.query import read_timeout_ms
 from service.settings import Settings
+from service.visit import Visit
+
+PIECE_BYTES = 2**18
+# A form is copied while it is taken apart; what is shorter than this is not worth waiting for memory.
+SHORT_BYTES = 2**17
+FORM_COPIES = 2
+
+Reception = Callable[[], AbstractContextManager[Visit]]
+"""Takes the request being answered in; see `reception`."""
 
 
-def read_body() -> bytes:
+def reception(detector: Detector, settings: Settings) -> Reception:
+    """Makes what takes requests in, each for as long as it is answered.
+
+    Who is refused before the body was read has it read and thrown away: closing the connection on it would take the
+    answer along, and nginx would ask another instance.
+    """
+    caller = caller_of(settings)
+
+    @contextmanager
+    def take_in() -> Iterator[Visit]:
+        timeout_ms = read_timeout_ms(request.headers.get("X-Timeout-Ms"), settings.deadline_ms)
+        try:
+            with detector.visiting(caller(), timeout_ms, client_gone(request.environ)) as visit:
+                yield visit
+        except ServiceError:
+            for _ in _pieces():
+                pass
+            raise
+
+    return take_in
+
+
+def read_body(visit: Visit, inflate: Callable[[bytes], bytes] | None = None) -> bytes:
     """The body as it came; never through the form parser: curl and urllib claim form types for plain files.
+
+    Args:
+        visit: waits for the memory.
+        inflate: undoes the compression of one piece after the other; b"" says that there are no more.
 
     Raises:
         RequestEntityTooLarge: it has more bytes than the instance takes.
+        DeadlineExceeded: there was no memory for it in time, or the client has gone.
     """
-    body = request.get_data(cache=False, parse_form_data=False)
-    # One that is sent in chunks is cut off at the limit without a word; what is left of it tells.
-    if len(body) == request.max_content_length and request.content_length is None and request.input_stream.read(1):
+    most = request.max_content_length or 0
+    announced = request.content_length
+    if announced is not None and announced > most:
         raise RequestEntityTooLarge
-    return body
+    # One that is compressed, or sent in chunks, does not say how long it is.
+    visit.body.claim(most if announced is None or inflate else announced)
+    body = io.BytesIO()
+    for piece in _pieces():
+        body.write(inflate(piece) if inflate else piece)
+    if inflate:
+        body.write(inflate(b""))
+    whole = body.getvalue()  # without a copy
+    visit.body.keep(len(whole))
+    return whole
 
 
-def read_upload_form(max_files: int) -> Form:
+def _pieces() -> Iterator[bytes]:
+    """The body in pieces.
+
+    Raises:
+        RequestEntityTooLarge: it is sent in chunks, and goes on behind the limit.
+    """
+    left = request.max_content_length or 0
+    while left and (piece := request.stream.read(min(PIECE_BYTES, left))):
+        left -= len(piece)
+        yield piece
+    if not left and request.content_length is None and request.input_stream.read(1):
+        raise RequestEntityTooLarge
+
+
+def read_upload_form(visit: Visit, max_files: int) -> Form:
     """The pictures of a request, and the texts beside them; see `read_form` for `max_files` and what it raises.
 
     Raises:
         RequestEntityTooLarge: the body has more bytes than the instance takes.
+        DeadlineExceeded: there was no memory for it in time, or the client has gone.
     """
-    return read_form(read_body(), request.headers.get("Content-Type", ""), max_files)
-
-
-def read_deadline_ms(settings: Settings) -> float:
-    """Milliseconds until nobody wants the answer: `X-Timeout-Ms`, at most the instance's own deadline.
-
-    Raises:
-        InvalidValue: the header is no number within its limits.
-    """
-    return read_timeout_ms(request.headers.get("X-Timeout-Ms"), settings.deadline_ms)
+    content_type = request.headers.get("Content-Type", "")
+    body = [read_body(visit)]
+    if len(body[0]) < SHORT_BYTES:
+        return read_form(body.pop(), content_type, max_files)
+    with visit.working(FORM_COPIES * len(body[0])):
+        return read_form(body.pop(), content_type, max_files)
 
 
 def json_answer(document: object) -> Response:

@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
-from service.client_gone import client_gone
 from service.detector import Detector
 from service.engine import EngineInfo
 from service.errors import ServiceError
 from service.oip.answer import Answer, chosen_outputs, write_answer
-from service.oip.compression import decompressed
+from service.oip.compression import inflater
 from service.oip.metadata import configure, describe
 from service.oip.models import VERSION, Answered, Limits, Model, make_models
 from service.oip.request import read_request
 from service.oip.stats import ModelStats
 from service.routes.detect import default_selection, max_files
-from service.routes.exchange import json_answer, read_body, read_deadline_ms
+from service.routes.exchange import json_answer, read_body, reception
 from service.settings import Settings
+from service.visit import Visit
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics")
 MODEL = "/models/<name>"
@@ -44,7 +44,7 @@ def oip_routes(detector: Detector, settings: Settings, clock: Callable[[], float
     stats = {name: ModelStats() for name in models}
     _server_routes(routes, settings, stats)
     _model_routes(routes, models, stats, detector.batcher.info)
-    _infer_routes(routes, models, stats, settings, clock)
+    _infer_routes(routes, models, stats, _inference(detector, settings), clock)
     return routes
 
 
@@ -100,7 +100,7 @@ def _infer_routes(
     routes: Blueprint,
     models: Mapping[str, Model],
     stats: Mapping[str, ModelStats],
-    settings: Settings,
+    infer_now: Callable[[Model], tuple[Answer, Answered]],
     clock: Callable[[], float],
 ) -> None:
     @routes.post(f"{MODEL}/infer")
@@ -109,7 +109,7 @@ def _infer_routes(
         model = _named(models, name, version)
         began = clock()
         try:
-            answer, answered = _infer(model, settings)
+            answer, answered = infer_now(model)
         except ServiceError:
             stats[name].fail((clock() - began) * 1000)
             raise
@@ -126,11 +126,20 @@ def _named(models: Mapping[str, Model], name: str, version: str) -> Model:
     return models[name]
 
 
-def _infer(model: Model, settings: Settings) -> tuple[Answer, Answered]:
-    timeout_ms = read_deadline_ms(settings)
-    limits = Limits(default_selection(settings), timeout_ms, max_files(settings), client_gone(request.environ))
-    body = decompressed(read_body(), request.headers.get("Content-Encoding", ""), settings.max_body_bytes)
-    asked = read_request(body, request.headers.get(HEADER_LENGTH))
+def _inference(detector: Detector, settings: Settings) -> Callable[[Model], tuple[Answer, Answered]]:
+    take_in = reception(detector, settings)
+
+    def infer_now(model: Model) -> tuple[Answer, Answered]:
+        with take_in() as visit:
+            return _infer(model, settings, visit)
+
+    return infer_now
+
+
+def _infer(model: Model, settings: Settings, visit: Visit) -> tuple[Answer, Answered]:
+    limits = Limits(default_selection(settings), settings.deadline_ms, max_files(settings), visit)
+    inflate = inflater(request.headers.get("Content-Encoding", ""), settings.max_body_bytes)
+    asked = read_request(read_body(visit, inflate), request.headers.get(HEADER_LENGTH))
     chosen = chosen_outputs(asked, [output.name for output in model.outputs])
     answered = model.infer(asked.tensor, asked.parameters, limits)
     return write_answer(model.name, asked.request_id, chosen, answered.outputs), answered

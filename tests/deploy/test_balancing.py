@@ -4,6 +4,7 @@ import pytest
 
 from deploy.allowance import NO_LIMITS, Allowance
 from deploy.fleet import Peer
+from deploy.render import render
 from tests.deploy.inventories import NO_GPU, expanded, hosts
 
 THREE = hosts("cpu = 2", "cpu = 2", "cpu = 1")
@@ -96,3 +97,12 @@ def test_instances_on_their_hosts_address_let_in_its_own_tools_and_the_balancing
     assert allowed(one, "h1") == {None}
     assert allowed(mode("edge", "h1") + THREE, "h2") == {None}
     assert allowed(one + '[settings]\nallow = "10.9.0.0/16"\n', "h2") == {"10.9.0.0/16"}
+
+
+def test_behind_an_edge_a_client_is_who_the_edge_says_and_elsewhere_who_connects() -> None:
+    for host, named in (("h1", False), ("h2", True)):
+        fleet = expanded(mode("edge", "h1") + THREE, host, NO_GPU)
+        texts = {file.path.name: file.text for file in render(fleet)}
+        assert ("10.0.0.1 $http_x_real_ip;" in texts["clients.conf"]) is named
+        variable = "$fleet_client_address" if named else "$remote_addr"
+        assert f"proxy_set_header X-Real-IP {variable};" in texts["proxy.conf"]

@@ -142,7 +142,7 @@ def test_wrong_paths_and_methods_fail_in_this_protocols_words(client: FlaskClien
 
 
 def test_overload_deadline_and_faults(client: FlaskClient, engine: ScriptedEngine) -> None:
-    with client.application.extensions["detector"].batcher.queue.admit(4):
+    with client.application.extensions["detector"].batcher.queue.admit(4, "127.0.0.1"):
         answer = post(client)
     assert_failure(answer, 503)
     assert answer.headers["Retry-After"] == "1"

@@ -51,7 +51,7 @@ def test_stages_batches_and_frames_are_counted(client: FlaskClient) -> None:
 
 
 def test_sheds_and_places_are_shown(client: FlaskClient) -> None:
-    with client.application.extensions["detector"].batcher.queue.admit(2):
+    with client.application.extensions["detector"].batcher.queue.admit(2, "127.0.0.1"):
         client.post("/predict", data=PICTURE)
         found = figures(client)
     assert found["framefleet_shed_total", ()] == 1

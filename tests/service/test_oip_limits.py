@@ -266,7 +266,7 @@ def test_overload_deadline_and_faults(
     tensor: dict[str, Any],
     data: bytes,
 ) -> None:
-    with client.application.extensions["detector"].batcher.queue.admit(4):
+    with client.application.extensions["detector"].batcher.queue.admit(4, "127.0.0.1"):
         answer = binary_infer(client, model, tensor, data)
     assert_error(answer, 503)
     assert answer.headers["Retry-After"] == "1"

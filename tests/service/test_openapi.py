@@ -250,7 +250,7 @@ def test_lateness_and_overload_are_answered_as_documented(
     engine.gate.clear()
     late = client.post("/v1/detect", data=BODIES[kind], headers={"X-Timeout-Ms": "20"})
     engine.gate.set()
-    with client.application.extensions["detector"].batcher.queue.admit(SETTINGS.queue_size):
+    with client.application.extensions["detector"].batcher.queue.admit(SETTINGS.queue_size, "127.0.0.1"):
         full = client.post("/v1/detect", data=BODIES[kind])
     assert (late.status_code, full.status_code) == (504, 503)
     for answer in (late, full):

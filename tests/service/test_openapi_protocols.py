@@ -87,7 +87,7 @@ def test_protocols_are_answered_as_documented(
     engine.gate.clear()
     late = sent(client, path, body, {**headers, "X-Timeout-Ms": "20"})
     engine.gate.set()
-    with client.application.extensions["detector"].batcher.queue.admit(SETTINGS.queue_size):
+    with client.application.extensions["detector"].batcher.queue.admit(SETTINGS.queue_size, "127.0.0.1"):
         full = sent(client, path, body, headers)
     answers = (answer, failed, late, full)
     assert [answer.status_code for answer in answers] == [200, 500, 504, 503]

@@ -136,7 +136,7 @@ def test_a_deadline_is_a_504(client: FlaskClient, engine: ScriptedEngine) -> Non
 
 
 def test_overload_is_a_503_with_retry_after(client: FlaskClient) -> None:
-    with client.application.extensions["detector"].batcher.queue.admit(4):
+    with client.application.extensions["detector"].batcher.queue.admit(4, "127.0.0.1"):
         answer = client.post("/predict", data=png())
         assert client.get("/readyz").status_code == 200
     assert_problem(answer, 503, "overloaded")
@@ -182,7 +182,7 @@ def test_no_more_files_are_allowed_than_there_are_places() -> None:
 
 
 def test_a_form_that_finds_too_few_places_is_overload(client: FlaskClient) -> None:
-    with client.application.extensions["detector"].batcher.queue.admit(2):
+    with client.application.extensions["detector"].batcher.queue.admit(2, "127.0.0.1"):
         assert_problem(client.post("/v1/detect", data=form(png(), png(), png())), 503, "overloaded")
 
 

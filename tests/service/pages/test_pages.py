@@ -142,7 +142,7 @@ def test_the_page_is_answered_while_the_engine_is_stuck_and_the_instance_full(
     client: FlaskClient, engine: ScriptedEngine
 ) -> None:
     engine.gate.clear()
-    with client.application.extensions["detector"].batcher.queue.admit(4):
+    with client.application.extensions["detector"].batcher.queue.admit(4, "127.0.0.1"):
         assert client.get("/").status_code == 200
         assert len(files_of(client)) > 10
     assert engine.batches == []

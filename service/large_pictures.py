@@ -1,0 +1,70 @@
+"""Decodes large pictures behind everything else: on threads that the kernel runs when nobody else needs the cores.
+
+A thread may lower its priority but not raise it again, so these threads do nothing else.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+
+from service.body import decode
+from service.errors import ServiceError
+from service.image import Frame, ImageLimits
+from service.pool import Part
+
+LARGE_BYTES = 32 * 2**20  # held while decoding: a baseline JPEG of 10 megapixels, a PNG of 5
+NICENESS = 15
+
+
+class _Large(ServiceError):
+    """Ends the look at a picture's header: it is decoded elsewhere."""
+
+
+class Decoder:
+    """Decodes pictures in memory that is waited for.
+
+    Args:
+        lanes: large pictures that are decoded at once.
+    """
+
+    def __init__(self, lanes: int) -> None:
+        self._behind = ThreadPoolExecutor(lanes, "large", initializer=_step_back)
+
+    @contextmanager
+    def decoded(
+        self,
+        picture: bytes,
+        limits: ImageLimits,
+        part: Part,
+        at_work: AbstractContextManager[None],
+        drawn_bytes: int = 0,
+    ) -> Iterator[Frame]:
+        """Decodes one picture; see `service.body.decode`.
+
+        Args:
+            picture: its file.
+            limits: the largest to decode.
+            part: where its memory is claimed from.
+            at_work: entered once that memory is there, and left with the block: nothing is waited for meanwhile.
+            drawn_bytes: a pixel, at least.
+        """
+        with ExitStack() as working:
+
+            def claim(pixels: int, size: int) -> None:
+                part.claim(max(size, drawn_bytes * pixels))
+                working.enter_context(at_work)
+                if size >= LARGE_BYTES:
+                    raise _Large
+
+            try:
+                frame = decode(picture, replace(limits, claim=claim))
+            except _Large:
+                frame = self._behind.submit(decode, picture, limits).result()
+            yield frame
+
+
+def _step_back() -> None:
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)

@@ -1,0 +1,114 @@
+"""Who holds how much of something scarce, who may have more, and who is next: decisions alone, nobody waits here.
+
+What is held is bytes, and for some of them a lane: the right to compute. No client holds every lane, and beside the
+bytes that a large request may take for itself there are some to spare for clients that hold little. Whoever computed
+least lately is served first.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+HALF_LIFE_S = 10.0
+FORGOTTEN_S = 0.001
+MANY_CLIENTS = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """Somebody who wants `size` bytes, and a lane with them."""
+
+    client: str
+    size: int
+
+
+@dataclass(slots=True)
+class _Account:
+    """What a client holds: `lanes`, bytes `held`; the seconds it `used`, decayed up to the clock's second `at`."""
+
+    lanes: int = 0
+    held: int = 0
+    used_s: float = 0.0
+    at: float = 0.0
+
+
+class Ledger:
+    """The books of one kind of memory.
+
+    Args:
+        capacity: bytes that may be held; no request gets more.
+        spare: bytes beyond, of which a client may take up to a half while it holds nothing else.
+        lanes: requests that may compute at once, at least 2; one client may have a half of them.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, capacity: int, spare: int, lanes: int, clock: Callable[[], float]) -> None:
+        self.capacity = capacity
+        self.held = 0
+        self._spare, self._lanes, self._clock = spare, lanes, clock
+        self._busy = 0
+        self._accounts: dict[str, _Account] = {}
+
+    def take(self, ask: Ask) -> None:
+        """Books what somebody gets: the bytes and a lane."""
+        if len(self._accounts) > MANY_CLIENTS:
+            self._forget()
+        account = self._accounts.setdefault(ask.client, _Account(at=self._clock()))
+        account.lanes += 1
+        account.held += ask.size
+        self._busy += 1
+        self.held += ask.size
+
+    def leave_lane(self, client: str, seconds: float) -> None:
+        """Takes a lane back that was used for so many seconds."""
+        account = self._accounts[client]
+        account.used_s, account.at = self.used_s(client) + seconds, self._clock()
+        account.lanes -= 1
+        self._busy -= 1
+
+    def give_back(self, client: str, size: int) -> None:
+        """Takes bytes back."""
+        self._accounts[client].held -= size
+        self.held -= size
+
+    def used_s(self, client: str) -> float:
+        """Seconds that a client used lanes for, each counted half after every `HALF_LIFE_S`."""
+        account = self._accounts.get(client)
+        return account.used_s * 2.0 ** ((account.at - self._clock()) / HALF_LIFE_S) if account else 0.0
+
+    def has_lane(self, client: str) -> bool:
+        """Whether a client may compute right now."""
+        account = self._accounts.get(client)
+        return self._busy < self._lanes and (not account or account.lanes < max(1, self._lanes // 2))
+
+    def has_room(self, ask: Ask) -> bool:
+        """Whether the bytes are there for everybody."""
+        return self.held + ask.size <= self.capacity
+
+    def has_spare(self, ask: Ask) -> bool:
+        """Whether the bytes are there for somebody who holds little."""
+        account = self._accounts.get(ask.client)
+        little = (account.held if account else 0) + ask.size <= self._spare // 2
+        return little and self.held + ask.size <= self.capacity + self._spare
+
+    def next(self, waiting: Sequence[Ask]) -> Ask | None:
+        """Who of those that wait gets it now, if anybody does.
+
+        Whoever waits for bytes alone is not passed by others that used more, but for what there is to spare: else a
+        large request would wait for ever.
+
+        Args:
+            waiting: in the order in which they came.
+        """
+        blocked = False
+        for ask in sorted(waiting, key=lambda ask: self.used_s(ask.client)):
+            if self.has_lane(ask.client):
+                if (not blocked and self.has_room(ask)) or self.has_spare(ask):
+                    return ask
+                blocked = True
+        return None
+
+    def _forget(self) -> None:
+        idle = [name for name, account in self._accounts.items() if not account.lanes and not account.held]
+        for name in idle:
+            if self.used_s(name) < FORGOTTEN_S:
+                del self._accounts[name]

@@ -1,0 +1,127 @@
+"""Memory that requests share: each waits for its part, as long as somebody waits for its answer."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from service.batch_queue import never_gone
+from service.errors import DeadlineExceeded, ImageTooLarge
+from service.ledger import Ask, Ledger
+
+LOOK_S = 0.1
+UNBOUNDED = 1_000_000
+
+
+class Pool:
+    """Hands out what a ledger says may be had.
+
+    Args:
+        ledger: its books.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
+        self.ledger = ledger
+        self.clock = clock
+        self._lock = threading.Lock()
+        self._waiting: dict[Ask, threading.Event] = {}
+
+    def take(self, ask: Ask, deadline: float, gone: Callable[[], bool]) -> None:
+        """Waits until the bytes and a lane are there.
+
+        Raises:
+            ImageTooLarge: that many will never be.
+            DeadlineExceeded: the clock's second passed first, or the client has gone.
+        """
+        if ask.size > self.ledger.capacity:
+            raise ImageTooLarge(
+                f"image: decoding it takes {ask.size} bytes of memory, at most {self.ledger.capacity} are there; "
+                "send it smaller, or not progressive"
+            )
+        if self.clock() >= deadline or gone():
+            raise _too_late()
+        given = threading.Event()
+        with self._lock:
+            self._waiting[ask] = given
+            self._hand_out()
+        while not given.wait(LOOK_S):
+            if self.clock() >= deadline or gone():
+                with self._lock:
+                    if self._waiting.pop(ask, None):
+                        self._hand_out()  # it may have stood before others
+                        raise _too_late()
+
+    def leave_lane(self, client: str, seconds: float) -> None:
+        """Takes a lane back that was used for so many seconds."""
+        with self._lock:
+            self.ledger.leave_lane(client, seconds)
+            self._hand_out()
+
+    def give_back(self, client: str, size: int) -> None:
+        """Takes bytes back."""
+        with self._lock:
+            self.ledger.give_back(client, size)
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._waiting and (ask := self.ledger.next(tuple(self._waiting))):
+            self.ledger.take(ask)
+            self._waiting.pop(ask).set()
+
+
+class Part:
+    """One request's part of a pool: nothing until it is claimed, given back when the block ends.
+
+    Args:
+        pool: whose.
+        client: who asks.
+        deadline: the clock's second after which nobody wants the answer.
+        gone: whether the client has hung up.
+    """
+
+    def __init__(
+        self, pool: Pool, client: str, deadline: float = float("inf"), gone: Callable[[], bool] = never_gone
+    ) -> None:
+        self.client, self.deadline, self.gone = client, deadline, gone
+        self._pool = pool
+        self._size = 0
+        self._began: float | None = None
+
+    def claim(self, size: int) -> None:
+        """Waits for so many bytes and a lane to use them in, instead of what was held before.
+
+        Raises:
+            ImageTooLarge: that many will never be there.
+            DeadlineExceeded: too late, or the client has gone.
+        """
+        self.release()
+        self._pool.take(Ask(self.client, size), self.deadline, self.gone)
+        self._size, self._began = size, self._pool.clock()
+
+    def keep(self, size: int) -> None:
+        """Gives the lane back, and the bytes but for so many."""
+        if self._began is not None:
+            self._pool.leave_lane(self.client, self._pool.clock() - self._began)
+            self._began = None
+        if self._size > size:
+            self._pool.give_back(self.client, self._size - size)
+            self._size = size
+
+    def release(self) -> None:
+        """Gives everything back."""
+        self.keep(0)
+
+    def __enter__(self) -> "Part":
+        """Begins with nothing."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Gives everything back."""
+        self.release()
+
+
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("dropped unanswered: too late, or the client has gone")
