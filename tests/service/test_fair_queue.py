@@ -21,6 +21,6 @@ def test_single_frames_of_clients_take_turns() -> None:
     queue = BatchQueue(8, 0.0, lambda: 0.0)
     queue.allocate(1, (4, 4))
     for client in ("many", "many", "many", "few", "few"):
-        queue.mark_ready(queue.reserve(1.0, lambda: False, client))
+        queue.mark_ready(queue.reserve(1.0, lambda: False, client=client))
     taken = [queue.take() for _ in range(5)]
     assert [batch.items[0].client for batch in taken if batch] == ["many", "few", "many", "few", "many"]
