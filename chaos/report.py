@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from chaos.matrix import MATRIX, Fault
+from chaos.matrix import MATRIX, PLUS, TOGETHER_S, Fault
 from chaos.observation import Observation
 from chaos.run import GROWTH, Campaign
 
@@ -96,11 +96,23 @@ def _at_random(campaign: Campaign) -> str:
         f"\nAt random: {len(rows)} faults, {sent} good requests, {lost} lost; strong again after {longest:.1f} s at "
         f"the longest; memory {campaign.grew:.2f} times what it was before (at most {GROWTH}).\n"
     )
-    return text + "".join(f"\n- {row.fault}: {row.lost} lost {dict(row.details)}" for row in rows if not row.met)
+    return text + "".join(f"\n- {_at_once(row)}" for row in rows if PLUS in row.fault or not row.met) + "\n"
+
+
+def _at_once(row: Observation) -> str:
+    lost = f"{row.lost} lost" + "".join(f", {count} x {what}" for what, count in sorted(row.details.items()))
+    allowed = f" (at most {row.allowed})" if row.allowed else ""
+    return f"{row.fault}: {row.sent} sent, {lost}{allowed}" + (
+        "" if row.met else f"; **not met** {row.broken}".rstrip()
+    )
 
 
 def _bounds(campaigns: Sequence[Campaign]) -> str:
     ran = {row.fault for campaign in campaigns for row in campaign.rows}
-    bounded: list[Fault] = [fault for fault in MATRIX if fault.bound and fault.name in ran]
+    bounded: list[Fault] = [fault for fault in MATRIX if fault.lost_s and fault.name in ran]
     lines = [f"- {fault.name}: at most {fault.lost_s:g} s of load; {fault.bound}." for fault in bounded]
+    lines.append(
+        f"- two faults at once: at most {TOGETHER_S:g} s of load where they leave no instance, or where one takes away "
+        "what mends the other (a stopped instance is found by the reviver); nothing else."
+    )
     return "## Where something may be lost, and why\n\n" + "\n".join(lines) + "\n"

@@ -1,12 +1,17 @@
 """Processes that are killed or stopped."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 
-from chaos.faults.stage import Stage, kill, kill_master_of, wait_gone
-from chaos.machine import children_of, parent_of
+from chaos.faults.stage import Stage, kill, kill_master_of, stopped, wait, wait_gone
+from chaos.machine import children_of, parent_of, started_as
+from chaos.rehearsal import Instance
+
+# What is stopped has to be found within this.
+NOTICED_S = 45.0
+REVIVER = "deploy.listener"
+# A setting that changes nothing here but the file that says it.
+ANOTHER_SETTING = {"FRAMEFLEET_LOG_EVERY": "999"}
 
 
 def kill_worker(stage: Stage) -> Iterator[None]:
@@ -23,11 +28,28 @@ def kill_master(stage: Stage) -> Iterator[None]:
 
 def stop_instance(stage: Stage) -> Iterator[None]:
     """SIGSTOP of master and worker."""
-    worker = stage.fleet.worker(stage.chosen)
-    for pid in (parent_of(worker), worker):
-        os.kill(pid, signal.SIGSTOP)
-    yield
-    wait_gone(worker)
+    yield from _stop(stage, stage.chosen)
+
+
+def stop_all(stage: Stage) -> Iterator[None]:
+    """SIGSTOP of every instance's master and worker."""
+    yield from _stop(stage, *stage.fleet.instances)
+
+
+def _stop(stage: Stage, *instances: Instance) -> Iterator[None]:
+    workers = [stage.fleet.worker(instance) for instance in instances]
+    with stopped(*(pid for worker in workers for pid in (parent_of(worker), worker))):
+        yield
+        for worker in workers:
+            wait_gone(worker, NOTICED_S)
+
+
+def stop_nginx_worker(stage: Stage) -> Iterator[None]:
+    """SIGSTOP of an nginx worker."""
+    worker = children_of(stage.fleet.pid_of("nginx"))[0]
+    with stopped(worker):
+        yield
+        wait_gone(worker, NOTICED_S)
 
 
 def kill_nginx_worker(stage: Stage) -> Iterator[None]:
@@ -40,6 +62,14 @@ def kill_nginx_master(stage: Stage) -> Iterator[None]:
     """`kill -9` of the nginx master."""
     kill(stage.fleet.pid_of("nginx"))
     yield
+
+
+def kill_reviver(stage: Stage) -> Iterator[None]:
+    """`kill -9` of the reviver, which is the prober too."""
+    (reviver,) = started_as(stage.fleet.var, REVIVER)
+    kill(reviver)
+    yield
+    wait("another reviver runs", lambda: bool(started_as(stage.fleet.var, REVIVER)))
 
 
 def kill_supervisord(stage: Stage) -> Iterator[None]:
@@ -55,3 +85,16 @@ def kill_all(stage: Stage) -> Iterator[None]:
     for pid in [stage.fleet.worker(instance) for instance in stage.fleet.instances]:
         kill(pid)
     yield
+
+
+def lone_instance(stage: Stage) -> Iterator[None]:
+    """A fleet of one instance, which is killed, and then restarted by `python -m deploy up` with another setting."""
+    fleet = stage.fleet
+    try:
+        fleet.up(1)
+        kill(fleet.worker(fleet.instances[0]))
+        wait("the instance answers again", fleet.ready)
+        fleet.up(1, settings=ANOTHER_SETTING)
+        yield
+    finally:
+        fleet.up()
