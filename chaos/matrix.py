@@ -55,7 +55,7 @@ class Pair:
 
 
 PLUS = " + "
-# Seconds of load that may be lost where no instance answers; of killed ones, of stopped ones, of two that fail together.
+# Seconds of load that may be lost where no instance answers: all killed, all stopped, two faults at once.
 ALL_KILLED_S, ALL_STOPPED_S, TOGETHER_S = 0.0, 5.0, 5.0
 RESTART = "no instance listens until one has started again"
 UNANSWERED = "a request waits 5 s at most, and it takes 2 s to see that nobody answers and as many to start again"
@@ -72,7 +72,7 @@ MATRIX = (
     ),
     Fault("an engine that fails fast for ever", engine.refuse, at_random=True, hits="instance"),
     Fault("a sticky engine error", engine.sticky, at_random=True, hits="instance"),
-    Fault("out of memory once", engine.out_of_memory, at_random=True, hits="instance"),
+    Fault("out of memory once", engine.out_of_memory, at_random=True),
     Fault("a poison picture", engine.poison_picture, lost_s=20.0, bound=f"of two instances both die: {RESTART}"),
     Fault("a model that loads for 60 s", engine.slow_load),
     Fault("a model file replaced by garbage", surroundings.garbage_model, file_model=True),
@@ -121,6 +121,5 @@ def pairs(faults: Iterable[Fault]) -> tuple[Pair, ...]:
 
 
 def _worse_together(a: Fault, b: Fault) -> bool:
-    return a.hits == b.hits == "instance" or any(
-        one.hits and one.hits == other.needs for one, other in ((a, b), (b, a))
-    )
+    unmended = any(one.hits and one.hits == other.needs for one, other in ((a, b), (b, a)))
+    return unmended or a.hits == b.hits == "instance"
