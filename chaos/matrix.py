@@ -114,10 +114,13 @@ MATRIX = (
 def pairs(faults: Iterable[Fault]) -> tuple[Pair, ...]:
     """Which faults may come together, and at what cost.
 
-    Each may with each other one, once: if both hit an instance, each hits another one. Nothing may be lost, unless
-    that leaves no instance, or one takes away what mends the other.
+    Each may with each other one; if both hit an instance, each hits another one. They may cost what they cost alone,
+    and more only where that leaves no instance, or one takes away what mends the other.
     """
-    return tuple(Pair(a, b, TOGETHER_S if _worse_together(a, b) else 0.0) for a, b in combinations(faults, 2))
+    return tuple(
+        Pair(a, b, a.lost_s + b.lost_s + (TOGETHER_S if _worse_together(a, b) else 0.0))
+        for a, b in combinations(faults, 2)
+    )
 
 
 def _worse_together(a: Fault, b: Fault) -> bool:

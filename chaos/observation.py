@@ -19,6 +19,7 @@ NOTICES: Mapping[str, str] = {
     "self-test": r"self-test: the engine",
     "batcher": r'"event": "engine_fault"',
     "gunicorn master": r"worker \d+ of \S+ died",
+    "memory ceiling": r'"event": "memory_ceiling"',
     "quarantine": r'"event": "pictures_blamed"',
     "instance before it listens": r"cannot start: ",
     "prober": r"takes connections but answers nothing",

@@ -18,7 +18,7 @@ were answered wrongly; **slow** ones were right but took over a second; **p99** 
 from the fault on. **Strong again** counts from the fault's end (for one that lasts, such as a cue to the engine or a
 full disk) until every instance and the balancer answer. Memory and file descriptors are those of all processes of the
 fleet, before and after. A hostile neighbour is 64 clients of another address that send pictures of 40 megapixels, forms
-of 16 such files, slow bodies and packed requests: the cameras' p99 stays below 1 s, no instance holds over 700 MiB.
+of 16 such files, slow bodies and packed requests: the cameras' p99 has to stay below 1 s, each instance below 700 MiB.
 
 The fleet that is rehearsed is a copy of this code that differs in four places: its engines fail on cue, the clocks of
 supervisord and the instances jump on cue, a program is FATAL to supervisor after 3 retries instead of 20, and the
@@ -121,6 +121,6 @@ def _bounds(campaigns: Sequence[Campaign]) -> str:
     lines = [f"- {fault.name}: at most {fault.lost_s:g} s of load; {fault.bound}." for fault in bounded]
     lines.append(
         f"- two faults at once: at most {TOGETHER_S:g} s of load where they leave no instance, or where one takes away "
-        "what mends the other (a stopped instance is found by the reviver); nothing else."
+        "what mends the other (a stopped instance is found by the reviver); else what they cost alone."
     )
     return "## Where something may be lost, and why\n\n" + "\n".join(lines) + "\n"

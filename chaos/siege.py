@@ -25,7 +25,7 @@ from pathlib import Path
 from chaos.attack import CLIENTS, attacked
 from chaos.load import Load, make_pictures
 from chaos.machine import children_of, parent_of
-from chaos.material import DEFAULT_MODEL, DEFAULT_VIDEO, PAGE, circumstances, copied, read_frames
+from chaos.material import DEFAULT_MODEL, DEFAULT_VIDEO, PAGE, circumstances, read_frames
 from chaos.rehearsal import ChaosError, Rehearsal, rehearsal
 from chaos.report import with_siege
 from chaos.siege_report import TARGETS, Kill, Siege, to_section
@@ -116,10 +116,11 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the siege; returns the process's exit code."""
     options = parse(arguments)
     try:
-        with tempfile.TemporaryDirectory(prefix="siege-", ignore_cleanup_errors=True) as folder:
-            model = copied(options.model, Path(folder).resolve())
-            with rehearsal(Path(folder), model, options.instances, cued=False) as fleet:
-                done = besiege(fleet, read_frames(options.video), options)
+        with (
+            tempfile.TemporaryDirectory(prefix="siege-", ignore_cleanup_errors=True) as folder,
+            rehearsal(Path(folder), options.model, options.instances, cued=False) as fleet,
+        ):
+            done = besiege(fleet, read_frames(options.video), options)
     except ChaosError as error:
         print(error, file=sys.stderr)
         return 1
@@ -133,7 +134,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="python -m chaos.siege", description="A mixed attack, beside cameras.")
     add = parser.add_argument
-    add("--model", type=Path, default=DEFAULT_MODEL, help="default %(default)s")
+    add("--model", default=str(DEFAULT_MODEL), help="absolute path or simulated:... (default %(default)s)")
     add("--video", type=Path, default=DEFAULT_VIDEO, help="default %(default)s")
     add("--instances", type=int, default=2, help="default %(default)s")
     add("--cameras", type=int, default=4, help="default %(default)s")
