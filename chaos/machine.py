@@ -10,6 +10,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 LISTEN = "0A"
+STOPPED = "T"
 KIB = 1024
 STANDARD_STREAMS = 3
 
@@ -67,6 +68,14 @@ def started_as(folder: Path, module: str) -> tuple[int, ...]:
             if module.encode() in words and belongs(process, folder):
                 found.append(process.pid)
     return tuple(found)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is there and has been stopped by a signal."""
+    try:
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == STOPPED
+    except OSError:
+        return False
 
 
 def parent_of(pid: int) -> int:

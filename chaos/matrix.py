@@ -56,7 +56,7 @@ class Pair:
 
 PLUS = " + "
 # Seconds of load that may be lost where no instance answers: all killed, all stopped, two faults at once.
-ALL_KILLED_S, ALL_STOPPED_S, TOGETHER_S = 0.0, 5.0, 5.0
+ALL_KILLED_S, ALL_STOPPED_S, TOGETHER_S = 0.0, 5.0, 10.0
 RESTART = "no instance listens until one has started again"
 UNANSWERED = "a request waits 5 s at most, and it takes 2 s to see that nobody answers and as many to start again"
 MATRIX = (

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterator
 
-from chaos.faults.stage import Stage, kill, kill_master_of, stopped, wait, wait_gone
-from chaos.machine import children_of, parent_of, started_as
+from chaos.faults.stage import Stage, kill, kill_master_of, stopped, wait
+from chaos.machine import children_of, is_stopped, parent_of, started_as
 from chaos.rehearsal import Instance
 
 # What is stopped has to be found within this.
@@ -38,18 +38,18 @@ def stop_all(stage: Stage) -> Iterator[None]:
 
 def _stop(stage: Stage, *instances: Instance) -> Iterator[None]:
     workers = [stage.fleet.worker(instance) for instance in instances]
-    with stopped(*(pid for worker in workers for pid in (parent_of(worker), worker))):
-        yield
-        for worker in workers:
-            wait_gone(worker, NOTICED_S)
+    yield from _notice_stopped(*(pid for worker in workers for pid in (parent_of(worker), worker)))
 
 
 def stop_nginx_worker(stage: Stage) -> Iterator[None]:
     """SIGSTOP of an nginx worker."""
-    worker = children_of(stage.fleet.pid_of("nginx"))[0]
-    with stopped(worker):
+    yield from _notice_stopped(children_of(stage.fleet.pid_of("nginx"))[0])
+
+
+def _notice_stopped(*pids: int) -> Iterator[None]:
+    with stopped(*pids):
         yield
-        wait_gone(worker, NOTICED_S)
+        wait("what was stopped goes on, or is ended", lambda: not any(map(is_stopped, pids)), NOTICED_S)
 
 
 def kill_nginx_worker(stage: Stage) -> Iterator[None]:
