@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from chaos.machine import parent_of, processes
+from chaos.machine import is_stopped, parent_of, processes
 from chaos.rehearsal import ChaosError, Instance, Rehearsal
 
 LIMIT_S = 120.0
 POLL_S = 0.05
+STOPPED_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,11 @@ def wait_nginx(stage: Stage, killed: int) -> None:
 @contextmanager
 def stopped(*pids: int) -> Iterator[None]:
     """Stops processes; who is still there when the block ends may go on."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
     try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        # The kernel takes a moment.
+        wait("the processes are stopped", lambda: all(map(is_stopped, pids)), STOPPED_S)
         yield
     finally:
         for pid in pids:
