@@ -6,7 +6,7 @@ Flow: rehearsal -> load -> [Fault] x [Stage] -> [Observation...] -> [Campaign] -
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -118,16 +118,12 @@ class _Acts:
         self._random = random.Random(wish.seed)
 
     def at_random(self) -> Iterator[Observation]:
-        """Draws faults until the time is up: one alone, then two at once, and so on."""
-        short = [fault for fault in self._wish.faults if fault.at_random]
-        together = pairs(short)
+        """Draws faults until the time is up."""
         end = time.monotonic() + self._wish.minutes * 60
-        while short and time.monotonic() < end:
-            yield self.act(self._random.choice(short))
-            if together and time.monotonic() < end:
-                pair = self._random.choice(together)
-                both = Fault(pair.name, partial(at_once, pair), pair.lost_s)
-                yield self.act(both)
+        for fault in drawn(self._wish.faults, random.Random(self._wish.seed)):
+            if time.monotonic() >= end:
+                return
+            yield self.act(fault)
 
     def act(self, fault: Fault) -> Observation:
         """Provokes one fault and waits until the fleet is strong again.
@@ -179,15 +175,33 @@ class _Acts:
         return time.monotonic()
 
 
+def drawn(faults: Sequence[Fault], order: random.Random) -> Iterator[Fault]:
+    """Draws faults without end, of those that may be drawn: one alone, then two at once, and so on."""
+    alone = [fault for fault in faults if fault.at_random]
+    together = pairs(alone)
+    while alone:
+        yield order.choice(alone)
+        if together:
+            pair = order.choice(together)
+            yield Fault(pair.name, partial(at_once, pair), pair.lost_s)
+
+
 def at_once(pair: Pair, stage: Stage) -> Iterator[None]:
     """Provokes two faults at the same time, and heals them so; the second one's instance is the other one."""
     faults = (pair.first.provoke(stage), pair.second.provoke(replace(stage, chosen=stage.other)))
     with ThreadPoolExecutor(len(faults)) as pool:
         try:
-            list(pool.map(next, faults))
+            _all_done([pool.submit(next, fault) for fault in faults])
             yield
         finally:
-            list(pool.map(lambda fault: next(fault, None), faults))
+            _all_done([pool.submit(next, fault, None) for fault in faults])
+
+
+def _all_done(futures: Sequence[Future[None]]) -> None:
+    # Before one's error is told the other one has to be done too, else it could not be healed.
+    wait(futures)
+    for future in futures:
+        future.result()
 
 
 def _line(row: Observation) -> str:
