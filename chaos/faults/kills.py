@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from chaos.faults.stage import Stage, kill, kill_master_of, stopped, wait
 from chaos.machine import children_of, is_stopped, parent_of, started_as
-from chaos.rehearsal import Instance
+from chaos.rehearsal import ChaosError, Instance
 
 # What is stopped has to be found within this.
 NOTICED_S = 45.0
+TAKEN_OVER_S = 60.0
 REVIVER = "deploy.listener"
 # A setting that changes nothing here but the file that says it.
 ANOTHER_SETTING = {"FRAMEFLEET_LOG_EVERY": "999"}
@@ -66,18 +68,43 @@ def kill_nginx_master(stage: Stage) -> Iterator[None]:
 
 def kill_reviver(stage: Stage) -> Iterator[None]:
     """`kill -9` of the reviver, which is the prober too."""
-    (reviver,) = started_as(stage.fleet.var, REVIVER)
-    kill(reviver)
+    kill(_reviver(stage))
     yield
-    wait("another reviver runs", lambda: bool(started_as(stage.fleet.var, REVIVER)))
+    wait("another reviver runs", lambda: _reviver(stage) != 0)
 
 
 def kill_supervisord(stage: Stage) -> Iterator[None]:
-    """`kill -9` of supervisord; on a host systemd starts it again, here the operator does, after 3 s."""
+    """`kill -9` of supervisord; on a host systemd starts it again, here the reviver does."""
+    killed = stage.fleet.pid_of("supervisord")
+    kill(killed)
+
+    def taken_over() -> bool:
+        supervisord = stage.fleet.pid_of("supervisord")
+        workers = map(stage.fleet.worker, stage.fleet.instances)
+        return supervisord != killed and all(parent_of(parent_of(worker)) == supervisord for worker in workers)
+
+    try:
+        wait("another supervisord has taken over every instance", taken_over, TAKEN_OVER_S)
+        yield
+    except ChaosError:
+        stage.fleet.up()
+        raise
+
+
+def kill_supervisord_and_reviver(stage: Stage) -> Iterator[None]:
+    """`kill -9` of supervisord and the reviver; nobody but the operator, after 3 s, starts them again."""
+    reviver = _reviver(stage)
     kill(stage.fleet.pid_of("supervisord"))
+    with suppress(ProcessLookupError):
+        kill(reviver)
     time.sleep(3)
     yield
     stage.fleet.up()
+
+
+def _reviver(stage: Stage) -> int:
+    """Its process id; 0 if there is none."""
+    return next(iter(started_as(stage.fleet.var, REVIVER)), 0)
 
 
 def kill_all(stage: Stage) -> Iterator[None]:
