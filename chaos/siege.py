@@ -71,6 +71,7 @@ def besiege(fleet: Rehearsal, frames: Sequence[bytes], options: argparse.Namespa
 @contextmanager
 def _killing(fleet: Rehearsal, options: argparse.Namespace, kills: list[Kill], problems: list[str]) -> Iterator[None]:
     order = random.Random(options.seed)
+    targets = _targets(order)
     over = threading.Event()
 
     def kill_on() -> None:
@@ -78,11 +79,11 @@ def _killing(fleet: Rehearsal, options: argparse.Namespace, kills: list[Kill], p
             # Never before the last one is mended: the next might leave no instance.
             if not _strong(fleet, over):
                 problems.append(f"not at full strength within {STRONG_LIMIT_S:g} s of {kills[-1:] or 'the start'}")
-            elif not over.is_set() and (pid := _find(fleet, target := order.choice(TARGETS), order)) > 1:
+            elif not over.is_set() and (pid := _find(fleet, target := next(targets), order)) > 1:
                 kills.append(Kill(time.monotonic(), target))
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                print(f"{time.strftime('%H:%M:%S')}  kill -9 of a {target}", flush=True)
+                print(f"{time.strftime('%H:%M:%S')}  kill -9: {target}", flush=True)
 
     thread = threading.Thread(target=kill_on)
     thread.start()
@@ -91,6 +92,12 @@ def _killing(fleet: Rehearsal, options: argparse.Namespace, kills: list[Kill], p
     finally:
         over.set()
         thread.join()
+
+
+def _targets(order: random.Random) -> Iterator[str]:
+    """What is killed next, without end: each once before any comes again."""
+    while True:
+        yield from order.sample(TARGETS, len(TARGETS))
 
 
 def _strong(fleet: Rehearsal, over: threading.Event) -> bool:
