@@ -23,7 +23,8 @@ from framefleet.ports import reserved_ports
 REPO = Path(__file__).resolve().parent.parent
 COMMAND_LIMIT_S = 300.0
 DISK_BYTES = 64 * 2**20
-ONE_THREAD = {"FRAMEFLEET_THREADS": "1"}
+# The ceiling is one that an instance can be driven over by itself.
+SETTINGS = {"FRAMEFLEET_THREADS": "1", "FRAMEFLEET_MAX_MEMORY_MB": "1000"}
 EDITS = {
     "deploy/supervisor/supervisord.conf.j2": (
         "; For people:",
@@ -177,7 +178,7 @@ def rehearsal(folder: Path, model: str, count: int, *, cued: bool = True) -> Ite
     """
     with ExitStack() as stage:
         port = stage.enter_context(reserved_ports(count + 2))
-        place = Rehearsal(folder.resolve(), port, model, count, ONE_THREAD if cued else {})
+        place = Rehearsal(folder.resolve(), port, model, count, SETTINGS if cued else {})
         _copy_code(place)
         if cued:
             _let_it_fail(place)

@@ -22,7 +22,8 @@ of 16 such files, slow bodies and packed requests: the cameras' p99 has to stay 
 
 The fleet that is rehearsed is a copy of this code that differs in four places: its engines fail on cue, the clocks of
 supervisord and the instances jump on cue, a program is FATAL to supervisor after 3 retries instead of 20, and the
-reviver starts it again after 5 s instead of 60. Its logs, temporary files and notes have a disk of 64 MiB each.
+reviver starts it again after 5 s instead of 60. Its logs, temporary files and notes have a disk of 64 MiB each, its
+instances one thread and a memory ceiling of 1000 MiB.
 
 What is not shown here: nginx never sees the clock jump, since the machine's own does not. The age of a quarantined
 picture is wall time, so a jump forgets it early or late; deadlines, the watchdog, the reviver and the prober count on
