@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from framefleet.ports import reserved_ports
 REPO = Path(__file__).resolve().parent.parent
 COMMAND_LIMIT_S = 300.0
 DISK_BYTES = 64 * 2**20
+KILL_ROUNDS, KILL_PAUSE_S = 50, 0.1
 # The ceiling is one that an instance can be driven over by itself.
 SETTINGS = {"FRAMEFLEET_THREADS": "1", "FRAMEFLEET_MAX_MEMORY_MB": "1000"}
 EDITS = {
@@ -190,10 +192,19 @@ def rehearsal(folder: Path, model: str, count: int, *, cued: bool = True) -> Ite
         finally:
             with suppress(ChaosError, subprocess.TimeoutExpired):
                 place.deploy("down", "--var", str(place.var))
-            for process in processes():
-                if belongs(process, place.var):
-                    with suppress(ProcessLookupError):
-                        os.kill(process.pid, signal.SIGKILL)
+            _kill_the_rest(place.var)
+
+
+def _kill_the_rest(folder: Path) -> None:
+    # What dies last may have been starting another one.
+    for _ in range(KILL_ROUNDS):
+        left = [process for process in processes() if belongs(process, folder)]
+        if not left:
+            return
+        for process in left:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        time.sleep(KILL_PAUSE_S)
 
 
 def _copy_code(place: Rehearsal) -> None:
