@@ -56,7 +56,7 @@ LOCK = $(PY) -m uv pip compile pyproject.toml --universal --python-version 3.10 
 
 TARGETS := help setup demo up status logs smoke down key certificate model engine torch bundle deploy rollback undeploy \
 	deploy-fleet rollback-fleet drain undrain render config-check diff replay detect scenario load-ui capacity plan simulate \
-	scaling chaos test test-slow test-hosts check-trt test-gpu bench bench-gpu lint format lock audit clean
+	scaling chaos siege test test-slow test-hosts check-trt test-gpu bench bench-gpu lint format lock audit clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS) not-set-up
 # With -j in MAKEFLAGS, `make setup demo` would do both at once.
@@ -204,6 +204,9 @@ scaling: ## Predict 4 simulated instances from 1 and 2, and measure them (25 min
 
 chaos: ## Provoke every fault under load, then MINUTES=10 of random ones, on two models; docs/reliability.md (1 hour; needs root)
 	@$(PY) -m chaos $(call option,--minutes,MINUTES) $(call several,ARGS)
+
+siege: ## Attack a fleet for MINUTES=15 beside cameras, and kill parts of it; the last section of docs/reliability.md
+	@$(PY) -m chaos.siege $(call option,--minutes,MINUTES) $(call several,ARGS)
 
 lint: ## Check style and types
 	@$(PY) -m ruff check --no-cache . && $(PY) -m ruff format --no-cache --check . && $(PY) -m mypy

@@ -7,26 +7,22 @@ if __name__ == "__main__":
 
 
 import argparse
-import os
-import platform
-import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from chaos.material import DEFAULT_MODEL, DEFAULT_VIDEO, PAGE, circumstances, copied, read_frames
 from chaos.matrix import MATRIX, Fault
-from chaos.rehearsal import REPO, ChaosError
-from chaos.report import Circumstances, to_markdown
+from chaos.rehearsal import ChaosError
+from chaos.report import siege_of, to_markdown
 from chaos.run import Campaign, Wish, campaign
 
 # A batch helps little, so that a few dozen cameras fill it.
 SIMULATED = "simulated:a_ms=10,b_ms=10"
-FRAMES = 60
 POISON_SIDE = 640
 
 
@@ -38,12 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     except ChaosError as error:
         print(error, file=sys.stderr)
         return 1
-    # Without what a distribution or a host adds to the kernel's version.
-    kernel = f"{platform.system()} {platform.release().partition('-')[0]}"
-    machine = f"{len(os.sched_getaffinity(0))} cores, {kernel}"
-    circumstances = Circumstances(machine, time.strftime("%Y-%m-%d"), options.seed)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(to_markdown(campaigns, circumstances))
+    before = options.out.read_text() if options.out.exists() else ""
+    options.out.write_text(to_markdown(campaigns, circumstances(options.seed), siege_of(before)))
     print(f"written: {options.out}")
     return 0 if all(done.met for done in campaigns) else 1
 
@@ -59,43 +52,15 @@ def _campaign(model: str, options: argparse.Namespace) -> Campaign:
             share=options.share,
             minutes=options.minutes,
             seed=options.seed,
-            frames=_frames(options.video),
+            frames=read_frames(options.video),
             poison=_png((255, 0, 255)),
         )
         return campaign(wish, lambda line: print(line, flush=True))
 
 
-def copied(model: Path, folder: Path) -> str:
-    """Copies a model with its manifest, since one of the faults spoils it; returns the copy's path.
-
-    Raises:
-        ChaosError: one of the two is not there.
-    """
-    try:
-        for file in (model, model.with_suffix(".json")):
-            shutil.copyfile(file, folder / file.name)
-    except OSError as error:
-        raise ChaosError(f"--model: {error.filename}: {error.strerror}; run `make setup` or `make model`") from None
-    return str(folder / model.name)
-
-
 def _faults(only: Sequence[str], *, file_model: bool) -> tuple[Fault, ...]:
     wanted = [fault for fault in MATRIX if file_model or not fault.file_model]
     return tuple(fault for fault in wanted if not only or any(word in fault.name for word in only))
-
-
-def _frames(video: Path) -> tuple[bytes, ...]:
-    capture = cv2.VideoCapture(str(video))
-    frames: list[bytes] = []
-    while len(frames) < FRAMES:
-        read, frame = capture.read()
-        if not read:
-            break
-        frames.append(cv2.imencode(".jpg", frame)[1].tobytes())
-    capture.release()
-    if not frames:
-        raise ChaosError(f"--video: {video} shows nothing; run `make setup` or name another one")
-    return tuple(frames)
 
 
 def _png(colour: tuple[int, int, int]) -> bytes:
@@ -107,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", action="append", help="path or simulated:... (default: the default model, then both)"
     )
-    parser.add_argument("--default-model", type=Path, default=REPO / "var" / "models" / "centerface-320.onnx")
-    parser.add_argument("--video", type=Path, default=REPO / "var" / "video" / "carphone_pristine.mp4")
+    parser.add_argument("--default-model", type=Path, default=DEFAULT_MODEL)
+    parser.add_argument("--video", type=Path, default=DEFAULT_VIDEO)
     parser.add_argument("--instances", type=int, default=2, help="at least 2 (default %(default)s)")
     parser.add_argument(
         "--share", type=float, default=0.7, help="of what one instance fewer holds (default %(default)s)"
@@ -118,5 +83,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", action="append", default=[], metavar="WORDS", help="faults whose name has these words"
     )
-    parser.add_argument("--out", type=Path, default=REPO / "docs" / "reliability.md", help="default %(default)s")
+    parser.add_argument("--out", type=Path, default=PAGE, help="default %(default)s")
     return parser

@@ -38,10 +38,12 @@ class CuedEngine:
 
     Args:
         engine: what infers.
+        ceiling_mb: memory an instance may hold.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, ceiling_mb: int) -> None:
+        self._engine, self._ceiling_mb = engine, ceiling_mb
+        self._kept = b""
 
     @property
     def info(self) -> EngineInfo:
@@ -63,6 +65,9 @@ class CuedEngine:
             case ["sticky"]:
                 CUE.unlink()
                 raise EngineFault("an illegal memory access was encountered, on cue")
+            case ["keep"]:
+                CUE.unlink()
+                self._kept = b"x" * (self._ceiling_mb * 2**20)
             case ["refuse"]:
                 raise InferenceFailed("the device is gone, on cue")
         return self._engine.infer(frames)
@@ -85,7 +90,7 @@ class CuedEngine:
 
 def _cued(make_real: Any) -> Any:
     def load_engine(settings: Settings) -> Engine:
-        return CuedEngine(make_real(settings))
+        return CuedEngine(make_real(settings), settings.max_memory_mb)
 
     return load_engine
 

@@ -4,12 +4,13 @@ import os
 import resource
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
 LISTEN = "0A"
+STOPPED = "T"
 KIB = 1024
 STANDARD_STREAMS = 3
 
@@ -58,6 +59,25 @@ def belongs(process: Process, folder: Path) -> bool:
         return False
 
 
+def started_as(folder: Path, module: str) -> tuple[int, ...]:
+    """Process ids of what runs a Python module for a fleet's folder."""
+    found = []
+    for process in processes():
+        with suppress(OSError):
+            words = (PROC / str(process.pid) / "cmdline").read_bytes().split(b"\0")
+            if module.encode() in words and belongs(process, folder):
+                found.append(process.pid)
+    return tuple(found)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is there and has been stopped by a signal."""
+    try:
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == STOPPED
+    except OSError:
+        return False
+
+
 def parent_of(pid: int) -> int:
     """Process id of a process's parent; 0 if it is gone."""
     return next((process.parent for process in processes() if process.pid == pid), 0)
@@ -100,7 +120,7 @@ def starve_of_descriptors(pid: int) -> None:
 def small_disk(folder: Path, size_bytes: int) -> Iterator[bool]:
     """Gives a folder a small disk of its own, where root may; says whether it did."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = ("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder))
+    command = ("mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=755", "tmpfs", str(folder))
     mounted = os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
     try:
         yield mounted

@@ -1,10 +1,14 @@
-"""The matrix: every fault, and what good requests may lose by it."""
+"""The matrix: every fault, which of them may come together, and what good requests may lose by it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
 
 from chaos.faults import engine, kills, people, surroundings
 from chaos.faults.stage import Stage
+
+Part = Literal["", "instance", "reviver", "balancer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,10 @@ class Fault:
         bound: what that is made of; empty for 0.
         file_model: whether it needs a model that is a file.
         p99_times: the good answers' p99 against that of the calm before, at most; 0: whatever it is.
+        p99_ms: the good answers' p99 at most; 0: whatever it is.
         at_random: whether it is drawn in the random part: short, and nothing may be lost.
+        hits: what it takes away for a while; empty for nothing.
+        needs: what has to be there to mend it.
     """
 
     name: str
@@ -27,39 +34,93 @@ class Fault:
     bound: str = ""
     file_model: bool = False
     p99_times: float = 0.0
+    p99_ms: float = 0.0
     at_random: bool = False
+    hits: Part = ""
+    needs: Part = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two faults that come together: `first` and `second`, and the s of load that they may cost in all."""
+
+    first: Fault
+    second: Fault
+    lost_s: float
+
+    @property
+    def name(self) -> str:
+        """Both names."""
+        return f"{self.first.name}{PLUS}{self.second.name}"
+
+
+PLUS = " + "
+# Seconds of load that may be lost where no instance answers: all killed, the only one killed, all stopped, two faults
+# at once, of which one may last 8 s.
+ALL_KILLED_S, LONE_KILLED_S, ALL_STOPPED_S, TOGETHER_S = 1.0, 0.0, 2.0, 10.0
 RESTART = "no instance listens until one has started again"
+TRIED_TWICE = "what was in hand at one of them and then at another one has been tried twice; the others wait"
+WAITED = "all wait until it is seen that nobody answers, and then there may be more than are taken at once (503)"
 MATRIX = (
-    Fault("kill -9 of a gunicorn worker", kills.kill_worker, at_random=True),
-    Fault("kill -9 of a gunicorn master", kills.kill_master, at_random=True),
-    Fault("SIGSTOP of an instance", kills.stop_instance, at_random=True),
+    Fault("kill -9 of a gunicorn worker", kills.kill_worker, at_random=True, hits="instance"),
+    Fault("kill -9 of a gunicorn master", kills.kill_master, at_random=True, hits="instance"),
+    Fault("SIGSTOP of an instance", kills.stop_instance, at_random=True, hits="instance", needs="reviver"),
+    Fault("SIGSTOP of all instances", kills.stop_all, lost_s=ALL_STOPPED_S, bound=WAITED),
     Fault(
         "an inference that hangs",
         engine.hang,
         lost_s=7.0,
         bound="those the hung instance took in the first seconds: past their deadline (5 s) before the watchdog (10 s)",
     ),
-    Fault("an engine that fails fast for ever", engine.refuse, at_random=True),
-    Fault("a sticky engine error", engine.sticky, at_random=True),
+    Fault("an engine that fails fast for ever", engine.refuse, at_random=True, hits="instance"),
+    Fault("a sticky engine error", engine.sticky, at_random=True, hits="instance"),
     Fault("out of memory once", engine.out_of_memory, at_random=True),
     Fault("a poison picture", engine.poison_picture, lost_s=20.0, bound=f"of two instances both die: {RESTART}"),
     Fault("a model that loads for 60 s", engine.slow_load),
     Fault("a model file replaced by garbage", surroundings.garbage_model, file_model=True),
-    Fault("a port taken by a stranger", surroundings.taken_port, at_random=True),
+    Fault("a port taken by a stranger", surroundings.taken_port, at_random=True, hits="instance"),
     Fault("a crash loop from the start", engine.short_crash_loop),
     Fault("FATAL to supervisor", engine.fatal),
     Fault("a full disk under logs and temporary files", surroundings.full_disk),
     Fault("a clock that jumps", surroundings.clock_jumps),
-    Fault("no file descriptors left in an instance", surroundings.no_descriptors, at_random=True),
+    Fault("kill -9 of the nginx master on a full disk", surroundings.full_disk_and_no_nginx),
+    Fault("an nginx that cannot start", surroundings.nginx_that_cannot_start),
+    Fault("no file descriptors left in an instance", surroundings.no_descriptors, at_random=True, hits="instance"),
+    Fault("all instances over their memory ceiling at once", engine.memory_ceiling),
     Fault("200 clients with slow headers", people.slow_headers, p99_times=1.5, at_random=True),
     Fault("200 clients with slow bodies", people.slow_bodies, p99_times=1.5, at_random=True),
     Fault("clients that hang up", people.hang_ups, at_random=True),
+    Fault("a hostile neighbour", people.hostile_neighbour, p99_ms=1000.0),
     Fault("nginx reloads", people.reload),
     Fault("a rendered configuration that is broken", people.broken_config),
     Fault("kill -9 of an nginx worker", kills.kill_nginx_worker, lost_s=1.0, bound="what it had in hand"),
-    Fault("kill -9 of the nginx master", kills.kill_nginx_master, at_random=True),
+    Fault("SIGSTOP of an nginx worker", kills.stop_nginx_worker),
+    Fault("kill -9 of the nginx master", kills.kill_nginx_master, at_random=True, hits="balancer"),
+    Fault("kill -9 of the reviver", kills.kill_reviver, at_random=True, hits="reviver"),
     Fault("kill -9 of supervisord", kills.kill_supervisord),
-    Fault("all instances killed at once", kills.kill_all, lost_s=20.0, bound=RESTART),
+    Fault(
+        "kill -9 of supervisord and the reviver",
+        kills.kill_supervisord_and_reviver,
+        lost_s=45.0,
+        bound="nothing while they are gone; `make up` stops and starts all that it has to look after",
+    ),
+    Fault("all instances killed at once", kills.kill_all, lost_s=ALL_KILLED_S, bound=TRIED_TWICE),
+    Fault("a lone instance, killed and then restarted", kills.lone_instance, lost_s=LONE_KILLED_S),
 )
+
+
+def pairs(faults: Iterable[Fault]) -> tuple[Pair, ...]:
+    """Which faults may come together, and at what cost.
+
+    Each may with each other one; if both hit an instance, each hits another one. They may cost what they cost alone,
+    and more only where that leaves no instance, or one takes away what mends the other.
+    """
+    return tuple(
+        Pair(a, b, a.lost_s + b.lost_s + (TOGETHER_S if _worse_together(a, b) else 0.0))
+        for a, b in combinations(faults, 2)
+    )
+
+
+def _worse_together(a: Fault, b: Fault) -> bool:
+    unmended = any(one.hits and one.hits == other.needs for one, other in ((a, b), (b, a)))
+    return unmended or a.hits == b.hits == "instance"

@@ -19,6 +19,7 @@ NOTICES: Mapping[str, str] = {
     "self-test": r"self-test: the engine",
     "batcher": r'"event": "engine_fault"',
     "gunicorn master": r"worker \d+ of \S+ died",
+    "memory ceiling": r'"event": "memory_ceiling"',
     "quarantine": r'"event": "pictures_blamed"',
     "instance before it listens": r"cannot start: ",
     "prober": r"takes connections but answers nothing",
@@ -53,6 +54,7 @@ class Observation:
         before, after: footprints.
         allowed: requests that may be lost.
         p99_times: `p99_ms` against `calm_p99_ms` at most; 0 for no limit.
+        p99_limit_ms: `p99_ms` at most; 0 for no limit.
         broken: what else did not hold; empty if all did.
     """
 
@@ -72,12 +74,14 @@ class Observation:
     after: Footprint
     allowed: int
     p99_times: float = 0.0
+    p99_limit_ms: float = 0.0
     broken: str = ""
 
     @property
     def quick(self) -> bool:
         """Whether good answers were as quick as they had to be."""
-        return not self.p99_times or self.p99_ms <= self.p99_times * self.calm_p99_ms
+        limits = (self.p99_times * self.calm_p99_ms, self.p99_limit_ms)
+        return all(self.p99_ms <= limit for limit in limits if limit)
 
     @property
     def lost(self) -> int:
@@ -110,6 +114,7 @@ def observe(
     strong_s: float,
     allowed: int,
     p99_times: float = 0.0,
+    p99_limit_ms: float = 0.0,
     broken: str = "",
 ) -> Observation:
     """Puts one row together.
@@ -123,6 +128,7 @@ def observe(
         strong_s: see `Observation`.
         allowed: requests that may be lost.
         p99_times: see `Observation`.
+        p99_limit_ms: likewise.
         broken: what else did not hold.
     """
     outcomes = Counter(sample.outcome for sample in samples)
@@ -144,6 +150,7 @@ def observe(
         after=footprint(folder),
         allowed=allowed,
         p99_times=p99_times,
+        p99_limit_ms=p99_limit_ms,
         broken=broken,
     )
 

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from framefleet.ports import reserved_ports
 REPO = Path(__file__).resolve().parent.parent
 COMMAND_LIMIT_S = 300.0
 DISK_BYTES = 64 * 2**20
+KILL_ROUNDS, KILL_PAUSE_S = 50, 0.1
+# The ceiling is one that an instance can be driven over by itself.
+SETTINGS = {"FRAMEFLEET_THREADS": "1", "FRAMEFLEET_MAX_MEMORY_MB": "1000"}
 EDITS = {
     "deploy/supervisor/supervisord.conf.j2": (
         "; For people:",
@@ -60,12 +64,14 @@ class Rehearsal:
         port: of the balancer; the instances' follow.
         model: path or `simulated:...`.
         count: instances.
+        settings: the instances' own, as environment variables.
     """
 
     folder: Path
     port: int
     model: str
     count: int
+    settings: Mapping[str, str]
 
     @property
     def code(self) -> Path:
@@ -93,8 +99,13 @@ class Rehearsal:
         record = json.loads((self.var / "etc" / "fleet.json").read_text())
         return tuple(Instance(i["name"], f"http://{i['host']}:{i['port']}") for i in record["instances"])
 
-    def deploy(self, *arguments: str, ok: bool = True) -> str:
+    def deploy(self, *arguments: str, ok: bool = True, settings: Mapping[str, str] | None = None) -> str:
         """Runs a verb of `python -m deploy`; returns what it printed.
+
+        Args:
+            arguments: the verb and its own.
+            ok: whether it should succeed.
+            settings: of the instances, beside the rehearsal's own.
 
         Raises:
             ChaosError: it failed, or with `ok=False` it did not.
@@ -102,7 +113,7 @@ class Rehearsal:
         done = subprocess.run(
             [sys.executable, "-m", "deploy", *arguments],
             cwd=self.code,
-            env=_environment(),
+            env=_environment({**self.settings, **(settings or {})}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -113,11 +124,11 @@ class Rehearsal:
             raise ChaosError(f"deploy {' '.join(arguments)}: exit code {done.returncode}: {done.stdout.strip()[-500:]}")
         return done.stdout
 
-    def up(self, count: int | None = None, *, ok: bool = True) -> str:
+    def up(self, count: int | None = None, *, ok: bool = True, settings: Mapping[str, str] | None = None) -> str:
         """Starts or changes the fleet."""
         ports = ("--port", str(self.port), "--instance-port", str(self.port + 1))
         size = ("--instances", str(count or self.count))
-        return self.deploy("up", "--var", str(self.var), *size, "--model", self.model, *ports, ok=ok)
+        return self.deploy("up", "--var", str(self.var), *size, "--model", self.model, *ports, ok=ok, settings=settings)
 
     def down(self) -> tuple[str, ...]:
         """Stops the fleet; returns what it left behind, which should be nothing."""
@@ -158,29 +169,52 @@ class Rehearsal:
 
 
 @contextmanager
-def rehearsal(folder: Path, model: str, count: int) -> Iterator[Rehearsal]:
-    """Makes the copy and starts the fleet; nothing of it runs afterwards."""
+def rehearsal(folder: Path, model: str, count: int, *, cued: bool = True) -> Iterator[Rehearsal]:
+    """Makes the copy and starts the fleet; nothing of it runs afterwards.
+
+    Args:
+        folder: a new one.
+        model: path or `simulated:...`.
+        count: instances.
+        cued: False for the code and the settings as they are, and the disk as large as it is.
+    """
     with ExitStack() as stage:
-        place = Rehearsal(folder.resolve(), stage.enter_context(reserved_ports(count + 2)), model, count)
+        port = stage.enter_context(reserved_ports(count + 2))
+        place = Rehearsal(folder.resolve(), port, model, count, SETTINGS if cued else {})
         _copy_code(place)
-        for small in (place.log, place.var / "tmp"):
-            stage.enter_context(small_disk(small, DISK_BYTES))
+        if cued:
+            _let_it_fail(place)
+            for small in (place.log, place.var / "tmp", place.var / "run"):
+                stage.enter_context(small_disk(small, DISK_BYTES))
         try:
             place.up()
             yield place
         finally:
             with suppress(ChaosError, subprocess.TimeoutExpired):
                 place.deploy("down", "--var", str(place.var))
-            for process in processes():
-                if belongs(process, place.var):
-                    with suppress(ProcessLookupError):
-                        os.kill(process.pid, signal.SIGKILL)
+            _kill_the_rest(place.var)
+
+
+def _kill_the_rest(folder: Path) -> None:
+    # What dies last may have been starting another one.
+    for _ in range(KILL_ROUNDS):
+        left = [process for process in processes() if belongs(process, folder)]
+        if not left:
+            return
+        for process in left:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        time.sleep(KILL_PAUSE_S)
 
 
 def _copy_code(place: Rehearsal) -> None:
     code = place.code
     for package in ("framefleet", "service", "deploy"):
         shutil.copytree(REPO / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _let_it_fail(place: Rehearsal) -> None:
+    code = place.code
     (code / "cues").mkdir()
     settings = code / "service" / "gunicorn.conf.py"
     settings.rename(settings.with_name("gunicorn.original.conf.py"))
@@ -198,6 +232,6 @@ def _copy_code(place: Rehearsal) -> None:
         file.write_text(text.replace(old, new))
 
 
-def _environment() -> Mapping[str, str]:
+def _environment(settings: Mapping[str, str]) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FRAMEFLEET_")}
-    return {**kept, "FRAMEFLEET_THREADS": "1"}
+    return {**kept, **settings}

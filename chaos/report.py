@@ -1,27 +1,29 @@
 """Writes docs/reliability.md: what each fault did to the fleet, as the run saw it; nothing runs here."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from chaos.matrix import MATRIX, Fault
+from chaos.matrix import MATRIX, PLUS, TOGETHER_S, Fault
 from chaos.observation import Observation
 from chaos.run import GROWTH, Campaign
 
 MIB = 2**20
+SIEGE = "## A mixed attack\n"
 INTRODUCTION = """# Reliability: what each fault does to a fleet
 
 Written by `make chaos`; run it again instead of editing this. A fleet on one machine gets a camera load
 of a share of what it holds with one instance fewer, on connections that are kept alive and on new ones, each answer
 compared with the idle fleet's answer to the same frame. Every fault is provoked once, then those that should cost
-nothing are drawn at random. **Lost** are good requests that failed, were refused or were answered wrongly; **slow**
-ones were right but took over a second; **p99** is that of the calm before, and that from the fault on.
-**Strong again** counts from the fault's end (for one that lasts, such as a
-cue to the engine or a full disk) until every instance and the balancer answer. Memory and file descriptors are those
-of all processes of the fleet, before and after.
+nothing are drawn at random, one alone and two at once in turn. **Lost** are good requests that failed, were refused or
+were answered wrongly; **slow** ones were right but took over a second; **p99** is that of the calm before, and that
+from the fault on. **Strong again** counts from the fault's end (for one that lasts, such as a cue to the engine or a
+full disk) until every instance and the balancer answer. Memory and file descriptors are those of all processes of the
+fleet, before and after. A hostile neighbour is 64 clients of another address that send pictures of 40 megapixels, forms
+of 16 such files, slow bodies and packed requests: the cameras' p99 has to stay below 1 s, each instance below 700 MiB.
 
 The fleet that is rehearsed is a copy of this code that differs in four places: its engines fail on cue, the clocks of
 supervisord and the instances jump on cue, a program is FATAL to supervisor after 3 retries instead of 20, and the
-reviver starts it again after 5 s instead of 60.
+reviver starts it again after 5 s instead of 60. Its logs, temporary files and notes have a disk of 64 MiB each, its
+instances one thread and a memory ceiling of 1000 MiB.
 
 What is not shown here: nginx never sees the clock jump, since the machine's own does not. The age of a quarantined
 picture is wall time, so a jump forgets it early or late; deadlines, the watchdog, the reviver and the prober count on
@@ -30,21 +32,29 @@ costs nothing. A picture that kills instances is known by its bytes: encoded ane
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """Where and when: `machine` in words, `date`, `seed`."""
+def to_markdown(campaigns: Sequence[Campaign], when: str, siege: str = "") -> str:
+    """Writes the whole document.
 
-    machine: str
-    date: str
-    seed: int
-
-
-def to_markdown(campaigns: Sequence[Campaign], circumstances: Circumstances) -> str:
-    """Writes the whole document."""
-    when = f"{circumstances.machine}, {circumstances.date}, seed {circumstances.seed}."
+    Args:
+        campaigns: in order.
+        when: see `material.circumstances`.
+        siege: the section of the mixed attack, which another run has written.
+    """
     verdict = "Everything held that is expected." if all(c.met for c in campaigns) else "**Not everything held.**"
     parts = [INTRODUCTION, f"{when} {verdict}\n", *map(_campaign, campaigns), _bounds(campaigns)]
-    return "\n".join(parts)
+    return with_siege("\n".join(parts), siege)
+
+
+def siege_of(page: str) -> str:
+    """The section of the mixed attack in a page; empty if there is none."""
+    _, head, section = page.partition(SIEGE)
+    return head + section
+
+
+def with_siege(page: str, section: str) -> str:
+    """Puts a section of the mixed attack at a page's end, in place of the one that is there."""
+    body = page.partition(SIEGE)[0].rstrip("\n") + "\n"
+    return f"{body}\n{section}" if section else body
 
 
 def _campaign(campaign: Campaign) -> str:
@@ -96,11 +106,22 @@ def _at_random(campaign: Campaign) -> str:
         f"\nAt random: {len(rows)} faults, {sent} good requests, {lost} lost; strong again after {longest:.1f} s at "
         f"the longest; memory {campaign.grew:.2f} times what it was before (at most {GROWTH}).\n"
     )
-    return text + "".join(f"\n- {row.fault}: {row.lost} lost {dict(row.details)}" for row in rows if not row.met)
+    return text + "".join(f"\n- {_at_once(row)}" for row in rows if PLUS in row.fault or not row.met) + "\n"
+
+
+def _at_once(row: Observation) -> str:
+    lost = f"{row.lost} lost" + "".join(f", {count} x {what}" for what, count in sorted(row.details.items()))
+    allowed = f" (at most {row.allowed})" if row.allowed else ""
+    verdict = "" if row.met else f"; **not met** {row.broken}".rstrip()
+    return f"{row.fault}: {row.sent} sent, {lost}{allowed}{verdict}"
 
 
 def _bounds(campaigns: Sequence[Campaign]) -> str:
     ran = {row.fault for campaign in campaigns for row in campaign.rows}
-    bounded: list[Fault] = [fault for fault in MATRIX if fault.bound and fault.name in ran]
+    bounded: list[Fault] = [fault for fault in MATRIX if fault.lost_s and fault.name in ran]
     lines = [f"- {fault.name}: at most {fault.lost_s:g} s of load; {fault.bound}." for fault in bounded]
+    lines.append(
+        f"- two faults at once: at most {TOGETHER_S:g} s of load where they leave no instance, or where one takes away "
+        "what mends the other (a stopped instance is found by the reviver); else what they cost alone."
+    )
     return "## Where something may be lost, and why\n\n" + "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Runs the matrix: every fault once, in order, then faults at random, all under one load.
+"""Runs the matrix: every fault once, in order, then faults at random, alone and two at once, all under one load.
 
 Flow: rehearsal -> load -> [Fault] x [Stage] -> [Observation...] -> [Campaign] -> report.
 """
@@ -6,14 +6,16 @@ Flow: rehearsal -> load -> [Fault] x [Stage] -> [Observation...] -> [Campaign] -
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from chaos.faults.stage import Stage
 from chaos.load import Load, make_pictures, measure
 from chaos.machine import Footprint, footprint
-from chaos.matrix import Fault
+from chaos.matrix import Fault, Pair, pairs
 from chaos.observation import Observation, mark, observe
 from chaos.rehearsal import ChaosError, Rehearsal, rehearsal
 
@@ -117,10 +119,11 @@ class _Acts:
 
     def at_random(self) -> Iterator[Observation]:
         """Draws faults until the time is up."""
-        short = [fault for fault in self._wish.faults if fault.at_random]
         end = time.monotonic() + self._wish.minutes * 60
-        while short and time.monotonic() < end:
-            yield self.act(self._random.choice(short))
+        for fault in drawn(self._wish.faults, random.Random(self._wish.seed)):
+            if time.monotonic() >= end:
+                return
+            yield self.act(fault)
 
     def act(self, fault: Fault) -> Observation:
         """Provokes one fault and waits until the fleet is strong again.
@@ -135,15 +138,17 @@ class _Acts:
         self._wait_strong()
         before, began = mark(self._fleet.var), time.monotonic()
         small_disk = (self._fleet.log).is_mount()
-        chosen = self._random.choice(self._fleet.instances)
-        stage = Stage(self._fleet, chosen, self._wish.poison, small_disk)
+        instances = self._fleet.instances
+        chosen, other = self._random.sample(instances, 2) if len(instances) > 1 else instances * 2
+        stage = Stage(self._fleet, chosen, other, self._wish.poison, small_disk)
         broken = ""
         try:
             with contextmanager(fault.provoke)(stage):
                 healed = time.monotonic()
         except ChaosError as error:
             broken, healed = str(error), time.monotonic()
-            self._fleet.uncue(stage.chosen)
+            for instance in instances:
+                self._fleet.uncue(instance)
         strong = self._wait_strong()
         time.sleep(CALM_S)
         row = observe(
@@ -155,6 +160,7 @@ class _Acts:
             strong_s=strong - healed,
             allowed=round(fault.lost_s * self._load.rate),
             p99_times=fault.p99_times,
+            p99_limit_ms=fault.p99_ms,
             broken=broken,
         )
         self._say(_line(row))
@@ -167,6 +173,35 @@ class _Acts:
                 raise ChaosError(f"not at full strength after {STRENGTH_LIMIT_S:g} s; see {self._fleet.log}")
             time.sleep(POLL_S)
         return time.monotonic()
+
+
+def drawn(faults: Sequence[Fault], order: random.Random) -> Iterator[Fault]:
+    """Draws faults without end, of those that may be drawn: one alone, then two at once, and so on."""
+    alone = [fault for fault in faults if fault.at_random]
+    together = pairs(alone)
+    while alone:
+        yield order.choice(alone)
+        if together:
+            pair = order.choice(together)
+            yield Fault(pair.name, partial(at_once, pair), pair.lost_s)
+
+
+def at_once(pair: Pair, stage: Stage) -> Iterator[None]:
+    """Provokes two faults at the same time, and heals them so; the second one's instance is the other one."""
+    faults = (pair.first.provoke(stage), pair.second.provoke(replace(stage, chosen=stage.other)))
+    with ThreadPoolExecutor(len(faults)) as pool:
+        try:
+            _all_done([pool.submit(next, fault) for fault in faults])
+            yield
+        finally:
+            _all_done([pool.submit(next, fault, None) for fault in faults])
+
+
+def _all_done(futures: Sequence[Future[None]]) -> None:
+    # Before one's error is told the other one has to be done too, else it could not be healed.
+    wait(futures)
+    for future in futures:
+        future.result()
 
 
 def _line(row: Observation) -> str:

@@ -14,6 +14,8 @@ SLOW_LOAD_S = 60
 RETRIES = 3
 # Instances that one picture may kill.
 MAX_VICTIMS = 3
+# Of all instances that have grown too large, one after the other.
+REPLACED_S = 45.0
 
 
 def cued(stage: Stage, words: str) -> Iterator[None]:
@@ -64,6 +66,17 @@ def poison_picture(stage: Stage) -> Iterator[None]:
     if (deaths := _deaths(logs) - before) > MAX_VICTIMS:
         raise ChaosError(f"the poison picture killed {deaths} instances")
     yield
+
+
+def memory_ceiling(stage: Stage) -> Iterator[None]:
+    """Every instance's engine keeps as much memory at once as an instance may hold."""
+    fleet = stage.fleet
+    workers = [fleet.worker(instance) for instance in fleet.instances]
+    for instance in fleet.instances:
+        fleet.cue(instance, "keep")
+    yield
+    for worker in workers:
+        wait_gone(worker, REPLACED_S)
 
 
 def _deaths(logs: Sequence[Path]) -> int:

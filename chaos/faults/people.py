@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+from chaos.attack import attacked
 from chaos.faults.stage import Stage
 from chaos.rehearsal import ChaosError
+from chaos.watch import exceeded, watched
 
 CLIENTS = 200
+ATTACK_S, AFTERWARDS_S, ATTACK_SEED = 20, 5, 1
 RESET = struct.pack("ii", 1, 0)  # closing a socket with this SO_LINGER sends RST
 
 
@@ -33,6 +36,18 @@ def hang_ups(stage: Stage) -> Iterator[None]:
     for part in (body[:1000], body):
         with _clients(stage.fleet.port, start + part):
             pass
+    yield
+
+
+def hostile_neighbour(stage: Stage) -> Iterator[None]:
+    """64 clients of another address send all that is cheap to send and dear to answer."""
+    with watched(stage.fleet.var) as readings:
+        with attacked(stage.fleet.port, ATTACK_SEED):
+            time.sleep(ATTACK_S)
+        # What was sent by those who have left is given up, not answered.
+        time.sleep(AFTERWARDS_S)
+    if problems := exceeded(readings):
+        raise ChaosError("; ".join(problems))
     yield
 
 

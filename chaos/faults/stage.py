@@ -3,14 +3,16 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from chaos.machine import parent_of, processes
+from chaos.machine import is_stopped, parent_of, processes
 from chaos.rehearsal import ChaosError, Instance, Rehearsal
 
 LIMIT_S = 120.0
 POLL_S = 0.05
+STOPPED_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,14 @@ class Stage:
     Attributes:
         fleet: where it happens.
         chosen: the instance it happens to.
+        other: another one, for a fault that comes together with it; the same where there is no other.
         poison: a picture that kills every instance it reaches.
         small_disk: whether logs and temporary files have a disk of their own.
     """
 
     fleet: Rehearsal
     chosen: Instance
+    other: Instance
     poison: bytes
     small_disk: bool
 
@@ -49,9 +53,39 @@ def kill_master_of(stage: Stage) -> None:
     wait_gone(worker)
 
 
-def wait_gone(pid: int) -> None:
+def wait_gone(pid: int, limit_s: float = LIMIT_S) -> None:
     """Waits until a process has ended."""
-    wait(f"process {pid} ends", lambda: pid not in {process.pid for process in processes()})
+    wait(f"process {pid} ends", lambda: not is_alive(pid), limit_s)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    return pid in {process.pid for process in processes()}
+
+
+def wait_nginx(stage: Stage, killed: int) -> None:
+    """Waits until another nginx master than the one that was killed runs."""
+
+    def runs() -> bool:
+        master = stage.fleet.pid_of("nginx")
+        return master not in (0, killed) and is_alive(master)
+
+    wait("another nginx runs", runs)
+
+
+@contextmanager
+def stopped(*pids: int) -> Iterator[None]:
+    """Stops processes; who is still there when the block ends may go on."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        # The kernel takes a moment.
+        wait("the processes are stopped", lambda: all(map(is_stopped, pids)), STOPPED_S)
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def wait_taken(stage: Stage) -> None:
@@ -59,14 +93,14 @@ def wait_taken(stage: Stage) -> None:
     wait("the engine takes its cue", lambda: not (stage.fleet.code / "cues" / stage.chosen.name).exists())
 
 
-def wait(what: str, holds: Callable[[], bool]) -> None:
+def wait(what: str, holds: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
     """Polls until something holds.
 
     Raises:
         ChaosError: it does not within the limit.
     """
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     while not holds():
         if time.monotonic() > deadline:
-            raise ChaosError(f"not within {LIMIT_S:g} s: {what}")
+            raise ChaosError(f"not within {limit_s:g} s: {what}")
         time.sleep(POLL_S)

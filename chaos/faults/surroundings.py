@@ -9,12 +9,14 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from chaos.faults.stage import LIMIT_S, Stage, kill, kill_master_of, wait, wait_gone
+from chaos.faults.stage import LIMIT_S, Stage, kill, kill_master_of, wait, wait_gone, wait_nginx
 from chaos.machine import starve_of_descriptors
 from chaos.rehearsal import ChaosError
 
 HOUR_S, MINUTE_S = 3600, 60
 MODEL_GARBAGE = b"garbage"
+# So long no new nginx can start.
+WITHOUT_S = 5.0
 
 
 def garbage_model(stage: Stage) -> Iterator[None]:
@@ -53,13 +55,36 @@ def full_disk(stage: Stage) -> Iterator[None]:
     """The disk of logs and temporary files is full."""
     if not stage.small_disk:
         raise ChaosError("not tried: only root can give logs a disk of their own")
-    with ExitStack() as stack:
-        for folder in (stage.fleet.log, stage.fleet.var / "tmp"):
-            stack.callback((folder / "filler").unlink)
-            _fill(folder / "filler")
+    with _filled(stage.fleet.log, stage.fleet.var / "tmp"):
         kill(stage.fleet.worker(stage.chosen))
         time.sleep(10)
         yield
+
+
+def full_disk_and_no_nginx(stage: Stage) -> Iterator[None]:
+    """The disk of logs, temporary files and notes is full, and the nginx master is killed."""
+    if not stage.small_disk:
+        raise ChaosError("not tried: only root can give logs a disk of their own")
+    master = stage.fleet.pid_of("nginx")
+    with _filled(stage.fleet.log, stage.fleet.var / "tmp", stage.fleet.var / "run"):
+        kill(master)
+        time.sleep(WITHOUT_S)
+    yield
+    wait_nginx(stage, master)
+
+
+def nginx_that_cannot_start(stage: Stage) -> Iterator[None]:
+    """The nginx master is killed while its configuration on the disk is broken; then the file is put right."""
+    config = stage.fleet.var / "etc" / "nginx" / "nginx.conf"
+    good, master = config.read_text(), stage.fleet.pid_of("nginx")
+    config.write_text(f"{good}\nno_such_directive on;\n")
+    try:
+        kill(master)
+        time.sleep(WITHOUT_S)
+    finally:
+        config.write_text(good)
+    yield
+    wait_nginx(stage, master)
 
 
 def no_descriptors(stage: Stage) -> Iterator[None]:
@@ -89,6 +114,15 @@ def _is_logged(stage: Stage, offset_s: int) -> bool:
     last = (stage.fleet.log / "supervisord.log").read_text().splitlines()[-1]
     ahead_s = (datetime.strptime(last[:19], "%Y-%m-%d %H:%M:%S") - datetime.now()).total_seconds()
     return abs(ahead_s - offset_s) < MINUTE_S
+
+
+@contextmanager
+def _filled(*folders: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.callback((folder / "filler").unlink)
+            _fill(folder / "filler")
+        yield
 
 
 @contextmanager

@@ -67,3 +67,5 @@ def test_good_answers_have_to_stay_quick_where_that_is_expected(folder: Path) ->
         return observe("f", now, calm, mark(folder), folder, strong_s=0, allowed=0, p99_times=times).met
 
     assert [met(times) for times in (0, 1.5, 1.4)] == [True, True, False]
+    limited = [observe("f", now, [], mark(folder), folder, strong_s=0, allowed=0, p99_limit_ms=ms) for ms in (15, 14)]
+    assert [found.met for found in limited] == [True, False]

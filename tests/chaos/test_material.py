@@ -1,11 +1,11 @@
-"""The command line's own part: a model is rehearsed as a copy that can be served, and spoilt."""
+"""What a rehearsal is made with: a model is rehearsed as a copy that can be served, and spoilt."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from chaos.__main__ import copied
+from chaos.material import copied
 from chaos.rehearsal import ChaosError
 from tests.instance import running_instance
 
