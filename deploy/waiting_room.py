@@ -51,7 +51,7 @@ class Bounds:
     """
 
     held: int = 512
-    each: int = 16
+    each: int = 6
 
 
 def patience_s(head: bytes) -> float:

@@ -5,7 +5,7 @@ batch. No engine here, and no waiting for answers.
 """
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from service.errors import Overloaded, ServiceError
 from service.in_work import NO_MARK, Mark
+from service.places import Places
 
 Slot = npt.NDArray[np.uint8]
 
@@ -81,18 +82,21 @@ class BatchQueue:
 
     def __init__(self, size: int, max_wait_s: float, clock: Callable[[], float]) -> None:
         self.size = size
-        self.spare = size // 4  # for clients that hold little, when somebody else holds all the others
-        self.admitted = 0
+        self._places = Places(size, clock)
         self.shed = 0
         self.stopping = False
         self._max_wait_s = max_wait_s
         self._clock = clock
         self._max_batch = 0
-        self._held: Counter[str] = Counter()
         self._served: dict[str, int] = {}
         self._changed = threading.Condition()
         self._waiting: deque[Batch] = deque()
         self._free: list[Batch] = []
+
+    @property
+    def admitted(self) -> int:
+        """Requests in the instance."""
+        return self._places.taken
 
     @property
     def depth(self) -> int:
@@ -109,7 +113,7 @@ class BatchQueue:
     def allocate(self, max_batch: int, input_size: tuple[int, int], in_flight: int = 1) -> None:
         """Makes all batches there can ever be: the queue's, and the `in_flight` ones in the engine."""
         self._max_batch = max_batch
-        batches = -(-(self.size + self.spare) // max_batch) + in_flight
+        batches = -(-self._places.most // max_batch) + in_flight
         self._free = [Batch(np.empty((max_batch, *input_size, 3), np.uint8)) for _ in range(batches)]
 
     @contextmanager
@@ -118,26 +122,20 @@ class BatchQueue:
 
         Args:
             places: frames.
-            client: who asks. With all places taken there are a few left for who holds no more than those.
+            client: who asks; several share the places.
 
         Raises:
             Overloaded: not that many places are free.
         """
         with self._changed:
-            little = self._held[client] + places <= self.spare
-            if self.admitted + places > self.size + (self.spare if little else 0):
+            if not self._places.take(client, places):
                 self.shed += 1
                 raise Overloaded(f"this instance already works on {self.admitted} of at most {self.size}; try again")
-            self.admitted += places
-            self._held[client] += places
         try:
             yield
         finally:
             with self._changed:
-                self.admitted -= places
-                self._held[client] -= places
-                if not self._held[client]:
-                    del self._held[client]
+                self._places.give_back(client, places)
 
     def reserve(self, deadline: float, gone: Callable[[], bool], mark: Mark = NO_MARK, client: str = "") -> Item:
         """Takes the next slot.
