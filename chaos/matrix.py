@@ -109,7 +109,7 @@ MATRIX = (
         "a lone instance, killed and then restarted",
         kills.lone_instance,
         lost_s=LONE_KILLED_S,
-        bound="it works through those that waited beside new ones: who waited last may come too late for the deadline (5 s)",
+        bound="it answers new ones beside those that waited, of whom the last may be past their deadline (5 s)",
     ),
 )
 
