@@ -21,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deploy import run
+from deploy.errors import DeployError
 from deploy.nginx_files import digest_on_disk
 from deploy.paths import Paths
 from deploy.processes import (
@@ -74,7 +75,7 @@ def _note(write: Callable[[], None]) -> bool:
     """Writes a note, or says that it could not: no note is worth a balancer."""
     try:
         write()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DeployError) as error:
         print(f"goes on without a note: {error}", file=sys.stderr, flush=True)
         return False
     return True

@@ -58,7 +58,7 @@ def stop(paths: Paths, world: World) -> None:
             world.say(f"{error.problems[0].what}: stopping its processes one by one")
     _stop_one_by_one(paths, world)
     run.remove(paths.supervisor_socket, paths.supervisor_pid, paths.nginx_pid, paths.nginx_loaded, paths.winding_down)
-    run.remove(paths.programs_json, paths.programs_prom, paths.quarantine)
+    run.remove(paths.programs_json, paths.programs_prom, paths.quarantine, paths.waiting_room)
 
 
 def _stop_by_supervisord(paths: Paths, world: World) -> None:
