@@ -1,8 +1,9 @@
 """What every protocol's routes do the same way: take a request in, read its body and deadline, and write JSON."""
 
 import io
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 import msgspec
 from flask import Response, request
@@ -41,8 +42,8 @@ def reception(detector: Detector, settings: Settings) -> Reception:
             with detector.visiting(caller(), timeout_ms, client_gone(request.environ)) as visit:
                 yield visit
         except ServiceError:
-            for _ in _pieces():
-                pass
+            with suppress(RequestEntityTooLarge):  # which it is not by this: all of it may have been read before
+                deque(_pieces(), maxlen=0)
             raise
 
     return take_in
