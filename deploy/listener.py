@@ -76,14 +76,16 @@ def listen(
     unwritten = ""
     while True:
         # Also before the first event, so that the fleet page need not wait for one.
+        states: Mapping[str, ProgramState] | None = None
         try:
-            publish(_act(paths, reviver, tell, clock()))
-        except ControlError as error:
-            # It is busy or on its way out; the next event brings another chance.
-            tell(Act("alert", SUPERVISORD, str(error)))
-        except OSError as error:
-            # On a full disk the fleet page is out of date, but programs are still revived. Said once.
-            if str(error) != unwritten:
+            states = _act(paths, reviver, tell, clock())
+            publish(states)
+        except (ControlError, OSError) as error:
+            if states is None and isinstance(error, ControlError):
+                # It is busy or on its way out; the next event brings another chance.
+                tell(Act("alert", SUPERVISORD, str(error)))
+            elif str(error) != unwritten:
+                # On a full disk the fleet page is out of date, but programs are still revived. Said once.
                 unwritten = str(error)
                 tell(Act("alert", REVIVER, f"cannot write what the fleet page shows: {error}"))
         protocol.ready(stdout)
