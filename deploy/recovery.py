@@ -140,6 +140,9 @@ def main(arguments: Sequence[str]) -> None:
     while not fleet.unit:
         try:
             return recover(fleet, world)
-        except DeployError as error:  # such as somebody else at work on the fleet; what there is serves on
+        except (
+            DeployError,
+            OSError,
+        ) as error:  # such as somebody else at work, or a full disk; what there is serves on
             world.say(f"{error}; looked at again in {RETRY_S:g} s")
             world.sleep(RETRY_S)

@@ -25,7 +25,7 @@ PROGRAMS = {
 }
 WITHOUT_PACKAGES = {"deploy.bootstrap", "framefleet.pip", "service.settings_page"}
 # These read no options of their own, and work at once.
-WITHOUT_OPTIONS = {"bench.check_trt", "bench.jpeg_scaling", "deploy.balancer", *WITHOUT_PACKAGES}
+WITHOUT_OPTIONS = {"bench.check_trt", "bench.jpeg_scaling", "deploy.balancer", "deploy.recovery", *WITHOUT_PACKAGES}
 FAILING = """
 import atexit, errno, os, signal, sys, threading, time
 from pathlib import Path
