@@ -16,6 +16,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from deploy import run
@@ -133,7 +134,8 @@ def main(arguments: Sequence[str]) -> None:
     paths = Paths(*map(Path, arguments))
 
     def say(line: str) -> None:
-        print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} recovery: {line}", flush=True)
+        with suppress(OSError):
+            print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} recovery: {line}", flush=True)
 
     world = World(say).heedless()
     fleet = read_record(paths)

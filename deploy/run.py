@@ -293,11 +293,7 @@ def lock_holder(paths: Paths) -> str:
 
 def become(command: Sequence[str], log: Path) -> NoReturn:
     """Replaces this process with another program that writes to a log, as nobody reads what it prints any more."""
-    try:
-        output = log.open("a")
-    except OSError:  # such as a full disk
-        output = open(os.devnull, "w")
-    with output:
+    with suppress(OSError), log.open("a") as output:  # on a full disk it may not be there
         os.dup2(output.fileno(), sys.stdout.fileno())
         os.dup2(output.fileno(), sys.stderr.fileno())
     os.execv(command[0], list(command))
