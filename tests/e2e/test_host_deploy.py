@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import run
 from deploy.history import read_history
 from deploy.processes import fleet_processes
 from tests.e2e.fleet import direct_session, wait_for_line, wait_until
@@ -322,5 +323,4 @@ def cut_the_power(host: ScratchHost) -> None:
         return fleet_processes(host.paths) == ()
 
     wait_until("every process is dead", gone)
-    for path in host.run.iterdir():
-        path.unlink()
+    run.remove(*host.run.iterdir())
