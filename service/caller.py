@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 
 from flask import g, request
 
@@ -29,6 +30,7 @@ def caller_of(settings: Settings) -> Callable[[], str]:
     return caller
 
 
+@lru_cache(1024)
 def named(peer: str, given: str, allowed: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> str:
     """The client's address, of an IPv6 one its site.
 

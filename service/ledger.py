@@ -1,8 +1,8 @@
 """Who holds how much of something scarce, who may have more, and who is next: decisions alone, nobody waits here.
 
-What is held is bytes, and for some of them a lane: the right to compute. No client holds every lane, and beside the
-bytes that a large request may take for itself there are some to spare for clients that hold little. Whoever computed
-least lately is served first.
+What is held is bytes, and with many of them a lane: the right to compute for long. No client holds every lane, and
+beside the bytes that a large request may take for itself there are some to spare for clients that hold little. Whoever
+computed least lately is served first.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ MANY_CLIENTS = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """Somebody who wants `size` bytes, and a lane with them."""
+    """Somebody who wants `size` bytes, and a lane with them if they are many."""
 
     client: str
     size: int
@@ -37,26 +37,29 @@ class Ledger:
     Args:
         capacity: bytes that may be held; no request gets more.
         spare: bytes beyond, of which a client may take up to a half while it holds nothing else.
-        lanes: requests that may compute at once, at least 2; one client may have a half of them.
+        lanes: requests that may compute for long at once, at least 2; one client may have a half of them.
         clock: seconds, monotonic.
+        small: bytes below which a request needs no lane: to wait for one would cost more than its work.
     """
 
-    def __init__(self, capacity: int, spare: int, lanes: int, clock: Callable[[], float]) -> None:
+    def __init__(self, capacity: int, spare: int, lanes: int, clock: Callable[[], float], small: int = 0) -> None:
         self.capacity = capacity
         self.held = 0
+        self._small = small
         self._spare, self._lanes, self._clock = spare, lanes, clock
         self._busy = 0
         self._accounts: dict[str, _Account] = {}
 
     def take(self, ask: Ask) -> None:
-        """Books what somebody gets: the bytes and a lane."""
+        """Books what somebody gets: the bytes, and a lane if they need one."""
         if len(self._accounts) > MANY_CLIENTS:
             self._forget()
         account = self._accounts.setdefault(ask.client, _Account(at=self._clock()))
-        account.lanes += 1
         account.held += ask.size
-        self._busy += 1
         self.held += ask.size
+        if self.needs_lane(ask.size):
+            account.lanes += 1
+            self._busy += 1
 
     def leave_lane(self, client: str, seconds: float) -> None:
         """Takes a lane back that was used for so many seconds."""
@@ -75,9 +78,15 @@ class Ledger:
         account = self._accounts.get(client)
         return account.used_s * 2.0 ** ((account.at - self._clock()) / HALF_LIFE_S) if account else 0.0
 
-    def has_lane(self, client: str) -> bool:
-        """Whether a client may compute right now."""
-        account = self._accounts.get(client)
+    def needs_lane(self, size: int) -> bool:
+        """Whether so many bytes are work that takes long."""
+        return size >= self._small
+
+    def has_lane(self, ask: Ask) -> bool:
+        """Whether somebody may compute right now."""
+        if not self.needs_lane(ask.size):
+            return True
+        account = self._accounts.get(ask.client)
         return self._busy < self._lanes and (not account or account.lanes < max(1, self._lanes // 2))
 
     def has_room(self, ask: Ask) -> bool:
@@ -101,7 +110,7 @@ class Ledger:
         """
         blocked = False
         for ask in sorted(waiting, key=lambda ask: self.used_s(ask.client)):
-            if self.has_lane(ask.client):
+            if self.has_lane(ask):
                 if (not blocked and self.has_room(ask)) or self.has_spare(ask):
                     return ask
                 blocked = True

@@ -10,7 +10,6 @@ from service.errors import DeadlineExceeded, ImageTooLarge
 from service.ledger import Ask, Ledger
 
 LOOK_S = 0.1
-UNBOUNDED = 1_000_000
 
 
 class Pool:
@@ -41,8 +40,11 @@ class Pool:
             )
         if self.clock() >= deadline or gone():
             raise _too_late()
-        given = threading.Event()
         with self._lock:
+            if not self._waiting and self.ledger.has_lane(ask) and self.ledger.has_room(ask):
+                self.ledger.take(ask)
+                return
+            given = threading.Event()
             self._waiting[ask] = given
             self._hand_out()
         while not given.wait(LOOK_S):
@@ -52,15 +54,11 @@ class Pool:
                         self._hand_out()  # it may have stood before others
                         raise _too_late()
 
-    def leave_lane(self, client: str, seconds: float) -> None:
-        """Takes a lane back that was used for so many seconds."""
+    def give_back(self, client: str, size: int, lane_s: float | None) -> None:
+        """Takes bytes back, and a lane that was used for so many seconds; None if there was none."""
         with self._lock:
-            self.ledger.leave_lane(client, seconds)
-            self._hand_out()
-
-    def give_back(self, client: str, size: int) -> None:
-        """Takes bytes back."""
-        with self._lock:
+            if lane_s is not None:
+                self.ledger.leave_lane(client, lane_s)
             self.ledger.give_back(client, size)
             self._hand_out()
 
@@ -97,16 +95,15 @@ class Part:
         """
         self.release()
         self._pool.take(Ask(self.client, size), self.deadline, self.gone)
-        self._size, self._began = size, self._pool.clock()
+        self._size = size
+        self._began = self._pool.clock() if self._pool.ledger.needs_lane(size) else None
 
     def keep(self, size: int) -> None:
         """Gives the lane back, and the bytes but for so many."""
-        if self._began is not None:
-            self._pool.leave_lane(self.client, self._pool.clock() - self._began)
-            self._began = None
-        if self._size > size:
-            self._pool.give_back(self.client, self._size - size)
-            self._size = size
+        lane_s = None if self._began is None else self._pool.clock() - self._began
+        if self._size > size or lane_s is not None:
+            self._pool.give_back(self.client, max(0, self._size - size), lane_s)
+            self._size, self._began = min(self._size, size), None
 
     def release(self) -> None:
         """Gives everything back."""

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 
 from service.batch_queue import BatchQueue, never_gone
 from service.ledger import Ledger
-from service.pool import UNBOUNDED, Part, Pool
+from service.pool import Part, Pool
 from service.settings import Settings
 
 # A progressive picture's coefficients and its pixels; rarer kinds that take more have to be smaller (measured).
 BYTES_A_PIXEL = 9.05
 LEAST_PIXEL_BYTES = 64 * 2**20
 LANES_PER_CORE = 2
+# Held while a picture is decoded that takes a few milliseconds: a baseline JPEG of 5 megapixels.
+SMALL_BYTES = 16 * 2**20
 # Beside the largest picture, and the largest body, there is room for other clients' usual ones.
 SPARE_PIXEL_BYTES = 24 * 2**20
 SPARE_BODY_BYTES = 16 * 2**20
@@ -43,8 +45,8 @@ def make_pools(settings: Settings, clock: Callable[[], float] = time.monotonic) 
     body = settings.max_body_bytes
     pixels = max(LEAST_PIXEL_BYTES, int(BYTES_A_PIXEL * settings.max_pixels) + body // 4)
     return Pools(
-        Pool(Ledger(body, SPARE_BODY_BYTES, UNBOUNDED, clock), clock),
-        Pool(Ledger(pixels, SPARE_PIXEL_BYTES, lanes(), clock), clock),
+        Pool(Ledger(body, SPARE_BODY_BYTES, lanes(), clock, small=body + 1), clock),  # nothing is computed
+        Pool(Ledger(pixels, SPARE_PIXEL_BYTES, lanes(), clock, small=SMALL_BYTES), clock),
     )
 
 

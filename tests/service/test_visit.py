@@ -20,6 +20,8 @@ from service.visit import make_pools
 from tests.service.fakes import ScriptedEngine
 
 PICTURE = cv2.imencode(".png", np.zeros((40, 40, 3), np.uint8))[1].tobytes()
+# Decoding it takes a lane.
+LARGE = cv2.imencode(".png", np.zeros((2000, 2000, 3), np.uint8))[1].tobytes()
 SELECTION = Selection(conf=0.3, iou=0.4)
 
 
@@ -32,10 +34,10 @@ def detector() -> Iterator[Detector]:
 
 
 def test_nothing_more_of_a_form_is_decoded_once_its_client_has_gone(detector: Detector) -> None:
-    found = detector.detect([PICTURE] * 4, Wish(SELECTION, 60_000, gone=lambda: True))
+    found = detector.detect([LARGE] * 4, Wish(SELECTION, 60_000, gone=lambda: True))
     assert [type(outcome) for outcome in found] == [DeadlineExceeded] * 4
     assert detector.pools.pixels.ledger.used_s("") == 0
-    found = detector.detect([PICTURE] * 4, Wish(SELECTION, 60_000))
+    found = detector.detect([LARGE] * 4, Wish(SELECTION, 60_000))
     assert [type(outcome) for outcome in found] == [Detections] * 4
     assert detector.pools.pixels.ledger.used_s("") > 0 == detector.pools.pixels.ledger.held
 
@@ -110,8 +112,7 @@ def test_who_waits_gives_up_with_his_client_or_his_deadline(gone: bool) -> None:
     deadline = float("inf") if gone else pool.clock() + 0.01
     with pytest.raises(DeadlineExceeded):
         Part(pool, "b", deadline, lambda: gone and next(looks, True)).claim(1)
-    pool.leave_lane("a", 0.0)
-    pool.give_back("a", 100)
+    pool.give_back("a", 100, 0.0)
     with Part(pool, "c") as part:
         part.claim(100)
     assert pool.ledger.held == 0
