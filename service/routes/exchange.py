@@ -82,11 +82,12 @@ def _pieces() -> Iterator[bytes]:
     Raises:
         RequestEntityTooLarge: it is sent in chunks, and goes on behind the limit.
     """
-    left = request.max_content_length or 0
+    most, announced = request.max_content_length or 0, request.content_length
+    left = most if announced is None else min(most, announced)
     while left and (piece := request.stream.read(min(PIECE_BYTES, left))):
         left -= len(piece)
         yield piece
-    if not left and request.content_length is None and request.input_stream.read(1):
+    if not left and announced is None and request.input_stream.read(1):
         raise RequestEntityTooLarge
 
 
