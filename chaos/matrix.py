@@ -57,7 +57,7 @@ class Pair:
 PLUS = " + "
 # Seconds of load that may be lost where no instance answers: all killed, the only one killed, all stopped, two faults
 # at once, of which one may last 8 s.
-ALL_KILLED_S, LONE_KILLED_S, ALL_STOPPED_S, TOGETHER_S = 1.0, 4.0, 2.0, 10.0
+ALL_KILLED_S, LONE_KILLED_S, ALL_STOPPED_S, TOGETHER_S = 1.0, 1.0, 2.0, 10.0
 RESTART = "no instance listens until one has started again"
 TRIED_TWICE = "what was in hand at one of them and then at another one has been tried twice; the others wait"
 WAITED = "all wait until it is seen that nobody answers, and then there may be more than are taken at once (503)"
