@@ -13,15 +13,17 @@ from chaos.rehearsal import ChaosError
 from chaos.watch import exceeded, watched
 
 CLIENTS = 200
+# Not the cameras' own, as one address may hold 256 connections.
+SLOW_ADDRESS, HASTY_ADDRESS = "127.0.0.3", "127.0.0.4"
 ATTACK_S, AFTERWARDS_S, ATTACK_SEED = 20, 5, 1
 RESET = struct.pack("ii", 1, 0)  # closing a socket with this SO_LINGER sends RST
 
 
 def slow_clients(stage: Stage, *, body: bool) -> Iterator[None]:
-    """200 clients that send a byte of their header, or of their body, every second."""
+    """200 clients of another address that send a byte of their header, or of their body, every second."""
     start = b"POST /v1/detect HTTP/1.1\r\nHost: x\r\n"
     start += b"Content-Length: 100000\r\n\r\n" if body else b"X-Slow: "
-    with _clients(stage.fleet.port, start) as connections:
+    with _clients(stage.fleet.port, start, SLOW_ADDRESS) as connections:
         for _ in range(10):
             for connection in connections:
                 connection.sendall(b"x")
@@ -30,11 +32,11 @@ def slow_clients(stage: Stage, *, body: bool) -> Iterator[None]:
 
 
 def hang_ups(stage: Stage) -> Iterator[None]:
-    """200 clients break off in the middle of a body, and 200 after it, before their answer."""
+    """200 clients of another address break off in the middle of a body, and 200 after it, before their answer."""
     body = stage.poison[:64] + bytes(2000)
     start = b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
     for part in (body[:1000], body):
-        with _clients(stage.fleet.port, start + part):
+        with _clients(stage.fleet.port, start + part, HASTY_ADDRESS):
             pass
     yield
 
@@ -74,9 +76,12 @@ def broken_config(stage: Stage) -> Iterator[None]:
 
 
 @contextmanager
-def _clients(port: int, start: bytes) -> Iterator[list[socket.socket]]:
+def _clients(port: int, start: bytes, source: str) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
-        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(CLIENTS)]
+        connections = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), source_address=(source, 0)))
+            for _ in range(CLIENTS)
+        ]
         for connection in connections:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             connection.sendall(start)
