@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 # Whoever asked within so many seconds counts as there, be it between two frames.
 THERE_S = 2.0
+# More names than that are looked through, so that those who are gone leave nothing behind.
+MANY_CLIENTS = 256
 
 
 class Places:
@@ -28,6 +30,8 @@ class Places:
     def take(self, client: str, places: int) -> bool:
         """Takes places for a request; says whether it may have them."""
         self._seen[client] = self._clock()
+        if len(self._seen) > MANY_CLIENTS:
+            self._forget()
         if not self._may(client, places):
             return False
         self.taken += places
@@ -55,6 +59,9 @@ class Places:
 
     def _others(self, client: str) -> int:
         """How many other clients are there."""
+        self._forget()
+        return len(self._seen.keys() - {client})
+
+    def _forget(self) -> None:
         since = self._clock() - THERE_S
         self._seen = {name: at for name, at in self._seen.items() if at > since or self._held[name]}
-        return len(self._seen.keys() - {client})

@@ -1,6 +1,6 @@
 """How the places in an instance are shared out."""
 
-from service.places import THERE_S, Places
+from service.places import MANY_CLIENTS, THERE_S, Places
 
 
 def filled(places: Places, client: str) -> int:
@@ -56,3 +56,13 @@ def test_what_is_given_back_is_there_again() -> None:
         assert places.take("one", 4)
         places.give_back("one", 4)
     assert places.taken == 0
+
+
+def test_clients_that_are_gone_leave_nothing_behind() -> None:
+    now = 0.0
+    places = Places(32, lambda: now)
+    for number in range(3 * MANY_CLIENTS):
+        now += THERE_S
+        assert places.take(str(number), 1)
+        places.give_back(str(number), 1)
+    assert len(places._seen) <= MANY_CLIENTS + 1
