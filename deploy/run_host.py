@@ -130,9 +130,13 @@ def has_model(target: Path, digest: str) -> bool:
 
 
 def append_line(log: Path, line: str) -> None:
-    """Adds a line with its time to a log, where its folder exists already."""
-    # The folder is the service user's, who must not choose what root writes to, nor end a deploy by it.
-    with suppress(OSError, ControlError), open_to_append(log, 0o640) as file:
+    """Adds a line with its time to a log, where its folder exists already.
+
+    Raises:
+        ControlError: something else stands there: the folder is the service user's.
+        OSError: such as a full disk.
+    """
+    with suppress(FileNotFoundError), open_to_append(log, 0o640) as file:
         file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
 
 
@@ -175,11 +179,20 @@ def trial_process(
 
 
 def to_terminal_and_log(say: Callable[[str], None], log: Path) -> Callable[[str], None]:
-    """Makes what shows a line and keeps it; a terminal that has gone must not stop a deploy half-way."""
+    """Makes what shows a line and keeps it; neither a terminal that has gone nor a log stops a deploy half-way."""
+    told = ""
 
     def both(line: str) -> None:
-        append_line(log, line)
+        nonlocal told
+        lines = [line]
+        try:
+            append_line(log, line)
+        except (OSError, ControlError) as error:
+            if str(error) != told:
+                told = str(error)
+                lines.append(f"note: this is not kept: {told}")
         with suppress(OSError):
-            say(line)
+            for each in lines:
+                say(each)
 
     return both
