@@ -18,7 +18,7 @@ from typing import Protocol
 
 from deploy import run
 from deploy.bundle import sha256
-from deploy.errors import ControlError, PreflightError, Problem
+from deploy.errors import CheckError, ControlError, PreflightError, Problem
 from deploy.run_files import give, open_to_append
 
 GONE_LIMIT_S = 45.0
@@ -112,13 +112,26 @@ def point(link: Path, target: Path) -> None:
     run.flush(link.parent)
 
 
-def place_model(source: Path, target: Path) -> None:
-    """Copies a model file, and the manifest beside it if there is one, where models are kept."""
+def place_model(source: Path, target: Path, listed: Mapping[str, str]) -> None:
+    """Copies a model file, and the manifest beside it if there is one, where models are kept.
+
+    Args:
+        source: in an unpacked bundle, which somebody else may write to.
+        target: the model's place.
+        listed: SHA-256 by path in the release's own bundle.
+
+    Raises:
+        CheckError: either is not what came with the release.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".json", source.suffix):
-        if source.with_suffix(suffix).exists():
+        if (file := source.with_suffix(suffix)).exists():
             temporary = target.with_name(f".{target.name}.new")
-            shutil.copyfile(source.with_suffix(suffix), temporary)
+            shutil.copyfile(file, temporary)
+            if sha256(temporary) != listed.get(f"model/{file.name}"):
+                temporary.unlink()
+                what = "is not the file that the bundle of this release holds"
+                raise CheckError(Problem(str(file), what, "deploy that bundle, by deploy.sh"))
             temporary.chmod(0o644)
             temporary.replace(target.with_suffix(suffix))
     flush_disks()
