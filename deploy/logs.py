@@ -139,7 +139,7 @@ class Tail:
             return True
         try:
             now = self._path.stat()
-        except FileNotFoundError:
+        except OSError:  # such as a link to itself
             return False
         opened = os.fstat(self._file.fileno())
         return (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino) or now.st_size < self._file.tell()

@@ -41,6 +41,8 @@ command -v "$PYTHON" >/dev/null || die "$PYTHON not found; install python3 and p
 make_room() {
     umask 022
     mkdir -p "$INSTALL" || die "cannot write to $INSTALL; run this as root"
+    [ -z "$(find -H "$INSTALL" -maxdepth 0 \( ! -uid 0 ! -uid "$(id -u)" -o -perm -002 \))" ] ||
+        die "$INSTALL: others may swap what is checked there; chown 0 $INSTALL; chmod go-w $INSTALL"
     # What a power cut left behind of this script; incoming.fleet, which this bundle may lie in, is deploy-fleet's.
     find "$INSTALL" -maxdepth 1 -name 'incoming.??????' -mmin +1440 -exec rm -rf {} +
     unpacked=$(mktemp -d "$INSTALL/incoming.XXXXXX")

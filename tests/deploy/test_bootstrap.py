@@ -438,6 +438,17 @@ def test_what_deploy_fleet_carried_here_days_ago_is_still_deployed(repo_root: Pa
     assert [path.name for path in (tmp_path / "opt").iterdir()] == ["incoming.fleet"]
 
 
+@pytest.mark.parametrize(("owner", "mode"), [pytest.param(NOBODY, 0o755, marks=as_root), (os.geteuid(), 0o1777)])
+def test_nothing_is_unpacked_where_others_may_swap_it(repo_root: Path, tmp_path: Path, owner: int, mode: int) -> None:
+    install = tmp_path / "opt"
+    install.mkdir()
+    os.chown(install, owner, -1)
+    install.chmod(mode)
+    done = run_script(repo_root, str(pack(make_bundle(tmp_path / "bundle"))), INSTALL=str(install))
+    assert (done.returncode, list(install.iterdir())) == (1, [])
+    assert f"{install}: others may swap what is checked there; chown 0 {install}; chmod go-w {install}" in done.stderr
+
+
 def test_a_name_in_a_bundle_does_not_steer_the_terminal(repo_root: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     bundle.mkdir()

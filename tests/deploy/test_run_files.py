@@ -272,6 +272,9 @@ def test_files_without_an_end_do_not_fill_roots_memory(paths: Paths) -> None:
     with pytest.raises(ControlError, match="not a fleet"):
         read_record(paths)
     shown = [tail.read(), tail.read(), read_restarts(paths.programs_json)]
+    log.unlink()
+    log.symlink_to(log.name)
+    assert tail.read() == []
     tail.close()
     assert shown == [[], [], {}]
 
