@@ -86,12 +86,12 @@ def _request(path: str, body: bytes, *headers: str) -> bytes:
     return "\r\n".join((*head, "", "")).encode() + body
 
 
-def perform(assault: Assault, port: int, source: str) -> str:
+def perform(assault: Assault, port: int) -> str:
     """Sends one hostile request; returns the answer's status, or `hung up`, `no answer`."""
     end = time.monotonic() + assault.patience_s
     at_once = len(assault.request) - assault.trickled
     try:
-        with socket.create_connection(("127.0.0.1", port), assault.patience_s, (source, 0)) as connection:
+        with socket.create_connection(("127.0.0.1", port), assault.patience_s, (SOURCE, 0)) as connection:
             connection.sendall(assault.request[:at_once])
             for byte in assault.request[at_once:]:
                 time.sleep(1)
@@ -133,7 +133,6 @@ def main(arguments: Sequence[str]) -> int:
     """Attacks until stdin ends; returns the process's exit code."""
     parser = argparse.ArgumentParser(prog="python -m chaos.attack", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, required=True, help="of the balancer on this machine")
-    parser.add_argument("--source", default=SOURCE, help="address to come from (default %(default)s)")
     parser.add_argument("--clients", type=int, default=CLIENTS, help="at once (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the order (default %(default)s)")
     options = parser.parse_args(arguments)
@@ -143,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
     def attack(number: int) -> None:
         order = random.Random(options.seed * 1000 + number)
         while True:
-            ended[perform(order.choice(kinds), options.port, options.source)] += 1
+            ended[perform(order.choice(kinds), options.port)] += 1
             # Whoever is refused at once would otherwise take the machine for sending alone.
             time.sleep(PAUSE_S)
 

@@ -10,6 +10,7 @@ import pytest
 
 from chaos.attack import SOURCE, Assault, assaults, attacked, perform
 from service.settings import Settings
+from tests.instance import wait_until
 
 REFUSED = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -54,13 +55,13 @@ def server() -> Iterator[Server]:
 
 
 def test_an_answer_is_told_by_its_status_and_asked_from_another_address(server: Server) -> None:
-    assert perform(Assault("x", b"GET / HTTP/1.1\r\n\r\n"), server.port, SOURCE) == "429"
+    assert perform(Assault("x", b"GET / HTTP/1.1\r\n\r\n"), server.port) == "429"
     assert server.clients == {SOURCE} != {"127.0.0.1"}
 
 
 def test_who_is_not_answered_hangs_up(server: Server) -> None:
     server.answer = b""
-    assert perform(Assault("x", b"GET / HTTP/1.1\r\n\r\n", patience_s=0.05), server.port, SOURCE) == "hung up"
+    assert perform(Assault("x", b"GET / HTTP/1.1\r\n\r\n", patience_s=0.05), server.port) == "hung up"
 
 
 def test_every_request_is_whole_and_within_the_limit_on_bodies() -> None:
@@ -72,8 +73,7 @@ def test_every_request_is_whole_and_within_the_limit_on_bodies() -> None:
 
 def test_an_attack_goes_on_until_its_block_ends_and_then_counts(server: Server) -> None:
     with attacked(server.port, seed=1, clients=2) as ended:
-        while len(server.open) < 2:
-            threading.Event().wait(0.02)
+        wait_until("both attack", lambda: len(server.open) >= 2)
         assert not ended
     # A server that answers before it has read all resets the connection, now and then before the answer is there.
     assert set(ended) <= {"429", "no answer", "hung up"}
