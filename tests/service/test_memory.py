@@ -21,15 +21,14 @@ from tests.service.held import UNLIMITED, picture
 LIMIT_S = 60
 GOOD = 7
 CONF = "tests/service/faulty.conf.py"
+
+
 NO_TURN = DrainTurn(None, "")
 
 
 def ceiling(held_mb: list[int], limit_mb: int = 100, growth_mb: int = 0, name: str = "") -> Ceiling:
     """A ceiling that finds this much at its looks, the last one for ever."""
-
-    def held() -> int:
-        return (held_mb.pop(0) if len(held_mb) > 1 else held_mb[0]) * MIB
-
+    held = lambda: (held_mb.pop(0) if len(held_mb) > 1 else held_mb[0]) * MIB  # noqa: E731
     return Ceiling(limit_mb, growth_mb, name, shared_state(), held)
 
 
