@@ -25,9 +25,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from chaos import bombs
+from chaos.rehearsal import REPO
 
 # Cameras come from 127.0.0.1; all of 127.0.0.0/8 is this machine's.
 SOURCE = "127.0.0.2"
@@ -37,7 +37,6 @@ PAUSE_S = 0.2
 PATIENCE_S, HANG_UP_S, TRICKLE_S = 30.0, 0.3, 20.0
 # Of a slow body, sent a byte each second.
 TRICKLED = 20
-REPO = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 PROC = Path("/proc")
 LISTEN = "0A"
 STOPPED = "T"
-KIB = 1024
+KIB, MIB = 2**10, 2**20
 STANDARD_STREAMS = 3
 
 

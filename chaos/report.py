@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from chaos.machine import MIB
 from chaos.matrix import MATRIX, PLUS, TOGETHER_S, Fault
 from chaos.observation import Observation, counted
 from chaos.run import GROWTH, Campaign
 
-MIB = 2**20
 SIEGE = "## A mixed attack\n"
 INTRODUCTION = """# Reliability: what each fault does to a fleet
 

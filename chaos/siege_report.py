@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import chain
 
 from chaos.load import Sample
+from chaos.machine import MIB
 from chaos.observation import counted, percentile
 from chaos.report import SIEGE
-from chaos.watch import MIB, Reading, exceeded
+from chaos.watch import Reading, exceeded
 
 P99_LIMIT_MS = 1000.0
 # A killed nginx worker takes with it what it has in hand: of what was due so many s before and after, some may be lost.

@@ -10,10 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.machine import KIB, PROC, belongs, processes
+from chaos.machine import KIB, MIB, PROC, belongs, processes
 from framefleet.repeat import repeated
 
-MIB = 2**20
 BLOCK_BYTES = 512
 EVERY_S = 1.0
 MEMORY_BYTES = 700 * MIB
