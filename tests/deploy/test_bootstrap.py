@@ -334,7 +334,7 @@ def test_a_host_with_signers_takes_a_bundle_that_one_of_them_signed(
 
 
 def unsigned(bundle: Path, signers: Path) -> None:
-    """As every bundle was until now."""
+    """As it was packed."""
 
 
 def by_another(bundle: Path, signers: Path) -> None:
