@@ -117,18 +117,19 @@ class BatchQueue:
         self._free = [Batch(np.empty((max_batch, *input_size, 3), np.uint8)) for _ in range(batches)]
 
     @contextmanager
-    def admit(self, places: int = 1, client: str = "") -> Iterator[None]:
+    def admit(self, places: int = 1, client: str = "", beside: int = 0) -> Iterator[None]:
         """Holds places while a request of so many frames is worked on.
 
         Args:
             places: frames.
             client: who asks; several share the places.
+            beside: places that the same request holds already.
 
         Raises:
             Overloaded: not that many places are free.
         """
         with self._changed:
-            if not self._places.take(client, places):
+            if not self._places.take(client, places, beside):
                 self.shed += 1
                 raise Overloaded(f"this instance already works on {self.admitted} of at most {self.size}; try again")
         try:

@@ -36,7 +36,7 @@ class Ledger:
 
     Args:
         capacity: bytes that may be held; no request gets more.
-        spare: bytes beyond, of which a client may take up to a half while it holds nothing else.
+        spare: bytes beyond, for clients that hold little: at most three quarters of them.
         lanes: requests that may compute for long at once, at least 2; one client may have a half of them.
         clock: seconds, monotonic.
         small: bytes below which a request needs no lane: to wait for one would cost more than its work.
@@ -46,7 +46,7 @@ class Ledger:
         self.capacity = capacity
         self.held = 0
         self._small = small
-        self._spare, self._lanes, self._clock = spare, lanes, clock
+        self._spare, self._little, self._lanes, self._clock = spare, spare * 3 // 4, lanes, clock
         self._busy = 0
         self._accounts: dict[str, _Account] = {}
 
@@ -90,14 +90,17 @@ class Ledger:
         return self._busy < self._lanes and (not account or account.lanes < max(1, self._lanes // 2))
 
     def has_room(self, ask: Ask) -> bool:
-        """Whether the bytes are there for everybody."""
-        return self.held + ask.size <= self.capacity
+        """Whether the bytes are there for everybody; what others hold of the spare ones does not count."""
+        if self.held + ask.size <= self.capacity:
+            return True
+        little = self._held_of_spare(but=ask.client)
+        return little <= self._spare and self.held - little + ask.size <= self.capacity
 
     def has_spare(self, ask: Ask) -> bool:
         """Whether the bytes are there for somebody who holds little."""
         account = self._accounts.get(ask.client)
-        little = (account.held if account else 0) + ask.size <= self._spare // 2
-        return little and self.held + ask.size <= self.capacity + self._spare
+        own = (account.held if account else 0) + ask.size
+        return own <= self._little and own + self._held_of_spare(but=ask.client) <= self._spare
 
     def next(self, waiting: Sequence[Ask]) -> Ask | None:
         """Who of those that wait gets it now, if anybody does.
@@ -115,6 +118,11 @@ class Ledger:
                     return ask
                 blocked = True
         return None
+
+    def _held_of_spare(self, but: str) -> int:
+        """Bytes of all clients that hold little, but for one."""
+        accounts = self._accounts.items()
+        return sum(account.held for name, account in accounts if name != but and account.held <= self._little)
 
     def _forget(self) -> None:
         idle = [name for name, account in self._accounts.items() if not account.lanes and not account.held]

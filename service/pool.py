@@ -98,6 +98,15 @@ class Part:
         self._size = size
         self._began = self._pool.clock() if self._pool.ledger.needs_lane(size) else None
 
+    def look(self) -> None:
+        """Goes on only if somebody waits for the answer.
+
+        Raises:
+            DeadlineExceeded: too late, or the client has gone.
+        """
+        if self._pool.clock() >= self.deadline or self.gone():
+            raise _too_late()
+
     def keep(self, size: int) -> None:
         """Gives the lane back, and the bytes but for so many."""
         lane_s = None if self._began is None else self._pool.clock() - self._began

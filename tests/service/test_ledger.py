@@ -41,11 +41,33 @@ def test_everybody_together_has_no_more_than_all_lanes(ledger: Ledger) -> None:
 def test_who_holds_little_has_what_there_is_to_spare(ledger: Ledger) -> None:
     ledger.take(Ask("large", 100))
     assert ledger.next([Ask("large", 1)]) is None
-    assert ledger.next([Ask("other", 21)]) is None
-    small = Ask("other", 20)
+    assert ledger.next([Ask("other", 31)]) is None
+    small = Ask("other", 30)
     assert ledger.next([small]) is small
     ledger.take(small)
     assert ledger.next([Ask("other", 1)]) is None
+    assert ledger.next([Ask("third", 11)]) is None
+    assert ledger.next([Ask("third", 10)]) is not None
+
+
+def test_who_needs_everything_does_not_wait_for_those_who_hold_little(ledger: Ledger) -> None:
+    for number in range(4):
+        ledger.take(Ask(f"camera {number}", 10))
+        ledger.leave_lane(f"camera {number}", 0.0)
+    everything = Ask("gzip", 100)
+    assert ledger.next([everything, Ask("camera 0", 1)]) is everything
+    ledger.take(everything)
+    assert ledger.held <= 140
+
+
+def test_those_who_hold_little_let_one_through_who_needs_everything(ledger: Ledger) -> None:
+    for number in range(5):
+        ledger.take(Ask(f"camera {number}", 10))
+        ledger.leave_lane(f"camera {number}", 0.0)
+    everything = Ask("gzip", 100)
+    assert ledger.next([everything, Ask("camera 5", 10)]) is None
+    ledger.give_back("camera 0", 10)
+    assert ledger.next([everything]) is everything
 
 
 def test_what_is_given_back_is_there_for_the_next(ledger: Ledger) -> None:
