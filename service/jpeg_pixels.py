@@ -22,6 +22,8 @@ SCANS_OF_LARGEST = 20
 MAX_READ_AHEAD = 16  # bytes that libjpeg has read before it misses any: 8, each of which may be stuffed
 BYTES_A_SAMPLE = 2  # of coefficients, which files of several scans need all at once
 SMALL_CHANGE = 2**20
+# What is held for as much is decoded at low priority.
+LONG_WORK_BYTES = 2**25
 _CMYK = 4
 
 _SPARE = re.compile(r"(\d+) extraneous bytes before marker 0x(\w\w)")
@@ -62,11 +64,12 @@ def decode_jpeg(body: bytes, limits: ImageLimits) -> Frame:
 
 
 def _needed(jpeg: Jpeg, length: int) -> int:
-    """Bytes held while such a file of so many bytes is decoded (measured)."""
+    """Bytes held while such a file of so many bytes is decoded (measured); of many scans more, as they take as long."""
     pixel = 6.0 if jpeg.components == _CMYK else 3.0
     if jpeg.in_several_scans:
         pixel = 3 + BYTES_A_SAMPLE * jpeg.samples
-    return int(pixel * jpeg.width * jpeg.height) + 2 * length + SMALL_CHANGE
+    pixels = jpeg.width * jpeg.height
+    return max(int(pixel * pixels) + 2 * length + SMALL_CHANGE, min(len(jpeg.scans) * pixels, LONG_WORK_BYTES))
 
 
 def _pixels(jpeg: Jpeg, limits: ImageLimits) -> Pixels:

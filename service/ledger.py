@@ -39,7 +39,8 @@ class Ledger:
         spare: bytes beyond, for clients that hold little: at most three quarters of them.
         lanes: requests that may compute for long at once, at least 2; one client may have a half of them.
         clock: seconds, monotonic.
-        small: bytes below which a request needs no lane: to wait for one would cost more than its work.
+        small: bytes below which a request needs no lane: to wait for one would cost more than its work. That holds for
+            as many at once as a client has of twice these bytes.
     """
 
     def __init__(self, capacity: int, spare: int, lanes: int, clock: Callable[[], float], small: int = 0) -> None:
@@ -50,16 +51,17 @@ class Ledger:
         self._busy = 0
         self._accounts: dict[str, _Account] = {}
 
-    def take(self, ask: Ask) -> None:
-        """Books what somebody gets: the bytes, and a lane if they need one."""
+    def take(self, ask: Ask) -> bool:
+        """Books what somebody gets: the bytes, and a lane if they need one; returns whether they do."""
         if len(self._accounts) > MANY_CLIENTS:
             self._forget()
         account = self._accounts.setdefault(ask.client, _Account(at=self._clock()))
+        lane = self._needs_lane(ask, account)
         account.held += ask.size
         self.held += ask.size
-        if self.needs_lane(ask.size):
-            account.lanes += 1
-            self._busy += 1
+        account.lanes += lane
+        self._busy += lane
+        return lane
 
     def leave_lane(self, client: str, seconds: float) -> None:
         """Takes a lane back that was used for so many seconds."""
@@ -78,15 +80,11 @@ class Ledger:
         account = self._accounts.get(client)
         return account.used_s * 2.0 ** ((account.at - self._clock()) / HALF_LIFE_S) if account else 0.0
 
-    def needs_lane(self, size: int) -> bool:
-        """Whether so many bytes are work that takes long."""
-        return size >= self._small
-
     def has_lane(self, ask: Ask) -> bool:
         """Whether somebody may compute right now."""
-        if not self.needs_lane(ask.size):
-            return True
         account = self._accounts.get(ask.client)
+        if not self._needs_lane(ask, account):
+            return True
         return self._busy < self._lanes and (not account or account.lanes < max(1, self._lanes // 2))
 
     def has_room(self, ask: Ask) -> bool:
@@ -118,6 +116,10 @@ class Ledger:
                     return ask
                 blocked = True
         return None
+
+    def _needs_lane(self, ask: Ask, account: _Account | None) -> bool:
+        """Whether it is work that takes long, by itself or beside what else its client has in work."""
+        return ask.size >= self._small or (account.held if account else 0) + ask.size > 2 * self._small
 
     def _held_of_spare(self, but: str) -> int:
         """Bytes of all clients that hold little, but for one."""

@@ -86,6 +86,7 @@ SECURITY = {
     f"at most {visit.SPARE_BODY_BYTES * 3 // 4 // 2**20} |",
     "spare bytes of pixels": f"a largest body, and {visit.SPARE_PIXEL_BYTES // 2**20} MiB for clients that hold "
     f"at most {visit.SPARE_PIXEL_BYTES * 3 // 4 // 2**20} |",
+    "small pictures": f"without one small pictures of {2 * visit.SMALL_BYTES // 2**20} MiB at once",
     "PNG and WebP": f"{png.MAX_PNG_CHUNKS:,} chunks of a PNG or a WebP",
     "burst": f"may come at once | any number; {GENEROUS.burst} |",
     "connections": f"from the end of their head on | {GENEROUS.connections} |",

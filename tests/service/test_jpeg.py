@@ -18,6 +18,8 @@ from service.body import decode
 from service.errors import DeadlineExceeded, ImageTooLarge, MalformedBody, RequestError, UnsupportedBody
 from service.image import ImageLimits
 from service.jpeg import MAX_JPEG_SCANS, MAX_JPEG_SEGMENTS, read_jpeg
+from service.jpeg_pixels import LONG_WORK_BYTES
+from service.large_pictures import LARGE_BYTES
 from tests.service.flat_jpeg import COLOUR, EOI, SOI, flat_jpeg, frame, interleaved, scan_head, segment, tables
 
 LIMITS = ImageLimits(max_pixels=40_000_000, max_side=16_384)
@@ -337,6 +339,14 @@ def test_of_the_largest_picture_only_usual_numbers_of_scans_are_decoded() -> Non
         decode(scans(20), ImageLimits(50 * 37, 50))
     with pytest.raises(ImageTooLarge, match="50x37 pixels in 21 scans"):
         decode(scans(21), ImageLimits(50 * 37, 50))
+
+
+def test_many_scans_of_a_small_picture_count_as_a_large_one() -> None:
+    claimed: list[int] = []
+    large = scans(100).replace(struct.pack(">HH", 37, 50), struct.pack(">HH", 800, 800))
+    with suppress(MalformedBody):
+        decode(large, replace(LIMITS, claim=lambda pixels, size: claimed.append(size)))
+    assert claimed == [LONG_WORK_BYTES] and LONG_WORK_BYTES >= LARGE_BYTES
 
 
 def test_tables_that_are_sent_over_and_over_are_not_copied() -> None:

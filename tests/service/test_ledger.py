@@ -109,3 +109,10 @@ def test_clients_that_are_gone_leave_nothing_behind(ledger: Ledger, clock: Clock
         ledger.leave_lane(str(number), 0.001)
         ledger.give_back(str(number), 1)
     assert len(ledger._accounts) <= MANY_CLIENTS + 1
+
+
+def test_many_small_ones_of_a_client_need_lanes_as_a_large_one_does(clock: Clock) -> None:
+    ledger = Ledger(1000, 40, 4, clock, small=10)
+    assert [ledger.take(Ask("many", 8)) for _ in range(4)] == [False, False, True, True]
+    assert ledger.next([Ask("many", 8)]) is None
+    assert not ledger.take(Ask("camera", 8))
