@@ -2,7 +2,7 @@
 
 What is held is bytes, and with many of them a lane: the right to compute for long. No client holds every lane, and
 beside the bytes that a large request may take for itself there are some to spare for clients that hold little. Whoever
-computed least lately is served first.
+computed least lately, and then who holds least, is served first.
 """
 
 from collections.abc import Callable, Sequence
@@ -75,6 +75,10 @@ class Ledger:
         self._accounts[client].held -= size
         self.held -= size
 
+    def _had(self, client: str) -> tuple[float, int]:
+        account = self._accounts.get(client)
+        return self.used_s(client), account.held if account else 0
+
     def used_s(self, client: str) -> float:
         """Seconds that a client used lanes for, each counted half after every `HALF_LIFE_S`."""
         account = self._accounts.get(client)
@@ -110,7 +114,7 @@ class Ledger:
             waiting: in the order in which they came.
         """
         blocked = False
-        for ask in sorted(waiting, key=lambda ask: self.used_s(ask.client)):
+        for ask in sorted(waiting, key=lambda ask: self._had(ask.client)):
             if self.has_lane(ask):
                 if (not blocked and self.has_room(ask)) or self.has_spare(ask):
                     return ask

@@ -116,3 +116,13 @@ def test_many_small_ones_of_a_client_need_lanes_as_a_large_one_does(clock: Clock
     assert [ledger.take(Ask("many", 8)) for _ in range(4)] == [False, False, True, True]
     assert ledger.next([Ask("many", 8)]) is None
     assert not ledger.take(Ask("camera", 8))
+
+
+def test_where_nothing_is_computed_who_holds_least_is_next(clock: Clock) -> None:
+    ledger = Ledger(100, 40, 4, clock, small=101)
+    ledger.take(Ask("many", 60))
+    first, second = Ask("many", 50), Ask("other", 50)
+    assert ledger.next([first, second]) is None
+    ledger.take(Ask("third", 5))
+    ledger.give_back("many", 20)
+    assert ledger.next([first, second]) is second
