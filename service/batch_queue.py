@@ -117,18 +117,19 @@ class BatchQueue:
         self._free = [Batch(np.empty((max_batch, *input_size, 3), np.uint8)) for _ in range(batches)]
 
     @contextmanager
-    def admit(self, places: int = 1, client: str = "") -> Iterator[None]:
+    def admit(self, places: int = 1, client: str = "", beside: int = 0) -> Iterator[None]:
         """Holds places while a request of so many frames is worked on.
 
         Args:
             places: frames.
             client: who asks; several share the places.
+            beside: places that the same request holds already.
 
         Raises:
             Overloaded: not that many places are free.
         """
         with self._changed:
-            if not self._places.take(client, places):
+            if not self._places.take(client, places, beside):
                 self.shed += 1
                 raise Overloaded(f"this instance already works on {self.admitted} of at most {self.size}; try again")
         try:
@@ -141,15 +142,17 @@ class BatchQueue:
         """Takes the next slot.
 
         Raises:
-            Overloaded: the instance is stopping, or the queue is full of frames whose clients gave up.
+            Overloaded: the instance is stopping, or there is no slot, which does not happen while places are held.
         """
         with self._changed:
             if self.stopping:
                 raise Overloaded("this instance is stopping; try again")
             if not self._waiting or len(self._waiting[-1].items) == self._max_batch:
                 if not self._free:
-                    self.shed += 1
-                    raise Overloaded("this instance is behind with work already given up; try again")
+                    batch, place = self._given_up()
+                    item = Item(deadline, self._clock(), batch.items[place].slot, gone, mark, client)
+                    batch.items[place] = item
+                    return item
                 self._waiting.append(self._free.pop())
             batch = self._waiting[-1]
             item = Item(deadline, self._clock(), batch.frames[len(batch.items)], gone, mark, client)
@@ -204,6 +207,15 @@ class BatchQueue:
         with self._changed:
             self.stopping = True
             self._changed.notify_all()
+
+    def _given_up(self) -> tuple[Batch, int]:
+        """Where a frame waits that nobody wants any more: its place was given back, so its slot is somebody else's."""
+        for batch in self._waiting:
+            for place, item in enumerate(batch.items):
+                if item.ready and item.abandoned:
+                    return batch, place
+        self.shed += 1
+        raise Overloaded("this instance is behind with work already given up; try again")
 
     def _next(self) -> Batch:
         """Takes the oldest batch; of single frames the one whose client was served longest ago."""

@@ -20,9 +20,7 @@ def decode(data: bytes, limits: ImageLimits) -> Frame:
     Raises:
         RequestError: one of its kinds, saying what is wrong with the body and how to fix it.
     """
-    data = data.lstrip()
-    if data.startswith(codecs.BOM_UTF8):  # as Windows begins its texts
-        data = data[len(codecs.BOM_UTF8) :].lstrip()
+    data = without_blanks(data)
     if not data:
         raise MalformedBody(f"body: empty; send a {TAKEN} file, or JSON with height, width and image")
     try:
@@ -33,3 +31,9 @@ def decode(data: bytes, limits: ImageLimits) -> Frame:
         name = type(error).__name__
         log_event("decoder_failed", error=name)
         raise MalformedBody(f"image: its decoder gave up ({name}); save it anew and send that") from error
+
+
+def without_blanks(data: bytes) -> bytes:
+    """What a picture begins with, without blanks and the mark with which Windows begins its texts."""
+    data = data.lstrip()
+    return data[len(codecs.BOM_UTF8) :].lstrip() if data.startswith(codecs.BOM_UTF8) else data

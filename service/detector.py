@@ -202,7 +202,7 @@ class Detector:
 
     def _admit(self, pictures: int, visit: Visit) -> AbstractContextManager[None]:
         """The places a request needs beside those that it holds."""
-        return self.batcher.queue.admit(pictures - visit.places, visit.client)
+        return self.batcher.queue.admit(pictures - visit.places, visit.client, visit.places)
 
     def _submit_frame(self, fill: Callable[[Slot], None], visit: Visit, mark: Mark) -> Ticket[float]:
         def timed(slot: Slot) -> float:

@@ -10,6 +10,7 @@ import pybase64
 from werkzeug.http import parse_options_header
 
 from service.errors import InvalidValue, MalformedBody
+from service.kinds import HEAD_BYTES
 from service.picture import is_picture
 
 # Forms may carry a few text fields beside their files; most protocols here read none of them.
@@ -18,6 +19,8 @@ MAX_FIELD_BYTES = 65_536
 MAX_PART_HEAD_BYTES = 8192
 MAX_BOUNDARY_BYTES = 200  # RFC 2046 allows 70, but some clients write a few more
 MAX_NAME_CHARACTERS = 255
+# Where it ends no part, a boundary stands by chance, if at all: looking at each takes a thousand times as long.
+MAX_FALSE_BOUNDARIES = 1024
 
 _MAX_NESTING = 2  # a part may hold several files of one field, as RFC 2388 had it
 _WIDEST_LINE_BREAK = 2
@@ -150,23 +153,35 @@ class _BoundaryLine:
     last: bool
 
 
-def _boundary_lines(body: bytes, boundary: bytes) -> Iterator[_BoundaryLine]:
+def _boundary_lines(body: bytes, boundary: bytes, at: int = 0, stop: int | None = None) -> Iterator[_BoundaryLine]:
+    """The boundary's lines between two places of the body.
+
+    Raises:
+        MalformedBody: the boundary is nearly everywhere.
+    """
     mark = b"--" + boundary
-    start = body.find(mark)
+    start, false = body.find(mark, at, stop), 0
     while start >= 0:
         end = start + len(mark)
-        if start == 0 or body[start - 1] in b"\r\n":
-            if body.startswith(b"--", end):
-                yield _BoundaryLine(start, end, last=True)
-                return
-            if rest := _REST_OF_BOUNDARY_LINE.match(body, end):
-                yield _BoundaryLine(start, rest.end(), last=False)
-        start = body.find(mark, end)
+        begins = start == at or body[start - 1] in b"\r\n"
+        if begins and body.startswith(b"--", end):
+            yield _BoundaryLine(start, end, last=True)
+            return
+        if begins and (rest := _REST_OF_BOUNDARY_LINE.match(body, end)):
+            yield _BoundaryLine(start, rest.end(), last=False)
+        else:
+            false += 1
+            if false > MAX_FALSE_BOUNDARIES:
+                raise MalformedBody(
+                    f"form: its boundary, {_shown(boundary)}, stands over {MAX_FALSE_BOUNDARIES} times in it where no "
+                    "part ends; choose a longer one"
+                )
+        start = body.find(mark, end, stop)
 
 
-def _parts(body: bytes, boundary: bytes, nesting: int = 1) -> Iterator[_Part]:
+def _parts(body: bytes, boundary: bytes, nesting: int = 1, at: int = 0, stop: int | None = None) -> Iterator[_Part]:
     """Splits at the boundaries; what stands before the first one and behind the last one is nobody's."""
-    lines = _boundary_lines(body, boundary)
+    lines = _boundary_lines(body, boundary, at, stop)
     here = next(lines, None)
     number = 0
     while here and not here.last:
@@ -176,45 +191,51 @@ def _parts(body: bytes, boundary: bytes, nesting: int = 1) -> Iterator[_Part]:
         number += 1
         if number > MAX_FORM_PARTS:
             raise InvalidValue(f"form: more than {MAX_FORM_PARTS} parts; send fewer")
-        part = _part(body[here.end : following.start], number)
-        inner = _named_boundary(part.headers.get("content-type", ""))
+        headers, parameters, begin, end = _part_head(body, here.end, following.start, number)
+        inner = _named_boundary(headers.get("content-type", ""))
         if inner and nesting < _MAX_NESTING:
-            for each in _parts(part.content, inner, nesting + 1):
-                field = (part.parameters or {}).get("name", "")
+            for each in _parts(body, inner, nesting + 1, begin, end):
+                field = (parameters or {}).get("name", "")
                 yield _Part(each.headers, {"name": field, **(each.parameters or {})}, each.content)
         else:
-            yield part
+            yield _Part(headers, parameters, _plain(body, begin, end, headers, number))
         here = following
 
 
-def _part(section: bytes, number: int) -> _Part:
-    """Reads what stands between two boundaries, from the line break of the first to that of the second."""
-    blank = _BLANK_LINE.search(section, 0, MAX_PART_HEAD_BYTES + _WIDEST_LINE_BREAK)
-    if blank is None and len(section) > MAX_PART_HEAD_BYTES:
+def _part_head(
+    body: bytes, start: int, stop: int, number: int
+) -> tuple[dict[str, str], dict[str, str] | None, int, int]:
+    """Reads what stands between two boundaries, from the line break of the first to that of the second.
+
+    Returns:
+        Its headers, the parameters of its disposition, and where its content begins and ends.
+    """
+    blank = _BLANK_LINE.search(body, start, min(stop, start + MAX_PART_HEAD_BYTES + _WIDEST_LINE_BREAK))
+    if blank is None and stop - start > MAX_PART_HEAD_BYTES:
         raise InvalidValue(f"form: a part with over {MAX_PART_HEAD_BYTES} bytes of headers; send shorter ones")
     if blank is None:
         raise MalformedBody(f"form: part {number} has no blank line between its headers and its content; add one")
     # Names are in whatever encoding the client's machine has; bytes that are not UTF-8 wait as surrogates.
-    head = _CONTINUED_LINE.sub(" ", section[: blank.start()].decode("utf-8", "surrogateescape"))
+    head = _CONTINUED_LINE.sub(" ", body[start : blank.start()].decode("utf-8", "surrogateescape"))
     headers: dict[str, str] = {}
     for line in re.split(r"\r\n|\n|\r", head):
         name, _, value = line.partition(":")
         headers.setdefault(name.strip().lower(), value.strip())
     disposition = headers.get("content-disposition")
     parameters = None if disposition is None else parse_options_header(disposition)[1]
-    end = _LINE_BREAK_BEFORE.search(section, len(section) - _WIDEST_LINE_BREAK)
-    return _Part(headers, parameters, _plain(section[blank.end() : end.start() if end else None], headers, number))
+    end = _LINE_BREAK_BEFORE.search(body, max(start, stop - _WIDEST_LINE_BREAK), stop)
+    return headers, parameters, blank.end(), max(blank.end(), end.start() if end else stop)
 
 
-def _plain(content: bytes, headers: dict[str, str], number: int) -> bytes:
+def _plain(body: bytes, begin: int, end: int, headers: dict[str, str], number: int) -> bytes:
     """Undoes the transfer encoding of mail, which some libraries apply to forms; pictures sent as they are stay so."""
     encoding = headers.get("content-transfer-encoding", "").lower()
-    if encoding not in ("base64", "quoted-printable") or is_picture(content):
-        return content
+    if encoding not in ("base64", "quoted-printable") or is_picture(body[begin : min(end, begin + HEAD_BYTES)]):
+        return body[begin:end]
     if encoding == "quoted-printable":
-        return binascii.a2b_qp(content)
+        return binascii.a2b_qp(body[begin:end])
     try:
-        return pybase64.b64decode(content.translate(None, b" \t\r\n"), validate=True)
+        return pybase64.b64decode(body[begin:end].translate(None, b" \t\r\n"), validate=True)
     except binascii.Error as error:
         raise MalformedBody(
             f"form: part {number} says base64 and is not ({error}); send its bytes as they are"

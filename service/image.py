@@ -45,19 +45,25 @@ def _unlimited(pixels: int, size: int) -> None:
     pass
 
 
+def _wanted() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
     """What a picture may measure, and how much of it is needed.
 
     `max_pixels` in all and `max_side` along one side; `shrink_to` is the model's input (height, width) if JPEGs may be
     decoded scaled down towards it, else None; `claim` is called with the picture's pixels and the bytes that its
-    decoding is going to take, and returns when they may be allocated.
+    decoding is going to take, and returns when they may be allocated; `look` is called before what takes long is done
+    once more, and raises if nobody waits for the picture any longer.
     """
 
     max_pixels: int
     max_side: int
     shrink_to: tuple[int, int] | None = None
     claim: Callable[[int, int], None] = _unlimited
+    look: Callable[[], None] = _wanted
 
     def check(self, width: int, height: int) -> None:
         """Refuses a picture by its announced size, before it is decoded.

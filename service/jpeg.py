@@ -16,6 +16,8 @@ JPEG_MAGIC = b"\xff\xd8"
 # Each scan goes over the whole picture, and takes 10 bytes to send. Progressive files have about 10.
 MAX_JPEG_SCANS = 100
 MAX_JPEG_SEGMENTS = 16_384
+# Tables are copied, each in front of its scan. A scan needs some 500 bytes of them.
+MAX_TABLE_BYTES = 2**20
 END = b"\xff\xd9"
 
 _LENGTH_BYTES = 2
@@ -141,6 +143,7 @@ class _Reader:
     transform: int | None = None  # of the colours, in Adobe's segment
     tables: list[bytes] = field(default_factory=list)
     scans: list[Scan] = field(default_factory=list)
+    table_bytes: int = 0
     uncoded: set[int] = field(default_factory=set)
     unfinished: set[tuple[int, int]] = field(default_factory=set)
     interrupted: bool = False
@@ -164,6 +167,9 @@ class _Reader:
         if self.at > len(self.body):
             raise MalformedBody("image: the JPEG ends inside of a segment; send a whole JPEG file")
         if marker in _TABLES:
+            self.table_bytes += length
+            if self.table_bytes > MAX_TABLE_BYTES:
+                raise ImageTooLarge(f"image: the JPEG has over {MAX_TABLE_BYTES} bytes of tables; save it anew")
             self.tables.append(self.body[begin - 2 : self.at])
         elif marker in _SOF:
             self._take_frame(self.body[begin - 2 : self.at])

@@ -11,15 +11,19 @@ from collections.abc import Callable
 
 import simplejpeg
 
-from service.errors import MalformedBody
+from service.errors import ImageTooLarge, MalformedBody
 from service.image import Frame, ImageLimits, Pixels, decode_with_opencv, scaled_sides
 from service.jpeg import END, MAX_JPEG_SCANS, Jpeg, Scan, read_jpeg
 
 MAX_SPARE_PLACES = 8  # more are left where they are, and only missing data is looked for
 MAX_RESTARTS = 2**18
+# Each scan goes over the whole picture. Encoders write 10, of CMYK 18; a smaller picture may have more.
+SCANS_OF_LARGEST = 20
 MAX_READ_AHEAD = 16  # bytes that libjpeg has read before it misses any: 8, each of which may be stuffed
 BYTES_A_SAMPLE = 2  # of coefficients, which files of several scans need all at once
 SMALL_CHANGE = 2**20
+# What is held for as much is decoded at low priority.
+LONG_WORK_BYTES = 2**25
 _CMYK = 4
 
 _SPARE = re.compile(r"(\d+) extraneous bytes before marker 0x(\w\w)")
@@ -36,6 +40,8 @@ _TAIL = bytes.fromhex("d39a65b4 2fc8b15e a7d06c93 e5487b1d")
 
 Decode = Callable[[bytes], Pixels]
 """Decodes a file; ValueError with libjpeg's first warning or error as its words."""
+Look = Callable[[], None]
+"""See `ImageLimits.look`."""
 
 
 def decode_jpeg(body: bytes, limits: ImageLimits) -> Frame:
@@ -48,37 +54,44 @@ def decode_jpeg(body: bytes, limits: ImageLimits) -> Frame:
     """
     jpeg = read_jpeg(body)
     limits.check(jpeg.width, jpeg.height)
+    if len(jpeg.scans) * jpeg.width * jpeg.height > SCANS_OF_LARGEST * limits.max_pixels:
+        raise ImageTooLarge(
+            f"image: a JPEG of {jpeg.width}x{jpeg.height} pixels in {len(jpeg.scans)} scans; save it anew, not "
+            "progressive"
+        )
     limits.claim(jpeg.width * jpeg.height, _needed(jpeg, len(body)))
     return Frame(_pixels(jpeg, limits), jpeg.width, jpeg.height)
 
 
 def _needed(jpeg: Jpeg, length: int) -> int:
-    """Bytes held while such a file of so many bytes is decoded (measured)."""
+    """Bytes held while such a file of so many bytes is decoded (measured); of many scans more, as they take as long."""
     pixel = 6.0 if jpeg.components == _CMYK else 3.0
     if jpeg.in_several_scans:
         pixel = 3 + BYTES_A_SAMPLE * jpeg.samples
-    return int(pixel * jpeg.width * jpeg.height) + 2 * length + SMALL_CHANGE
+    pixels = jpeg.width * jpeg.height
+    return max(int(pixel * pixels) + 2 * length + SMALL_CHANGE, min(len(jpeg.scans) * pixels, LONG_WORK_BYTES))
 
 
 def _pixels(jpeg: Jpeg, limits: ImageLimits) -> Pixels:
     least = scaled_sides(jpeg.width, jpeg.height, limits.shrink_to) if limits.shrink_to else (0, 0)
     if jpeg.components == _CMYK:
-        return _settled(jpeg, _checked_cmyk, _with_opencv)
+        return _settled(jpeg, _checked_cmyk, _with_opencv, limits.look)
 
     def decode(file: bytes, *, strict: bool = True) -> Pixels:
         pixels: Pixels = simplejpeg.decode_jpeg(file, "BGR", min_width=least[0], min_height=least[1], strict=strict)
         return pixels
 
-    return _settled(jpeg, decode, lambda file: decode(file, strict=False))
+    return _settled(jpeg, decode, lambda file: decode(file, strict=False), limits.look)
 
 
-def _settled(jpeg: Jpeg, decode: Decode, decode_on: Decode) -> Pixels:
+def _settled(jpeg: Jpeg, decode: Decode, decode_on: Decode, look: Look) -> Pixels:
     """Decodes a file, without what there is to spare in it.
 
     Args:
         jpeg: the file.
         decode: stops at warnings.
         decode_on: decodes on through them, for the same pixels.
+        look: called before each decode but the first.
 
     Raises:
         MalformedBody: truncated or damaged.
@@ -89,8 +102,9 @@ def _settled(jpeg: Jpeg, decode: Decode, decode_on: Decode) -> Pixels:
             return decode(jpeg.file(_signs(jpeg)))
         except ValueError as error:
             words = str(error)
+        look()
         if _NO_NAME in words:
-            return _agreed(jpeg, _with_opencv)
+            return _agreed(jpeg, _with_opencv, look)
         if _ODD_PROGRESSION in words:
             break
         spare = _SPARE.search(words)
@@ -104,9 +118,9 @@ def _settled(jpeg: Jpeg, decode: Decode, decode_on: Decode) -> Pixels:
         jpeg = jpeg.with_data(place, data[:-count])
         if not jpeg.finished or _reads_filling(jpeg.scans[place], data[-count:]):
             raise _damaged(words)
-        if jpeg.baseline and len(jpeg.scans) <= jpeg.components and not _ends_in_ones(jpeg, place):
+        if jpeg.baseline and len(jpeg.scans) <= jpeg.components and not _ends_in_ones(jpeg, place, look):
             raise _damaged(words)
-    return _agreed(jpeg, decode_on)
+    return _agreed(jpeg, decode_on, look)
 
 
 def _reads_filling(scan: Scan, spare: bytes) -> bool:
@@ -118,7 +132,7 @@ def _reads_filling(scan: Scan, spare: bytes) -> bool:
     return scan.head[-3] > 0 and len(set(spare)) == 1 and alike > 2 * MAX_READ_AHEAD
 
 
-def _ends_in_ones(jpeg: Jpeg, place: int) -> bool:
+def _ends_in_ones(jpeg: Jpeg, place: int, look: Look) -> bool:
     """Whether the last byte that a scan's data needs is filled up with ones, as encoders do.
 
     Broken data, too, can leave bytes over: what was read for other codes than were written ends anywhere, or in zeros
@@ -132,6 +146,7 @@ def _ends_in_ones(jpeg: Jpeg, place: int) -> bool:
         middle = next(guesses, 0)
         if not spare < middle <= most:
             middle = (spare + most + 1) // 2
+        look()
         if _lacks_data(jpeg.with_data(place, data[: len(data) - middle])):
             most = middle - 1
         else:
@@ -166,7 +181,7 @@ def _as_coded(jpeg: Jpeg, least: int = 0) -> Pixels:
     return pixels
 
 
-def _agreed(jpeg: Jpeg, decode: Decode) -> Pixels:
+def _agreed(jpeg: Jpeg, decode: Decode, look: Look) -> Pixels:
     """Decodes a file twice, with nothing and with something behind the data of each scan and each restart interval.
 
     A decoder that has all its data looks at none of that. Arithmetic codes are decoded once: their encoders leave out
@@ -188,6 +203,7 @@ def _agreed(jpeg: Jpeg, decode: Decode) -> Pixels:
         if jpeg.arithmetic:
             return decode(jpeg.file())
         padded_digest = _digest(decode(padded.file(end=end)))
+        look()
         pixels = decode(jpeg.file())
         if _digest(pixels) == padded_digest:
             return pixels

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from service.body import decode
@@ -51,6 +51,7 @@ class Decoder:
             at_work: entered once that memory is there, and left with the block: nothing is waited for meanwhile.
             drawn_bytes: a pixel, at least.
         """
+        limits = replace(limits, look=part.look)
         with ExitStack() as working:
 
             def claim(pixels: int, size: int) -> None:
@@ -59,11 +60,11 @@ class Decoder:
                 if size >= LARGE_BYTES:
                     raise _Large
 
-            try:
+            frame: Frame | None = None
+            with suppress(_Large):
                 frame = decode(picture, replace(limits, claim=claim))
-            except _Large:
-                frame = self._behind.submit(decode, picture, limits).result()
-            yield frame
+            # Here, where the first look's frames and what they hold are gone.
+            yield frame or self._behind.submit(decode, picture, limits).result()
 
 
 def _step_back() -> None:

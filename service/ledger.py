@@ -2,7 +2,7 @@
 
 What is held is bytes, and with many of them a lane: the right to compute for long. No client holds every lane, and
 beside the bytes that a large request may take for itself there are some to spare for clients that hold little. Whoever
-computed least lately is served first.
+computed least lately, and then who holds least, is served first.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,30 +36,32 @@ class Ledger:
 
     Args:
         capacity: bytes that may be held; no request gets more.
-        spare: bytes beyond, of which a client may take up to a half while it holds nothing else.
+        spare: bytes beyond, for clients that hold little: at most three quarters of them.
         lanes: requests that may compute for long at once, at least 2; one client may have a half of them.
         clock: seconds, monotonic.
-        small: bytes below which a request needs no lane: to wait for one would cost more than its work.
+        small: bytes below which a request needs no lane: to wait for one would cost more than its work. That holds for
+            as many at once as a client has of twice these bytes.
     """
 
     def __init__(self, capacity: int, spare: int, lanes: int, clock: Callable[[], float], small: int = 0) -> None:
         self.capacity = capacity
         self.held = 0
         self._small = small
-        self._spare, self._lanes, self._clock = spare, lanes, clock
+        self._spare, self._little, self._lanes, self._clock = spare, spare * 3 // 4, lanes, clock
         self._busy = 0
         self._accounts: dict[str, _Account] = {}
 
-    def take(self, ask: Ask) -> None:
-        """Books what somebody gets: the bytes, and a lane if they need one."""
+    def take(self, ask: Ask) -> bool:
+        """Books what somebody gets: the bytes, and a lane if they need one; returns whether they do."""
         if len(self._accounts) > MANY_CLIENTS:
             self._forget()
         account = self._accounts.setdefault(ask.client, _Account(at=self._clock()))
+        lane = self._needs_lane(ask, account)
         account.held += ask.size
         self.held += ask.size
-        if self.needs_lane(ask.size):
-            account.lanes += 1
-            self._busy += 1
+        account.lanes += lane
+        self._busy += lane
+        return lane
 
     def leave_lane(self, client: str, seconds: float) -> None:
         """Takes a lane back that was used for so many seconds."""
@@ -73,31 +75,34 @@ class Ledger:
         self._accounts[client].held -= size
         self.held -= size
 
+    def _had(self, client: str) -> tuple[float, int]:
+        account = self._accounts.get(client)
+        return self.used_s(client), account.held if account else 0
+
     def used_s(self, client: str) -> float:
         """Seconds that a client used lanes for, each counted half after every `HALF_LIFE_S`."""
         account = self._accounts.get(client)
         return account.used_s * 2.0 ** ((account.at - self._clock()) / HALF_LIFE_S) if account else 0.0
 
-    def needs_lane(self, size: int) -> bool:
-        """Whether so many bytes are work that takes long."""
-        return size >= self._small
-
     def has_lane(self, ask: Ask) -> bool:
         """Whether somebody may compute right now."""
-        if not self.needs_lane(ask.size):
-            return True
         account = self._accounts.get(ask.client)
+        if not self._needs_lane(ask, account):
+            return True
         return self._busy < self._lanes and (not account or account.lanes < max(1, self._lanes // 2))
 
     def has_room(self, ask: Ask) -> bool:
-        """Whether the bytes are there for everybody."""
-        return self.held + ask.size <= self.capacity
+        """Whether the bytes are there for everybody; what others hold of the spare ones does not count."""
+        if self.held + ask.size <= self.capacity:
+            return True
+        little = self._held_of_spare(but=ask.client)
+        return little <= self._spare and self.held - little + ask.size <= self.capacity
 
     def has_spare(self, ask: Ask) -> bool:
         """Whether the bytes are there for somebody who holds little."""
         account = self._accounts.get(ask.client)
-        little = (account.held if account else 0) + ask.size <= self._spare // 2
-        return little and self.held + ask.size <= self.capacity + self._spare
+        own = (account.held if account else 0) + ask.size
+        return own <= self._little and own + self._held_of_spare(but=ask.client) <= self._spare
 
     def next(self, waiting: Sequence[Ask]) -> Ask | None:
         """Who of those that wait gets it now, if anybody does.
@@ -109,12 +114,21 @@ class Ledger:
             waiting: in the order in which they came.
         """
         blocked = False
-        for ask in sorted(waiting, key=lambda ask: self.used_s(ask.client)):
+        for ask in sorted(waiting, key=lambda ask: self._had(ask.client)):
             if self.has_lane(ask):
                 if (not blocked and self.has_room(ask)) or self.has_spare(ask):
                     return ask
                 blocked = True
         return None
+
+    def _needs_lane(self, ask: Ask, account: _Account | None) -> bool:
+        """Whether it is work that takes long, by itself or beside what else its client has in work."""
+        return ask.size >= self._small or (account.held if account else 0) + ask.size > 2 * self._small
+
+    def _held_of_spare(self, but: str) -> int:
+        """Bytes of all clients that hold little, but for one."""
+        accounts = self._accounts.items()
+        return sum(account.held for name, account in accounts if name != but and account.held <= self._little)
 
     def _forget(self) -> None:
         idle = [name for name, account in self._accounts.items() if not account.lanes and not account.held]

@@ -27,12 +27,18 @@ class Places:
         self._held: Counter[str] = Counter()
         self._seen: dict[str, float] = {}
 
-    def take(self, client: str, places: int) -> bool:
-        """Takes places for a request; says whether it may have them."""
+    def take(self, client: str, places: int, beside: int = 0) -> bool:
+        """Takes places for a request; says whether it may have them.
+
+        Args:
+            client: who asks.
+            places: how many.
+            beside: those that the same request holds already.
+        """
         self._seen[client] = self._clock()
         if len(self._seen) > MANY_CLIENTS:
             self._forget()
-        if not self._may(client, places):
+        if not self._may(client, places, beside):
             return False
         self.taken += places
         self._held[client] += places
@@ -45,7 +51,7 @@ class Places:
         if not self._held[client]:
             del self._held[client]
 
-    def _may(self, client: str, places: int) -> bool:
+    def _may(self, client: str, places: int, beside: int) -> bool:
         wanted = self.taken + places
         if wanted <= self.size // 2:
             return True
@@ -55,7 +61,7 @@ class Places:
         share = max(self.most - self.size, self.most // (1 + others))
         held = self._held[client]
         # A form of many files may need more than a share: it is let in alone.
-        return wanted <= self.most and (not held or held + places <= share)
+        return wanted <= self.most and (held == beside or held + places <= share)
 
     def _others(self, client: str) -> int:
         """How many other clients are there."""

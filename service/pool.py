@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from service.batch_queue import never_gone
@@ -10,6 +11,14 @@ from service.errors import DeadlineExceeded, ImageTooLarge
 from service.ledger import Ask, Ledger
 
 LOOK_S = 0.1
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Somebody who waits: `come` is set once it is their turn, which is with a `lane` or without."""
+
+    come: threading.Event = field(default_factory=threading.Event)
+    lane: bool = False
 
 
 class Pool:
@@ -24,10 +33,10 @@ class Pool:
         self.ledger = ledger
         self.clock = clock
         self._lock = threading.Lock()
-        self._waiting: dict[Ask, threading.Event] = {}
+        self._waiting: dict[Ask, _Turn] = {}
 
-    def take(self, ask: Ask, deadline: float, gone: Callable[[], bool]) -> None:
-        """Waits until the bytes and a lane are there.
+    def take(self, ask: Ask, deadline: float, gone: Callable[[], bool]) -> bool:
+        """Waits until the bytes are there, and a lane if it needs one; returns whether it does.
 
         Raises:
             ImageTooLarge: that many will never be.
@@ -42,17 +51,16 @@ class Pool:
             raise _too_late()
         with self._lock:
             if not self._waiting and self.ledger.has_lane(ask) and self.ledger.has_room(ask):
-                self.ledger.take(ask)
-                return
-            given = threading.Event()
-            self._waiting[ask] = given
+                return self.ledger.take(ask)
+            turn = self._waiting[ask] = _Turn()
             self._hand_out()
-        while not given.wait(LOOK_S):
+        while not turn.come.wait(LOOK_S):
             if self.clock() >= deadline or gone():
                 with self._lock:
                     if self._waiting.pop(ask, None):
                         self._hand_out()  # it may have stood before others
                         raise _too_late()
+        return turn.lane
 
     def give_back(self, client: str, size: int, lane_s: float | None) -> None:
         """Takes bytes back, and a lane that was used for so many seconds; None if there was none."""
@@ -64,8 +72,9 @@ class Pool:
 
     def _hand_out(self) -> None:
         while self._waiting and (ask := self.ledger.next(tuple(self._waiting))):
-            self.ledger.take(ask)
-            self._waiting.pop(ask).set()
+            turn = self._waiting.pop(ask)
+            turn.lane = self.ledger.take(ask)
+            turn.come.set()
 
 
 class Part:
@@ -94,9 +103,17 @@ class Part:
             DeadlineExceeded: too late, or the client has gone.
         """
         self.release()
-        self._pool.take(Ask(self.client, size), self.deadline, self.gone)
-        self._size = size
-        self._began = self._pool.clock() if self._pool.ledger.needs_lane(size) else None
+        lane = self._pool.take(Ask(self.client, size), self.deadline, self.gone)
+        self._size, self._began = size, self._pool.clock() if lane else None
+
+    def look(self) -> None:
+        """Goes on only if somebody waits for the answer.
+
+        Raises:
+            DeadlineExceeded: too late, or the client has gone.
+        """
+        if self._pool.clock() >= self.deadline or self.gone():
+            raise _too_late()
 
     def keep(self, size: int) -> None:
         """Gives the lane back, and the bytes but for so many."""

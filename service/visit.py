@@ -19,8 +19,8 @@ LEAST_PIXEL_BYTES = 64 * 2**20
 LANES_PER_CORE = 2
 # Held while a picture is decoded that takes a few milliseconds: a baseline JPEG of 5 megapixels.
 SMALL_BYTES = 16 * 2**20
-# Beside the largest picture, and the largest body, there is room for other clients' usual ones.
-SPARE_PIXEL_BYTES = 24 * 2**20
+# Beside the largest picture, and the largest body, there is room for other clients' usual ones: a JPEG of 8 megapixels.
+SPARE_PIXEL_BYTES = 40 * 2**20
 SPARE_BODY_BYTES = 16 * 2**20
 # Of a picture that is drawn: the frame, and what becomes the answer.
 DRAWN_BYTES_A_PIXEL = 6

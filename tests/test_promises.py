@@ -21,7 +21,21 @@ from loadtest import options, spool, summary
 from loadtest.capacity import crossing, gate, row, sweep
 from loadtest.plan import agreement, records, typed
 from loadtest.samples import HEADER
-from service import client, detector, form, jpeg, json_depth, keys, memory, png, quarantine, watchdog, webp
+from service import (
+    client,
+    detector,
+    form,
+    jpeg,
+    jpeg_pixels,
+    json_depth,
+    keys,
+    memory,
+    png,
+    quarantine,
+    visit,
+    watchdog,
+    webp,
+)
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +78,15 @@ SECURITY = {
     "forms": f"{form.MAX_FORM_PARTS} parts, {form.MAX_FIELD_BYTES:,} bytes a field, "
     f"{form.MAX_PART_HEAD_BYTES} a part's head",
     "JSON": f"| {json_depth.MAX_JSON_DEPTH} levels |",
-    "JPEG": f"{jpeg.MAX_JPEG_SCANS} scans and {jpeg.MAX_JPEG_SEGMENTS:,} segments of a JPEG",
+    "JPEG": f"{jpeg.MAX_JPEG_SCANS} scans ({jpeg_pixels.SCANS_OF_LARGEST} of a picture of `FRAMEFLEET_MAX_PIXELS`, "
+    f"more of smaller ones), {jpeg.MAX_JPEG_SEGMENTS:,} segments and {jpeg.MAX_TABLE_BYTES // 2**20} MiB of tables of "
+    "a JPEG",
+    "boundaries": f"a boundary that stands over {form.MAX_FALSE_BOUNDARIES} times where no part ends",
+    "spare bytes of bodies": f"_MAX_BODY_BYTES`, and {visit.SPARE_BODY_BYTES // 2**20} MiB for clients that hold "
+    f"at most {visit.SPARE_BODY_BYTES * 3 // 4 // 2**20} |",
+    "spare bytes of pixels": f"a largest body, and {visit.SPARE_PIXEL_BYTES // 2**20} MiB for clients that hold "
+    f"at most {visit.SPARE_PIXEL_BYTES * 3 // 4 // 2**20} |",
+    "small pictures": f"without one small pictures of {2 * visit.SMALL_BYTES // 2**20} MiB at once",
     "PNG and WebP": f"{png.MAX_PNG_CHUNKS:,} chunks of a PNG or a WebP",
     "burst": f"may come at once | any number; {GENEROUS.burst} |",
     "connections": f"from the end of their head on | {GENEROUS.connections} |",

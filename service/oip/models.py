@@ -28,8 +28,8 @@ VERSION = "1"
 # Of the protocol's extensions for scheduling and sequences; harmless here, since no model has a state or a rank.
 IGNORED = frozenset({"priority", "sequence_id", "sequence_start", "sequence_end"})
 US_PER_MS = 1000
-# Of pictures in JSON: the text, and strings of as much as 4 bytes a character (measured).
-PICTURE_COPIES = 6
+# Of pictures in JSON: the text, without its escapes, and as strings (measured).
+PICTURE_COPIES = 4
 # A number that is read from JSON, and one as it is kept.
 JSON_NUMBER_BYTES, NUMBER_BYTES = 48, 8
 

@@ -5,6 +5,7 @@ the bytes. The JSON form is flat or nested lists. Sizes are compared with the sh
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -25,6 +26,8 @@ LENGTH_BYTES = 4
 BASE64_HEAD = 64
 # A number read from JSON takes some 32 bytes; a tensor in JSON is for trying things out.
 MAX_JSON_NUMBERS = 4_000_000
+# A character that no base64 has, of which one makes four times as much of a text.
+_NO_ASCII = re.compile(rb"\\u(?!00[0-7])")
 Fill = Callable[[Slot], None]
 Numbers = npt.NDArray[Any]
 
@@ -190,6 +193,8 @@ def _json_values(tensor: InputTensor, kind: Any, dtype: npt.DTypeLike) -> Number
     depth = len(head) - len(head.lstrip(b"["))
     if depth not in (1, len(tensor.shape)) or text.count(b",") != math.prod(tensor.shape) - 1:
         raise _mismatch(tensor)
+    if kind is str and not (text.isascii() and (b"\\" not in text or not _NO_ASCII.search(text))):
+        raise InvalidValue(f"input {tensor.name!r}: data: not the base64 of {TAKEN} files; send those")
     nested = kind
     for _ in range(depth):
         nested = list[nested]  # type: ignore[valid-type]  # mypy sees no type in a variable

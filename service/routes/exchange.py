@@ -9,6 +9,7 @@ import msgspec
 from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from service.body import without_blanks
 from service.caller import caller_of
 from service.client_gone import client_gone
 from service.detector import Detector
@@ -49,12 +50,13 @@ def reception(detector: Detector, settings: Settings) -> Reception:
     return take_in
 
 
-def read_body(visit: Visit, inflate: Callable[[bytes], bytes] | None = None) -> bytes:
+def read_body(visit: Visit, inflate: Callable[[bytes], Iterator[bytes]] | None = None, *, blanks: bool = True) -> bytes:
     """The body as it came; never through the form parser: curl and urllib claim form types for plain files.
 
     Args:
         visit: waits for the memory.
         inflate: undoes the compression of one piece after the other; b"" says that there are no more.
+        blanks: False drops those that it begins with, here where that takes no copy.
 
     Raises:
         RequestEntityTooLarge: it has more bytes than the instance takes.
@@ -68,9 +70,12 @@ def read_body(visit: Visit, inflate: Callable[[bytes], bytes] | None = None) -> 
     visit.body.claim(most if announced is None or inflate else announced)
     body = io.BytesIO()
     for piece in _pieces():
-        body.write(inflate(piece) if inflate else piece)
+        if inflate:
+            body.writelines(inflate(piece))
+        else:
+            body.write(piece if blanks or body.tell() else without_blanks(piece))
     if inflate:
-        body.write(inflate(b""))
+        body.writelines(inflate(b""))
     whole = body.getvalue()  # without a copy
     visit.body.keep(len(whole))
     return whole
@@ -99,7 +104,7 @@ def read_upload_form(visit: Visit, max_files: int) -> Form:
         DeadlineExceeded: there was no memory for it in time, or the client has gone.
     """
     content_type = request.headers.get("Content-Type", "")
-    body = [read_body(visit)]
+    body = [read_body(visit, blanks=False)]
     if len(body[0]) < SHORT_BYTES:
         return read_form(body.pop(), content_type, max_files)
     with visit.working(FORM_COPIES * len(body[0])):

@@ -1,5 +1,6 @@
 """Places and turns of several clients in one queue."""
 
+import numpy as np
 import pytest
 
 from service.batch_queue import BatchQueue
@@ -24,3 +25,18 @@ def test_single_frames_of_clients_take_turns() -> None:
         queue.mark_ready(queue.reserve(1.0, lambda: False, client=client))
     taken = [queue.take() for _ in range(5)]
     assert [batch.items[0].client for batch in taken if batch] == ["many", "few", "many", "few", "many"]
+
+
+@pytest.mark.parametrize("max_batch", [1, 3])
+def test_frames_that_were_given_up_take_nobodys_slot(max_batch: int) -> None:
+    queue = BatchQueue(8, 0.0, lambda: 0.0)
+    queue.allocate(max_batch, (4, 4))
+    for _ in range(100):
+        hasty = queue.reserve(1.0, lambda: False, client="hasty")
+        queue.mark_ready(hasty)
+        assert queue.abandon(hasty)
+    camera = queue.reserve(1.0, lambda: False, client="camera")
+    queue.mark_ready(camera)
+    while (batch := queue.take()) and camera not in batch.items:
+        pass
+    assert batch and all(np.shares_memory(item.slot, batch.frames) for item in batch.items)

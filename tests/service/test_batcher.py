@@ -135,15 +135,13 @@ def test_a_frame_past_its_deadline_is_dropped_and_its_neighbours_are_not() -> No
     assert (bench.batcher.counts.expired, bench.engine.batches) == (1, [1, 1])
 
 
-def test_given_up_frames_never_fill_the_queue_past_its_bound() -> None:
+def test_given_up_frames_take_no_room_from_others_behind_a_slow_batch() -> None:
     with started(ScriptedEngine(max_batch=2), queue_size=4) as bench:
         occupy(bench)
-        outcomes = []
         for _ in range(12):
-            with pytest.raises((DeadlineExceeded, Overloaded)) as caught:
+            with pytest.raises(DeadlineExceeded):
                 bench.infer((9, 9, 9), timeout_s=0.01)
-            outcomes.append(type(caught.value))
-        assert outcomes[0] is DeadlineExceeded and outcomes[-1] is Overloaded
+        assert bench.queue.depth <= 6
         bench.engine.gate.set()
         bench.wait_for(lambda: bench.queue.depth == 0)
         assert bench.infer((5, 5, 5)).candidates[0][2] == 5

@@ -4,7 +4,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import requests
+
 from service.client_gone import client_gone
+from tests.instance import wait_until
 from tests.service.held import LIMIT_S, held_instance, picture
 
 
@@ -14,7 +17,8 @@ def test_a_frame_of_a_client_that_hung_up_is_dropped(free_port: Callable[[], int
         head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         with socket.create_connection(("127.0.0.1", port)) as impatient:
             impatient.sendall(head + body)
-            held.wait_for_places(2)
+            metrics = f"{held.instance.url}/metrics"
+            wait_until("it waits", lambda: "framefleet_queue_depth 1.0" in requests.get(metrics, timeout=LIMIT_S).text)
         held.let_go()
         held.wait_for_places(0)
         assert held.first.result(LIMIT_S).status_code == 200

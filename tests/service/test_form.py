@@ -268,6 +268,8 @@ BAD: dict[str, tuple[bytes, type[RequestError], str]] = {
         MalformedBody,
         "part 1 says base64 and is not",
     ),
+    "boundary everywhere": (b"z" + b"--xyz" * 1100, MalformedBody, "stands over 1024 times"),
+    "boundary on every line": (ONE[:-6] + b"\n--xyza" * 1100, MalformedBody, "stands over 1024 times"),
     "dashes": (b"--", MalformedBody, "no boundary"),
     "long boundary": (b"--" + b"x" * 300 + b"\r\n", MalformedBody, "no boundary"),
     "no header": (b"--xyz\r\nno header", MalformedBody, "form"),

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import struct
+import tracemalloc
 import zlib
 
 import cv2
@@ -81,6 +82,28 @@ def test_raw_bgr_survives_other_encoders_habits(rewrite: object) -> None:
     text = rewrite(base64.b64encode(picture.tobytes()).decode())  # type: ignore[operator]
     body = f'  {{"image": "{text}", "width": 60, "height": 40, "camera": 3}}'.encode()
     assert np.array_equal(decode(body, LIMITS).pixels, picture)
+
+
+@pytest.mark.parametrize("escape", ["\\/", "\\u002f", "\\n/", "/"])
+@pytest.mark.parametrize("before", range(6))
+def test_escapes_of_raw_bgr_may_stand_anywhere(escape: str, before: int) -> None:
+    picture = np.full((300, 400, 3), 255, np.uint8)
+    text = " " * before + "\\t" + escape * (300 * 400 * 4)
+    body = f'{{"height": 300, "width": 400, "image": "{text}"}}'.encode()
+    assert np.array_equal(decode(body, LIMITS).pixels, picture)
+
+
+@pytest.mark.parametrize("character", ["\U0001f600", "\\ud83d\\ude00", "\\\\"], ids=["plain", "escaped", "backslash"])
+def test_one_character_makes_no_raw_frame_four_times_as_large(character: str) -> None:
+    text = "\\/" + "A" * 4_000_000 + character
+    body = f'{{"height": 1000, "width": 1000, "image": "{text}"}}'.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedBody, match="not base64"):
+            decode(body, LIMITS)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(body)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])

@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,9 +15,11 @@ import PIL.Image
 import pytest
 
 from service.body import decode
-from service.errors import ImageTooLarge, MalformedBody, RequestError, UnsupportedBody
+from service.errors import DeadlineExceeded, ImageTooLarge, MalformedBody, RequestError, UnsupportedBody
 from service.image import ImageLimits
 from service.jpeg import MAX_JPEG_SCANS, MAX_JPEG_SEGMENTS, read_jpeg
+from service.jpeg_pixels import LONG_WORK_BYTES
+from service.large_pictures import LARGE_BYTES
 from tests.service.flat_jpeg import COLOUR, EOI, SOI, flat_jpeg, frame, interleaved, scan_head, segment, tables
 
 LIMITS = ImageLimits(max_pixels=40_000_000, max_side=16_384)
@@ -329,6 +332,36 @@ def test_over_a_hundred_scans_are_too_many_wherever_they_are(between: bytes) -> 
     assert read_jpeg(scans(MAX_JPEG_SCANS)).scans
     hidden = scans(MAX_JPEG_SCANS + 1).replace(SOS, between + SOS)
     assert "ImageTooLarge" in said_of(hidden) and "100 scans" in said_of(hidden)
+
+
+def test_of_the_largest_picture_only_usual_numbers_of_scans_are_decoded() -> None:
+    with pytest.raises(MalformedBody, match="more than one scan"):  # which its decoder says
+        decode(scans(20), ImageLimits(50 * 37, 50))
+    with pytest.raises(ImageTooLarge, match="50x37 pixels in 21 scans"):
+        decode(scans(21), ImageLimits(50 * 37, 50))
+
+
+def test_many_scans_of_a_small_picture_count_as_a_large_one() -> None:
+    claimed: list[int] = []
+    large = scans(100).replace(struct.pack(">HH", 37, 50), struct.pack(">HH", 800, 800))
+    with suppress(MalformedBody):
+        decode(large, replace(LIMITS, claim=lambda pixels, size: claimed.append(size)))
+    assert claimed == [LONG_WORK_BYTES] and LONG_WORK_BYTES >= LARGE_BYTES
+
+
+def test_tables_that_are_sent_over_and_over_are_not_copied() -> None:
+    table = segment(0xDB, (b"\0" + bytes([8] * 64)) * 1000)
+    assert "1048576 bytes of tables" in said_of(CLEAN[:2] + table * 20 + CLEAN[2:])
+
+
+@pytest.mark.parametrize("body", [padded_scans(CLEAN), scans(3)], ids=["spare bytes", "odd progression"])
+def test_nothing_is_decoded_once_more_for_nobody(body: bytes) -> None:
+    def look() -> None:
+        raise DeadlineExceeded("gone")
+
+    assert decode(CLEAN, replace(LIMITS, look=look)).width
+    with pytest.raises(DeadlineExceeded):
+        decode(body, replace(LIMITS, look=look))
 
 
 def test_what_the_decoder_sees_is_what_was_counted() -> None:

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 import service.oip.tensors
 from service.errors import InferenceFailed
+from service.oip.compression import PIECE_BYTES, inflater
 from service.settings import Settings
 from tests.service.fakes import SIZE, ScriptedEngine
 from tests.service.protocols import SETTINGS, binary_infer, element, json_infer, png, scripted_client
@@ -101,6 +102,7 @@ def test_bodies_that_break_the_protocol_are_a_400(client: FlaskClient, body: byt
         ("detect", {**IMAGE, "data": PNG_TEXT}, 400, "1 values"),
         ("detect", {**IMAGE, "data": [5]}, 422, "str"),
         ("detect", {**IMAGE, "data": ["hello"]}, 422, "base64"),
+        ("detect", {**IMAGE, "data": ["/9j/\U0001f600"]}, 422, "base64"),
         ("detect", {**IMAGE, "data": ["/9j/!"]}, 400, "base64"),
         ("detect", {**IMAGE, "data": [PNG_TEXT[:60]]}, 400, "data[0]"),
         ("detect", {**IMAGE, "data": [PNG_TEXT], "parameters": {"binary_data_size": 4}}, 400, "both"),
@@ -292,3 +294,10 @@ def test_of_several_frames_the_first_failure_is_the_answer_and_places_are_given_
 def test_a_bad_picture_among_good_ones_is_named(client: FlaskClient) -> None:
     data = element(PNG) + element(PNG[:60])
     assert_error(binary_infer(client, "detect", {**IMAGE, "shape": [2]}, data), 400, "data[1]")
+
+
+def test_what_is_packed_is_unpacked_in_pieces() -> None:
+    inflate = inflater("gzip", 10**7)
+    assert inflate
+    pieces = [*inflate(gzip.compress(bytes(10**7))), *inflate(b"")]
+    assert (sum(map(len, pieces)), max(map(len, pieces))) == (10**7, PIECE_BYTES)

@@ -50,6 +50,15 @@ def test_a_form_that_needs_more_than_a_share_is_let_in_alone() -> None:
     assert not places.take("form", 16)
 
 
+def test_a_form_is_let_in_alone_beside_the_place_that_its_request_holds() -> None:
+    places = Places(32, lambda: 0.0)
+    for client in ("a", "b", "c", "d"):
+        assert places.take(client, 5)
+    assert places.take("form", 1)
+    assert places.take("form", 15, beside=1)
+    assert not places.take("form", 1)
+
+
 def test_what_is_given_back_is_there_again() -> None:
     places = Places(4, lambda: 0.0)
     for _ in range(10):

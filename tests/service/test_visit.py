@@ -17,7 +17,7 @@ from service.errors import DeadlineExceeded, ImageTooLarge, MalformedBody, Servi
 from service.ledger import Ask, Ledger
 from service.pool import Part, Pool
 from service.settings import Settings
-from service.visit import make_pools
+from service.visit import SPARE_BODY_BYTES, SPARE_PIXEL_BYTES, make_pools
 from tests.service.fakes import ScriptedEngine
 
 PICTURE = cv2.imencode(".png", np.zeros((40, 40, 3), np.uint8))[1].tobytes()
@@ -107,8 +107,8 @@ def test_the_pools_hold_the_largest_picture_and_body_of_the_settings_below_700_m
     pixels, bodies = pools.pixels.ledger, pools.bodies.ledger
     assert pixels.capacity >= 9 * Settings().max_pixels
     assert bodies.capacity >= Settings().max_body_bytes
-    spare = 40 * 2**20
-    assert pixels.capacity + bodies.capacity + spare < 500_000_000  # an instance without work holds some 160
+    spare = SPARE_PIXEL_BYTES + SPARE_BODY_BYTES
+    assert pixels.capacity + bodies.capacity + spare < 510_000_000  # an instance without work holds some 160
 
 
 def test_what_never_fits_is_refused_at_once() -> None:
