@@ -48,8 +48,8 @@ def is_suspect(record: bytes) -> bool:
 
 
 def is_doubted(record: bytes) -> bool:
-    """Whether being alone is not worth keeping it, or others, waiting for long."""
-    return len(record) == 1
+    """Whether being alone is not worth keeping it, or others, waiting for long: nothing died of it alone, but once."""
+    return len(record) == 1 or ALONE not in record
 
 
 class Quarantine:

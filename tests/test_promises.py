@@ -21,7 +21,7 @@ from loadtest import options, spool, summary
 from loadtest.capacity import crossing, gate, row, sweep
 from loadtest.plan import agreement, records, typed
 from loadtest.samples import HEADER
-from service import client, detector, form, jpeg, json_depth, keys, memory, png, quarantine, watchdog, webp
+from service import client, detector, form, in_work, jpeg, json_depth, keys, memory, png, quarantine, watchdog, webp
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,6 +80,7 @@ ARCHITECTURE = {
     "hang": f"all stacks in the log, exit {watchdog.EXIT_HANG}",
     "memory": f"it drains, exit {memory.EXIT_MEMORY}",
     "quarantine": f"422 `quarantined` after {quarantine.DEATHS} deaths,",
+    "suspects": f"keep others waiting {per_cent(in_work.KEPT_SHARE)} of the time at most",
     "slow clients": f"cut off after {nginx('client_header_timeout')} s without progress",
     "reload": f"for {WIND_DOWN_S:g} s before it every answer ends its connection",
     "reviver": f"started again after {Delays().first_delay_s:g} s and longer",
