@@ -128,6 +128,17 @@ def test_only_a_picture_that_was_dealt_with_is_acquitted(host: Host, outcome: ob
     assert host.deaths(POISON) == 1
 
 
+def test_a_disk_at_fault_costs_no_picture_its_answer(host: Host) -> None:
+    host.die_of(POISON)
+    # What cannot be read as a file cannot be removed as one either.
+    (host.folder / digest(GOOD).hex()).mkdir()
+    with host.instance().watch([GOOD, POISON]) as case:
+        case.check(0)
+        case.close(0, "an answer")
+    host.instance().acquit(digest(GOOD))
+    assert host.deaths(GOOD) == 0
+
+
 def test_an_answer_acquits_of_a_death_that_came_meanwhile_elsewhere(host: Host) -> None:
     with host.instance().watch([GOOD]) as case:
         host.die_of(GOOD)
