@@ -60,6 +60,12 @@ class DrainTurn:
             os.close(self._lock)
             self._lock = None
 
+    def look(self) -> None:
+        """Remembers since when no other listens: who is alone for long, as after a fleet shrank, waits no more."""
+        if self._folder is not None:
+            with suppress(OSError):
+                self._is_last(self._folder, self._clock())
+
     def take(self, *, urgent: bool = False) -> bool:
         """Takes the turn if it is free, over, or this instance's own, and others listen.
 

@@ -101,6 +101,7 @@ class Ceiling:
         def look_on() -> None:
             sleep(LEAST_LIFE_S)
             while not (self.reached() and turn.take(urgent=self.is_over(FAR_OVER))):
+                turn.look()
                 sleep(CHECK_EVERY_S)
             self._note(reached=True, limit_mb=self.limit_mb)
             on_reached()

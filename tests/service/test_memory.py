@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from service.drain_turn import DrainTurn
+from service.drain_turn import TURN_S, DrainTurn
 from service.memory import LEAST_LIFE_S, LOOKS, MIB, Ceiling, resident_bytes, shared_state
 from tests.instance import ROOT, RunningInstance, listens, running_instance, start_instance, stop_instance, wait_until
 from tests.service.faulty_engine import HOLD, LEAK, LET_GO
@@ -116,6 +116,23 @@ def test_an_instance_over_its_ceiling_waits_for_its_turn_and_no_longer(tmp_path:
     watched.watch(lambda: told.put("reached"), second, sleep)
     assert told.get(timeout=LIMIT_S) == "reached"
     assert not first.take()
+
+
+def test_who_has_been_alone_for_long_waits_for_none_of_those_that_were_there(tmp_path: Path) -> None:
+    now, told = 1000.0, queue.Queue[float]()
+    for name in ("first", "second"):
+        one = DrainTurn(tmp_path, name)
+        one.listen()
+        one.leave()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    alone_s = int(TURN_S)
+    watched = ceiling([*[99] * alone_s, 101])
+    watched.watch(lambda: told.put(now), DrainTurn(tmp_path, "second", lambda: now), sleep)
+    assert told.get(timeout=LIMIT_S) - 1000.0 <= LEAST_LIFE_S + alone_s + LOOKS
 
 
 def test_an_instance_lives_longer_than_supervisor_takes_a_start_to_last() -> None:
