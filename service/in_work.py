@@ -34,12 +34,14 @@ AHEAD_S = 2.0
 class Mark:
     """A picture's `digest`, its SHA-256 or empty where nobody asks.
 
-    `alone`: nothing else should run with it; `at_once`: it runs in company rather than wait for long.
+    `alone`: nothing else should run with it; `at_once`: nobody waits for that for long; `company`: where it cannot be
+    alone it runs all the same.
     """
 
     digest: bytes = b""
     alone: bool = False
     at_once: bool = False
+    company: bool = False
 
 
 NO_MARK = Mark()
@@ -107,7 +109,7 @@ class InWork:
             if any(mark.alone for mark in marks):
                 (mark,) = marks
                 alone = self._be_alone(stage + mark.digest, AT_ONCE_S if mark.at_once else self._alone_s)
-                if not alone and not mark.at_once:
+                if not alone and not mark.company:
                     return False
             elif patient and self.closed:
                 self._wait_for_suspect()
@@ -138,7 +140,9 @@ class InWork:
         until = self._clock() + limit_s
         self._changed.wait_for(lambda: not self.closed, limit_s)
         if self.closed or self._owed_until > self._clock() + AHEAD_S:
-            return not self._rows
+            # By chance, where it alone is kept waiting: the engine's thread has others to see to.
+            patience_s = until - self._clock() if row.startswith(DECODER) and limit_s > AT_ONCE_S else 0.0
+            return self._changed.wait_for(lambda: not self._rows, max(0.0, patience_s))
         mine = self._suspect = list[bytes]()
         self._changed.wait_for(lambda: not self._rows or self._suspect is not mine, max(0.0, until - self._clock()))
         if self._suspect is not mine:  # they were tired of waiting

@@ -94,7 +94,7 @@ def test_others_are_kept_waiting_for_suspects_a_small_part_of_the_time_alone() -
     assert not worker.closed, "once is enough: what came later need not wait"
     worker.end(DECODER, [SUSPECT])
     assert not worker.begin(DECODER, [SUSPECT])
-    assert worker.begin(DECODER, [replace(SUSPECT, at_once=True)]) and not worker.closed
+    assert worker.begin(DECODER, [replace(SUSPECT, company=True)]) and not worker.closed
     worker.end(DECODER, [SUSPECT])
     worker.end(DECODER, [A])
     assert worker.begin(DECODER, [SUSPECT]) and not worker.closed, "it is alone by chance"
