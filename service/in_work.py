@@ -122,7 +122,7 @@ class InWork:
         with self._changed:
             for mark in marks:
                 self._take_out(stage + mark.digest)
-                if self._suspect == [stage + mark.digest]:
+                if self._suspect and self._suspect == [stage + mark.digest]:
                     self._open()
             self._changed.notify_all()
 

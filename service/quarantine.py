@@ -3,7 +3,8 @@
 When a worker dies its master blames what was in work in that moment (`service.in_work`): it adds a byte to a file named
 by the picture's SHA-256, in a folder that all instances of a host share. So that nobody can have somebody else's
 picture refused, a death in company only makes suspects, and suspects run alone, one after the other: a picture with
-three deaths, two of them alone, is refused. One that is answered anywhere is acquitted.
+three deaths, two of them alone, is refused. One that never died alone is let in even where it cannot be alone, and one
+that is answered anywhere is acquitted.
 """
 
 import hashlib
