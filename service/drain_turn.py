@@ -17,6 +17,8 @@ FILE, LISTENING = "draining", ".listening"
 TURN_S = 300.0
 # For one that is far over its ceiling: what is in flight is answered by then, and most models are loaded.
 SHORT_TURN_S = 30.0
+# Others have a lock for some microseconds; who keeps one, such as a process that hangs, must keep nobody from starting.
+TRIES, PAUSE_S = 50, 0.02
 
 
 class DrainTurn:
@@ -26,10 +28,17 @@ class DrainTurn:
         folder: shared by the instances of a host; None for an instance on its own, which never waits.
         instance: its name, which its successor bears too.
         clock: seconds, monotonic and the same in every process of this machine.
+        sleep: waits for s.
     """
 
-    def __init__(self, folder: Path | None, instance: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder, self._instance, self._clock = folder, instance, clock
+    def __init__(
+        self,
+        folder: Path | None,
+        instance: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._folder, self._instance, self._clock, self._sleep = folder, instance, clock, sleep
         self._lock: int | None = None
         self._last_since_s: float | None = None
 
@@ -40,8 +49,8 @@ class DrainTurn:
         with suppress(OSError):  # such as a full disk: the others then know nothing of this one
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = _open(self._folder / f"{self._instance}{LISTENING}", os.O_CREAT)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-        with suppress(OSError), _locked(self._folder / FILE) as file:
+            self._wait_for(self._lock)
+        with suppress(OSError), self._locked(self._folder / FILE) as file:
             if _read(file)[0] == self._instance:
                 _write(file, "")
 
@@ -50,6 +59,12 @@ class DrainTurn:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def look(self) -> None:
+        """Remembers since when no other listens: who is alone for long, as after a fleet shrank, waits no more."""
+        if self._folder is not None:
+            with suppress(OSError):
+                self._is_last(self._folder, self._clock())
 
     def take(self, *, urgent: bool = False) -> bool:
         """Takes the turn if it is free, over, or this instance's own, and others listen.
@@ -62,7 +77,7 @@ class DrainTurn:
         limit_s = SHORT_TURN_S if urgent else TURN_S
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self._folder / FILE, os.O_CREAT) as file:
+            with self._locked(self._folder / FILE, os.O_CREAT) as file:
                 name, since_s = _read(file)
                 now = self._clock()
                 # A time to come is of another boot.
@@ -85,9 +100,30 @@ class DrainTurn:
         self._last_since_s = now if self._last_since_s is None else self._last_since_s
         return True
 
+    @contextmanager
+    def _locked(self, path: Path, flags: int = 0) -> Iterator[int]:
+        descriptor = _open(path, flags)
+        try:
+            self._wait_for(descriptor)  # the kernel lifts it with its holder
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _wait_for(self, descriptor: int) -> None:
+        """Locks a file.
+
+        Raises:
+            BlockingIOError: somebody else keeps it locked.
+        """
+        for _ in range(TRIES):
+            with suppress(BlockingIOError):
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._sleep(PAUSE_S)
+        raise BlockingIOError
+
 
 def _open(path: Path, flags: int = 0) -> int:
-    return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o644)
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
 
 
 def _is_held(path: Path) -> bool:
@@ -99,16 +135,6 @@ def _is_held(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-@contextmanager
-def _locked(path: Path, flags: int = 0) -> Iterator[int]:
-    descriptor = _open(path, flags)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # for some microseconds; the kernel lifts it with its holder
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _read(file: int) -> tuple[str, float]:

@@ -53,7 +53,7 @@ watchdog_fd = shared_memory()  # before the fork, so that the master learns why 
 watchdog = Watchdog(settings.watchdog_s, watchdog_fd)
 in_flight_fd = shared_table()  # likewise, so that it learns what the worker was at
 quarantine = make_quarantine(settings, in_flight_fd)
-ceiling = Ceiling(settings.max_memory_mb, settings.memory_growth_mb, settings.instance, shared_state())  # likewise
+ceiling = Ceiling(settings.max_memory_mb, settings.memory_growth_mb, shared_state())  # likewise
 drain_turn = DrainTurn(Path(settings.quarantine) if settings.quarantine else None, settings.instance)
 
 wsgi_app = f"service.wsgi:application({watchdog_fd}, {in_flight_fd})"

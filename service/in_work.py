@@ -1,13 +1,15 @@
 """What this worker is at right now, in memory that its gunicorn master reads when the worker has died.
 
 A picture stands here while it is decoded, and while its frame is in a batch that the engine works on; not while it
-waits. A suspect is let in when nothing else is here, and the others wait until it is out: a death then is its own.
+waits. A suspect is let in when nothing else is here, and the others wait until it is out: a death then is its own. They
+wait for a moment, and for a small part of the time: suspects may be large, and come again and again.
 """
 
 import mmap
 import os
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition
@@ -20,21 +22,26 @@ DECODER, ENGINE = b"d", b"e"
 EMPTY = bytes(ROW_BYTES)
 # Two per picture in work.
 ROWS = 4096
-# For the longest decoding that is going on, and for a suspect's; who cannot wait any longer goes on without.
-ALONE_S = 1.0
+# For the longest decoding that is going on, or a suspect's; who cannot wait any longer goes on without.
+ALONE_S = 0.75
 AT_ONCE_S = 0.25
+# Of the time, in which others are kept waiting; so many seconds of them may be ahead of it.
+KEPT_SHARE = 0.1
+AHEAD_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A picture's `digest`, its SHA-256 or empty where nobody asks.
 
-    `alone`: nothing else should run with it; `at_once`: it runs in company rather than wait for long.
+    `alone`: nothing else should run with it; `at_once`: nobody waits for that for long; `company`: where it cannot be
+    alone it runs all the same.
     """
 
     digest: bytes = b""
     alone: bool = False
     at_once: bool = False
+    company: bool = False
 
 
 NO_MARK = Mark()
@@ -53,21 +60,25 @@ class InWork:
     Args:
         table_fd: from `shared_table`; None where no master will ask.
         alone_s: s that a suspect waits for the others, and they for it.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, table_fd: int | None = None, alone_s: float = ALONE_S) -> None:
+    def __init__(
+        self, table_fd: int | None = None, alone_s: float = ALONE_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._table = mmap.mmap(-1 if table_fd is None else table_fd, ROWS * ROW_BYTES)
-        self._alone_s = alone_s
+        self._alone_s, self._clock = alone_s, clock
         self._free = deque(range(ROWS))
         self._rows: dict[bytes, list[int]] = {}  # where each stands, and how often it is in work
         self._changed = Condition()
-        self._waiting = 0
-        self._suspect = b""  # what is alone here
+        self._suspect: list[bytes] | None = None  # for whom others are kept out; its row, once it is in
+        self._kept_since: float | None = None  # when the first of them came
+        self._owed_until = 0.0  # when their waiting will have been a small part of the time again
 
     @property
     def closed(self) -> bool:
         """Whether a suspect is here, or waits until the others are out."""
-        return bool(self._suspect) or self._waiting > 0
+        return self._suspect is not None
 
     @contextmanager
     def decoding(self, mark: Mark) -> Iterator[None]:
@@ -97,12 +108,11 @@ class InWork:
         with self._changed:
             if any(mark.alone for mark in marks):
                 (mark,) = marks
-                if self._wait_until_empty(AT_ONCE_S if mark.at_once else self._alone_s):
-                    self._suspect = stage + mark.digest
-                elif not mark.at_once:
+                alone = self._be_alone(stage + mark.digest, AT_ONCE_S if mark.at_once else self._alone_s)
+                if not alone and not mark.company:
                     return False
             elif patient and self.closed:
-                self._changed.wait_for(lambda: not self.closed, self._alone_s)
+                self._wait_for_suspect()
             for mark in marks:
                 self._note(stage + mark.digest)
         return True
@@ -112,8 +122,8 @@ class InWork:
         with self._changed:
             for mark in marks:
                 self._take_out(stage + mark.digest)
-                if self._suspect == stage + mark.digest:
-                    self._suspect = b""
+                if self._suspect and self._suspect == [stage + mark.digest]:
+                    self._open()
             self._changed.notify_all()
 
     def left(self, *, engine_alone: bool = False) -> set[bytes]:
@@ -125,13 +135,36 @@ class InWork:
         rows = {self._table[at : at + ROW_BYTES] for at in range(0, len(self._table), ROW_BYTES)} - {EMPTY}
         return {row[1:] for row in rows if not engine_alone or row[:1] == ENGINE}
 
-    def _wait_until_empty(self, limit_s: float) -> bool:
-        self._waiting += 1
-        try:
-            return self._changed.wait_for(lambda: not self._rows, limit_s)
-        finally:
-            self._waiting -= 1
-            self._changed.notify_all()
+    def _be_alone(self, row: bytes, limit_s: float) -> bool:
+        """Waits until nothing else is here, and keeps others out then, if they have not been for long enough lately."""
+        until = self._clock() + limit_s
+        self._changed.wait_for(lambda: not self.closed, limit_s)
+        if self.closed or self._owed_until > self._clock() + AHEAD_S:
+            # By chance, where it alone is kept waiting: the engine's thread has others to see to.
+            patience_s = until - self._clock() if row.startswith(DECODER) and limit_s > AT_ONCE_S else 0.0
+            return self._changed.wait_for(lambda: not self._rows, max(0.0, patience_s))
+        mine = self._suspect = list[bytes]()
+        self._changed.wait_for(lambda: not self._rows or self._suspect is not mine, max(0.0, until - self._clock()))
+        if self._suspect is not mine:  # they were tired of waiting
+            return False
+        if self._rows:
+            self._open()
+            return False
+        mine.append(row)
+        return True
+
+    def _wait_for_suspect(self) -> None:
+        now = self._clock()
+        self._kept_since = now if self._kept_since is None else self._kept_since
+        if not self._changed.wait_for(lambda: not self.closed, max(0.0, self._kept_since + self._alone_s - now)):
+            self._open()
+
+    def _open(self) -> None:
+        now = self._clock()
+        if self._kept_since is not None:
+            self._owed_until = max(now, self._owed_until) + (now - self._kept_since) / KEPT_SHARE
+        self._suspect = self._kept_since = None
+        self._changed.notify_all()
 
     def _note(self, row: bytes) -> None:
         if len(row) != ROW_BYTES:  # nobody asks for this one

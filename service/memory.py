@@ -10,7 +10,6 @@ import os
 import struct
 import threading
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,8 +23,6 @@ LOOKS = 3
 LEAST_LIFE_S = 15.0
 FAR_OVER = 1.5
 MIB = 2**20
-# Instances that grow alike would all drain at once; so each has its own ceiling, up to so many hundredths lower.
-SPREAD = 10
 _STATE = struct.Struct("=?I")
 
 
@@ -47,7 +44,6 @@ class Ceiling:
     Args:
         most_mb: MiB held at most; 0 for any.
         growth_mb: MiB above what it holds when it begins to listen; 0 for any. The lower one of both counts.
-        instance: its name, from which its own ceiling comes.
         shared_fd: from `shared_state`.
         resident: bytes held now.
     """
@@ -56,16 +52,14 @@ class Ceiling:
         self,
         most_mb: int,
         growth_mb: int,
-        instance: str,
         shared_fd: int,
         resident: Callable[[], int] = resident_bytes,
     ) -> None:
-        hundredths = 100 - zlib.crc32(instance.encode()) % (SPREAD + 1)
-        self._growth_mb = growth_mb * hundredths // 100
+        self._growth_mb = growth_mb
         self._resident = resident
         self._shared = mmap.mmap(shared_fd, _STATE.size)
         self._over = 0
-        self._note(reached=False, limit_mb=most_mb * hundredths // 100)
+        self._note(reached=False, limit_mb=most_mb)
 
     @property
     def limit_mb(self) -> int:
@@ -80,7 +74,10 @@ class Ceiling:
 
     def is_over(self, times: float = 1.0) -> bool:
         """Whether more is held right now than may be, or than so many times that."""
-        return self.limit_mb > 0 and self._resident() > self.limit_mb * MIB * times
+        try:
+            return self.limit_mb > 0 and self._resident() > self.limit_mb * MIB * times
+        except OSError:  # such as for want of file descriptors; the next look tells
+            return False
 
     def reached(self) -> bool:
         """Looks once; whether it was over the ceiling at each of the last looks."""
@@ -104,6 +101,7 @@ class Ceiling:
         def look_on() -> None:
             sleep(LEAST_LIFE_S)
             while not (self.reached() and turn.take(urgent=self.is_over(FAR_OVER))):
+                turn.look()
                 sleep(CHECK_EVERY_S)
             self._note(reached=True, limit_mb=self.limit_mb)
             on_reached()

@@ -3,7 +3,8 @@
 When a worker dies its master blames what was in work in that moment (`service.in_work`): it adds a byte to a file named
 by the picture's SHA-256, in a folder that all instances of a host share. So that nobody can have somebody else's
 picture refused, a death in company only makes suspects, and suspects run alone, one after the other: a picture with
-three deaths, two of them alone, is refused. One that is answered anywhere is acquitted.
+three deaths, two of them alone, is refused. One that never died alone is let in even where it cannot be alone, and one
+that is answered anywhere is acquitted.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from service.settings import Settings
 SETTLE_S = 0.1
 # A suspect's turn; one that hangs is given up, and ended by the watchdog, later than that.
 TURN_S = 3.0
-# That of one with a single death to its name, as pictures have that were in a process which somebody killed.
+# That of one that never died alone, or once, as pictures have that were in a process which somebody killed.
 FIRST_TURN_S = 0.5
 # Stage one of the balancer reaches two instances, its last stage a third. The first death may be in company.
 DEATHS, DEATHS_ALONE = 3, 2
@@ -50,6 +51,11 @@ def is_suspect(record: bytes) -> bool:
 def is_doubted(record: bytes) -> bool:
     """Whether being alone is not worth keeping it, or others, waiting for long."""
     return len(record) == 1
+
+
+def may_have_company(record: bytes) -> bool:
+    """Whether it is let in even where it cannot be alone: else whoever keeps the decoders busy has it refused."""
+    return len(record) == 1 or ALONE not in record
 
 
 class Quarantine:
@@ -92,16 +98,16 @@ class Quarantine:
         with ExitStack() as turn:
             if any(map(is_suspect, records)):
                 self._sleep(SETTLE_S)
-                turn.enter_context(self._turn(all(map(is_doubted, filter(is_suspect, records)))))
+                turn.enter_context(self._turn(all(map(may_have_company, filter(is_suspect, records)))))
                 records = self._records(digests)
                 if not any(map(is_suspect, records)):
                     turn.close()
             yield Case(self, digests, records)
 
     @contextmanager
-    def _turn(self, doubted: bool) -> Iterator[None]:
-        has_turn = self._suspects.acquire(timeout=FIRST_TURN_S if doubted else TURN_S)
-        if not has_turn and not doubted:
+    def _turn(self, company: bool) -> Iterator[None]:
+        has_turn = self._suspects.acquire(timeout=FIRST_TURN_S if company else TURN_S)
+        if not has_turn and not company:
             raise Overloaded("pictures that may have ended instances wait for each other here; try again")
         try:
             yield
@@ -132,13 +138,13 @@ class Quarantine:
             if self._folder is None or self._clock() - os.stat(path).st_mtime >= self._expiry_s:
                 return b""
             return Path(path).read_bytes()
-        except FileNotFoundError:
+        except OSError:  # there is none, or the disk is at fault, which is no picture's concern
             return b""
 
     def acquit(self, digest: bytes) -> None:
         """Forgets a picture's deaths: it can be answered."""
         if self._folder is not None:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # as above: it is answered all the same
                 os.unlink(f"{self._folder}/{digest.hex()}")
 
     def _records(self, digests: Sequence[bytes]) -> list[bytes]:
@@ -175,7 +181,7 @@ class Case:
         if not self._records:
             return Mark()
         record = self._records[index]
-        return Mark(self._digests[index], is_suspect(record), is_doubted(record))
+        return Mark(self._digests[index], is_suspect(record), is_doubted(record), may_have_company(record))
 
     def decoding(self, index: int) -> AbstractContextManager[None]:
         """Notes a picture as in work while the block lasts: decode it there, and wait for nothing.

@@ -96,7 +96,7 @@ class Settings:
     max_side: int = _setting(16_384, "pixels along one side of a picture at most", low=1, high=65_500)
     max_memory_mb: int = _setting(
         0,
-        "MiB held (up to a tenth less, by its name) at which the instance is drained and replaced, exit 72; 0 never",
+        "MiB held at which the instance is drained and replaced, exit 72; 0 never",
         low=0,
         high=2**20,
     )

@@ -1,5 +1,6 @@
 """Of the instances of a host one drains for its memory at a time, and none waits for ever."""
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ class Host:
         self.turns: list[DrainTurn] = []
 
     def turn(self, instance: str) -> DrainTurn:
-        self.turns.append(DrainTurn(self.folder, instance, lambda: self.now))
+        self.turns.append(DrainTurn(self.folder, instance, lambda: self.now, lambda s: None))
         return self.turns[-1]
 
 
@@ -65,6 +66,24 @@ def test_a_damaged_note_is_nobodys_turn(host: Host, found: bytes) -> None:
     (host.folder / FILE).write_bytes(found)
     assert host.turn("second").take()
     assert not host.turn("first").take()
+
+
+@pytest.mark.parametrize("kept", ["first.listening", FILE])
+def test_a_lock_that_somebody_keeps_stops_no_start_and_no_drain_that_is_urgent(host: Host, kept: str) -> None:
+    host.turn("first").listen()
+    host.turns.pop().leave()
+    (host.folder / FILE).touch()
+    with (host.folder / kept).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        host.turn("first").listen()
+        assert host.turns[-1].take(urgent=True)
+
+
+def test_no_other_user_can_lock_its_files(host: Host) -> None:
+    turn = host.turn("first")
+    turn.listen()
+    assert turn.take()
+    assert [path.stat().st_mode & 0o077 for path in sorted(host.folder.iterdir())] == [0, 0]
 
 
 def test_an_instance_on_its_own_never_waits() -> None:

@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -77,6 +78,38 @@ def test_others_go_on_beside_a_suspect_that_hangs_and_at_once_where_they_may_not
     assert worker.begin(DECODER, [A])
     assert worker.begin(ENGINE, [B], patient=False)
     assert worker.left() == {SUSPECT.digest, A.digest, B.digest}
+
+
+def test_others_are_kept_waiting_for_suspects_a_small_part_of_the_time_alone() -> None:
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 1
+        return now
+
+    worker = InWork(alone_s=0.01, clock=clock)
+    assert worker.begin(DECODER, [SUSPECT])
+    assert worker.begin(DECODER, [A]), "it was kept waiting, and went on"
+    assert not worker.closed, "once is enough: what came later need not wait"
+    worker.end(DECODER, [SUSPECT])
+    assert not worker.begin(DECODER, [SUSPECT])
+    assert worker.begin(DECODER, [replace(SUSPECT, company=True)]) and not worker.closed
+    worker.end(DECODER, [SUSPECT])
+    worker.end(DECODER, [A])
+    assert worker.begin(DECODER, [SUSPECT]) and not worker.closed, "it is alone by chance"
+    worker.end(DECODER, [SUSPECT])
+    now += 1000
+    assert worker.begin(DECODER, [SUSPECT]) and worker.closed
+
+
+def test_a_suspect_that_nobody_waits_for_may_be_alone_for_as_long_and_as_often_as_it_takes() -> None:
+    now = 0.0
+    worker = InWork(clock=lambda: now)
+    for _ in range(3):
+        assert worker.begin(DECODER, [SUSPECT]) and worker.closed
+        now += 60
+        worker.end(DECODER, [SUSPECT])
 
 
 def test_what_failed_to_decode_is_done() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from service.drain_turn import DrainTurn
+from service.drain_turn import TURN_S, DrainTurn
 from service.memory import LEAST_LIFE_S, LOOKS, MIB, Ceiling, resident_bytes, shared_state
 from tests.instance import ROOT, RunningInstance, listens, running_instance, start_instance, stop_instance, wait_until
 from tests.service.faulty_engine import HOLD, LEAK, LET_GO
@@ -26,10 +26,10 @@ CONF = "tests/service/faulty.conf.py"
 NO_TURN = DrainTurn(None, "")
 
 
-def ceiling(held_mb: list[int], limit_mb: int = 100, growth_mb: int = 0, name: str = "") -> Ceiling:
+def ceiling(held_mb: list[int], limit_mb: int = 100, growth_mb: int = 0) -> Ceiling:
     """A ceiling that finds this much at its looks, the last one for ever."""
     held = lambda: (held_mb.pop(0) if len(held_mb) > 1 else held_mb[0]) * MIB  # noqa: E731
-    return Ceiling(limit_mb, growth_mb, name, shared_state(), held)
+    return Ceiling(limit_mb, growth_mb, shared_state(), held)
 
 
 def test_what_stays_over_the_ceiling_reaches_it() -> None:
@@ -40,6 +40,26 @@ def test_what_stays_over_the_ceiling_reaches_it() -> None:
 def test_a_peak_does_not() -> None:
     watched = ceiling([101, 101, 100] * 5)
     assert not any(watched.reached() for _ in range(15))
+
+
+def test_a_look_that_fails_is_not_the_last_one() -> None:
+    def held() -> int:
+        if failures:
+            raise failures.pop()
+        return 101 * MIB
+
+    failures = [OSError("Too many open files")]
+    watched, told = Ceiling(100, 0, shared_state(), held), queue.Queue[str]()
+    watched.watch(lambda: told.put("reached"), NO_TURN, sleep=lambda s: None)
+    assert told.get(timeout=LIMIT_S) == "reached"
+
+
+def test_a_limit_of_next_to_nothing_is_one() -> None:
+    watched = ceiling([300], limit_mb=1)
+    assert (watched.limit_mb, watched.is_over()) == (1, True)
+    watched = ceiling([300], limit_mb=0, growth_mb=1)
+    watched.settle()
+    assert watched.limit_mb == 301
 
 
 def test_without_a_limit_nothing_does() -> None:
@@ -54,8 +74,8 @@ def test_without_a_limit_nothing_does() -> None:
 
 def test_who_shares_the_flag_learns_of_it() -> None:
     state = shared_state()
-    master = Ceiling(0, 50, "", state, lambda: 10 * MIB)
-    worker = Ceiling(0, 50, "", state, lambda: held_mb.pop(0) * MIB)
+    master = Ceiling(0, 50, state, lambda: 10 * MIB)
+    worker = Ceiling(0, 50, state, lambda: held_mb.pop(0) * MIB)
     held_mb = [100, *[151] * (LOOKS + 1)]
     worker.settle()
     told: queue.Queue[str] = queue.Queue()
@@ -98,15 +118,26 @@ def test_an_instance_over_its_ceiling_waits_for_its_turn_and_no_longer(tmp_path:
     assert not first.take()
 
 
+def test_who_has_been_alone_for_long_waits_for_none_of_those_that_were_there(tmp_path: Path) -> None:
+    now, told = 1000.0, queue.Queue[float]()
+    for name in ("first", "second"):
+        one = DrainTurn(tmp_path, name)
+        one.listen()
+        one.leave()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    alone_s = int(TURN_S)
+    watched = ceiling([*[99] * alone_s, 101])
+    watched.watch(lambda: told.put(now), DrainTurn(tmp_path, "second", lambda: now), sleep)
+    assert told.get(timeout=LIMIT_S) - 1000.0 <= LEAST_LIFE_S + alone_s + LOOKS
+
+
 def test_an_instance_lives_longer_than_supervisor_takes_a_start_to_last() -> None:
     found = re.search(r"^startsecs=(\d+)$", (ROOT / "deploy/supervisor/instance.conf.j2").read_text(), re.M)
     assert found and int(found[1]) < LEAST_LIFE_S
-
-
-def test_instances_have_ceilings_of_their_own_a_little_below_the_limit() -> None:
-    limits = [ceiling([1], 1000, name=f"cpu{number}").limit_mb for number in range(20)]
-    assert len(set(limits)) > 5
-    assert 900 <= min(limits) <= max(limits) <= 1000
 
 
 def test_resident_memory_is_what_was_touched() -> None:

@@ -128,6 +128,17 @@ def test_only_a_picture_that_was_dealt_with_is_acquitted(host: Host, outcome: ob
     assert host.deaths(POISON) == 1
 
 
+def test_a_disk_at_fault_costs_no_picture_its_answer(host: Host) -> None:
+    host.die_of(POISON)
+    # What cannot be read as a file cannot be removed as one either.
+    (host.folder / digest(GOOD).hex()).mkdir()
+    with host.instance().watch([GOOD, POISON]) as case:
+        case.check(0)
+        case.close(0, "an answer")
+    host.instance().acquit(digest(GOOD))
+    assert host.deaths(GOOD) == 0
+
+
 def test_an_answer_acquits_of_a_death_that_came_meanwhile_elsewhere(host: Host) -> None:
     with host.instance().watch([GOOD]) as case:
         host.die_of(GOOD)
@@ -139,6 +150,20 @@ def test_deaths_in_company_alone_never_have_a_picture_refused(host: Host) -> Non
     for number in range(10):
         host.die_of(GOOD, str(number).encode())
     assert not host.refused(GOOD)
+
+
+def test_what_never_died_alone_is_let_in_where_it_cannot_be_alone(host: Host) -> None:
+    # Else whoever keeps the decoders busy would have it refused all the same, with 503.
+    marks = []
+    for company in ((b"one",), (b"two",), ()):
+        host.die_of(GOOD, *company)
+        with host.instance().watch([GOOD]) as case:
+            marks.append(case.mark(0))
+    assert [(mark.alone, mark.at_once, mark.company) for mark in marks] == [
+        (True, True, True),
+        (True, False, True),
+        (True, False, False),
+    ]
 
 
 def test_the_first_death_may_be_in_company(host: Host) -> None:
