@@ -26,7 +26,7 @@ from deploy.ownership import in_roots_way, refuse_strangers, running_stranger
 from deploy.paths import Paths
 from deploy.processes import Process
 from deploy.render import RenderedFile
-from deploy.run_files import make_folder, open_to_append
+from deploy.run_files import make_folder, open_to_append, open_to_read
 
 # What supervisord, and so every program, inherits of the caller's environment. FRAMEFLEET_* settings reach the
 # instances by being rendered; anything else (GUNICORN_CMD_ARGS, NGINX, make's flags) would change them in secret.
@@ -284,11 +284,13 @@ def fleet_lock(paths: Paths) -> Iterator[None]:
 
 
 def lock_holder(paths: Paths) -> str:
-    """The process id of who works, or worked last, on a fleet; empty if nobody ever did."""
-    try:
-        return (paths.run / "lock").read_text().strip()
-    except OSError:
-        return ""
+    """The process id of who works on a fleet; empty if nobody does: then another process may have its id by now."""
+    with suppress(OSError, ControlError), open_to_read(paths.run / "lock") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().decode().strip()
+    return ""
 
 
 def become(command: Sequence[str], log: Path) -> NoReturn:
