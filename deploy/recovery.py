@@ -144,7 +144,7 @@ def main(arguments: Sequence[str]) -> None:
 
     go_on_when_stopped()
     world = World(say).heedless()
-    while True:
+    while paths.record.exists():  # else somebody has cleared the fleet away
         try:
             return recover(paths, world)
         # Such as somebody else at work, or a full disk; what there is serves on.
