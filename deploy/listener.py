@@ -32,6 +32,7 @@ from deploy import run
 from deploy.control import Control, ProgramState
 from deploy.errors import ControlError
 from deploy.fleet import REVIVER, Balancer
+from deploy.going_on import go_on_when_stopped
 from deploy.paths import Paths
 from deploy.prober import Patience, Prober, probe_for_ever, probe_once
 from deploy.programs import Programs, to_json, to_metrics
@@ -189,6 +190,7 @@ def _post(webhook: str, entry: Mapping[str, str], log: TextIO) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the listener on the fleet whose folders are given; the webhook comes from its record: it may be a secret."""
+    go_on_when_stopped()
     parser = argparse.ArgumentParser(prog="python -m deploy.listener")
     for folder in ("state", "etc", "run", "log"):
         parser.add_argument(folder, type=Path)
@@ -199,8 +201,7 @@ def main(arguments: Sequence[str]) -> None:
     fleet = read_record(paths) if paths.record.exists() else None
     certificate = fleet.balancer.tls.certificate if fleet and fleet.balancer.tls else None
     tell = make_tell(fleet.monitoring.webhook if fleet else "")
-    workers = Prober(WORKER_PATIENCE, stands_in=False)
-    for prober, probe in ((Prober(Patience()), probe_once), (workers, probe_workers_once)):
+    for prober, probe in ((Prober(Patience()), probe_once), (Prober(WORKER_PATIENCE), probe_workers_once)):
         kept = {"paths": paths, "tell": tell, "prober": prober, "probe": probe}
         threading.Thread(target=probe_for_ever, kwargs=kept, daemon=True).start()
     threading.Thread(target=wait_for_ever, args=(paths, tell), daemon=True).start()

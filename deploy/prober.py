@@ -1,8 +1,8 @@
 """Finds processes that take connections and answer nothing: stopped, stuck in the kernel, deadlocked, or spinning.
 
 nginx would wait for such an instance until its read timeout, and the instance's own watchdog may be stopped with it.
-Killed within nginx's 5 s for trying elsewhere, it costs nobody an answer. Where nobody else can answer, what is stopped
-is first let go on, which costs nobody anything. Flow: [Sighting...] -> Prober -> [Verdict...], once a round, from the
+Killed within nginx's 5 s for trying elsewhere, it costs nobody an answer. What is stopped is first let go on, which
+costs nobody anything. Flow: [Sighting...] -> Prober -> [Verdict...], once a round, from the
 reviver's process; worker_prober.py does the same for nginx.
 """
 
@@ -97,11 +97,10 @@ class Prober:
 
     Args:
         patience: when that is too long.
-        stands_in: False if no other can answer for one that is killed, even while others answer.
     """
 
-    def __init__(self, patience: Patience, *, stands_in: bool = True) -> None:
-        self._patience, self._stands_in = patience, stands_in
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
         self._silences: dict[str, _Silence] = {}
         self._last_round: float | None = None
 
@@ -124,8 +123,7 @@ class Prober:
             for name, sighting in sightings.items()
             if sighting.answer == "silent"
         }
-        others = any(sighting.answer == "answers" for sighting in sightings.values())
-        alone = not (others and self._stands_in)
+        alone = not any(sighting.answer == "answers" for sighting in sightings.values())
         verdicts = [
             done for name, silence in self._silences.items() if (done := self._judge(name, silence, alone, now))
         ]
@@ -147,15 +145,14 @@ class Prober:
         if seconds < self._limit_s(silence, alone):
             return None
         what = f"takes connections but answers nothing for {seconds:.1f} s"
-        if silence.stopped and alone and not silence.continued:
+        if silence.stopped and not silence.continued:
             return Verdict(name, "CONT", f"{what}, for it is stopped: told to go on")
         how = "for it is stopped" if silence.stopped else "though it is busy" if silence.active else "and uses no CPU"
         return Verdict(name, "KILL", f"{what} {how}: killed")
 
     def _limit_s(self, silence: _Silence, alone: bool) -> float:
         if silence.stopped:
-            # It may still have been busy until a moment ago, and others answer meanwhile.
-            return self._patience.stopped_s if alone else self._patience.idle_s
+            return self._patience.stopped_s
         if not silence.active:
             return self._patience.idle_s
         return max(self._patience.busy_s, self._patience.alone_s) if alone else self._patience.busy_s
@@ -250,13 +247,14 @@ def probe_once(
     }
     for verdict in prober.decide(sightings, began, clock()):
         tell(Act("alert", verdict.name, verdict.message))
-        if verdict.signal == "CONT":
-            # supervisord makes every program the leader of a group, and the worker is in it.
-            with suppress(ProcessLookupError):
+        # One that has ended meanwhile must not keep the others waiting.
+        with suppress(ProcessLookupError, ControlError):
+            if verdict.signal == "CONT":
+                # supervisord makes every program the leader of a group, and the worker is in it.
                 os.killpg(pids[verdict.name], signal.SIGCONT)
-        else:
-            with Control(paths) as control:
-                control.signal(verdict.name, "KILL")
+            else:
+                with Control(paths) as control:
+                    control.signal(verdict.name, "KILL")
 
 
 def _family(pid: int) -> tuple[int, ...]:

@@ -116,17 +116,17 @@ def is_stopped(pid: int, proc: Path = PROC) -> bool:
     return bool(states) and states <= STOPPED
 
 
-def connections_waiting(pid: int, proc: Path = PROC) -> int:
-    """How many connections wait to be accepted where a process itself watches for them with epoll.
+def connections_waiting(pids: Collection[int], proc: Path = PROC) -> Mapping[int, int]:
+    """How many connections wait to be accepted by each process of an nginx.
 
-    nginx's workers hold each other's sockets too, but each watches its own alone.
+    Its workers hold each other's sockets too, but each watches its own alone, with epoll. Where nobody watches, it is
+    for the master, which watches none, to start who does.
     """
-    watched = {str(descriptor) for descriptor in _watched(proc / str(pid))}
-    inodes = set()
-    for number in watched:
-        with suppress(OSError):
-            inodes.add(str((proc / str(pid) / "fd" / number).readlink()))
-    return sum(waiting for _, inode, waiting in _listening_rows(proc) if inode in inodes)
+    watched = {pid: set(_watched(proc / str(pid))) for pid in pids}
+    by_somebody = set().union(*watched.values())
+    theirs = {pid: watched[pid] or {*_targets(proc / str(pid))} - by_somebody for pid in pids}
+    rows = [(inode, waiting) for _, inode, waiting in _listening_rows(proc) if waiting]
+    return {pid: sum(waiting for inode, waiting in rows if inode in theirs[pid]) for pid in pids}
 
 
 def cpu_ticks(pid: int, proc: Path = PROC) -> int:
@@ -238,14 +238,16 @@ def _targets(process: Path) -> Iterator[str]:
         return
 
 
-def _watched(process: Path) -> Iterator[int]:
-    """File descriptors that a process waits for with epoll."""
+def _watched(process: Path) -> Iterator[str]:
+    """What a process waits for with epoll, as its file descriptors refer to it."""
     with suppress(OSError):
         for descriptor in (process / "fd").iterdir():
             with suppress(OSError):
                 if str(descriptor.readlink()) == "anon_inode:[eventpoll]":
                     lines = (process / "fdinfo" / descriptor.name).read_text().splitlines()
-                    yield from (int(line.split()[1]) for line in lines if line.startswith("tfd:"))
+                    for number in [line.split()[1] for line in lines if line.startswith("tfd:")]:
+                        with suppress(OSError):
+                            yield str((process / "fd" / number).readlink())
 
 
 def _listening(proc: Path) -> Iterator[tuple[Listening, str]]:

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from deploy import run
 from deploy.control import Control
-from deploy.errors import DeployError
+from deploy.errors import ControlError, DeployError, Problem
 from deploy.fleet import Fleet, Instance
+from deploy.going_on import go_on_when_stopped
 from deploy.logs import grown_by, size_of
 from deploy.paths import Paths
 from deploy.processes import Process, fleet_processes, listening_sockets, thread_states
@@ -40,15 +41,17 @@ LOAD_LIMIT_S = 60.0
 TAKE_LIMIT_S = 180.0
 
 
-def recover(fleet: Fleet, world: World) -> None:
+def recover(paths: Paths, world: World) -> None:
     """Starts supervisord again and hands over to it, unless somebody else did or has stopped the fleet.
 
     Raises:
-        DeployError: somebody is at work on the fleet, or supervisord does not start.
+        DeployError: somebody is at work on the fleet, or supervisord does not start, or was killed in its turn.
     """
-    paths = fleet.paths
-    world.sleep(DELAY_S)
-    with run.fleet_lock(paths):
+    if read_record(paths).unit:
+        return  # systemd does it
+    with run.fleet_lock(paths):  # who wants to work on the fleet waits from now on, or ends this
+        world.sleep(DELAY_S)
+        fleet = read_record(paths)
         left = [process for process in fleet_processes(paths) if process.pid != os.getpid()]
         if not left or any(process.kind == "supervisord" for process in left):
             return  # stopped, or started again
@@ -59,6 +62,8 @@ def recover(fleet: Fleet, world: World) -> None:
             new = control.pid()
         for instance, mark in zip(fleet.instances, marks, strict=True):
             _hand_over(fleet, instance, mark, new, world)
+        if not _lives(new):
+            raise ControlError(Problem("supervisord", "died again", f"see {paths.log_of('supervisord')}"))
         world.say("every instance is supervisord's again")
 
 
@@ -91,7 +96,7 @@ def _hand_over(fleet: Fleet, instance: Instance, mark: int, new: int, world: Wor
     log = fleet.paths.log_of(instance.name)
     _wait(lambda: _is_ours(fleet, instance, new) or WAITS_FOR_PORT in grown_by(log, mark), LOAD_LIMIT_S, new, world)
     if not _lives(new):
-        return  # killed in its turn; its own reviver goes on from here
+        return  # killed in its turn; its own reviver goes on from here, or if that is gone too, this
     for master in _masters(fleet, instance):
         if master.parent != new:
             _ask_to_end(fleet, master)
@@ -137,14 +142,12 @@ def main(arguments: Sequence[str]) -> None:
         with suppress(OSError):
             print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} recovery: {line}", flush=True)
 
+    go_on_when_stopped()
     world = World(say).heedless()
-    fleet = read_record(paths)
-    while not fleet.unit:
+    while paths.record.exists():  # else somebody has cleared the fleet away
         try:
-            return recover(fleet, world)
-        except (
-            DeployError,
-            OSError,
-        ) as error:  # such as somebody else at work, or a full disk; what there is serves on
+            return recover(paths, world)
+        # Such as somebody else at work, or a full disk; what there is serves on.
+        except (DeployError, OSError) as error:
             world.say(f"{error}; looked at again in {RETRY_S:g} s")
             world.sleep(RETRY_S)

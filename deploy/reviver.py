@@ -113,7 +113,7 @@ class Reviver:
         if state.state in UP_STATES:
             yield from self._running(state, history, states, now)
         elif state.state == "FATAL" or (history.held and state.state == "STOPPED"):
-            yield from self._revive(state, history, now)
+            yield from self._revive(state, history, states, now)
         elif state.state == "STOPPED":
             # Somebody else stopped it on purpose: it is theirs to start.
             self._histories[state.name] = _History()
@@ -161,13 +161,15 @@ class Reviver:
         running = {name for name, state in states.items() if state.state == "RUNNING" and not self._of(name).held}
         return program not in self._singles and bool(running - self._singles - {program})
 
-    def _revive(self, state: ProgramState, history: _History, now: float) -> Iterator[Act]:
+    def _revive(
+        self, state: ProgramState, history: _History, states: Mapping[str, ProgramState], now: float
+    ) -> Iterator[Act]:
         if history.due is None:
             delay = self._delay(self._limits.first_delay_s, history)
             history.due = now + delay
             reason = f" ({state.reason})" if state.reason else ""
             yield Act("alert", state.name, f"FATAL{reason}; started again in {delay:.0f} s")
-        elif now >= history.due:
+        elif now >= history.due or (history.held and not self._has_stand_in(state.name, states)):
             history.due, history.held = None, False
             yield Act("start", state.name, f"started again after {history.failures} failure(s) in a row")
 

@@ -26,7 +26,7 @@ from deploy.ownership import in_roots_way, refuse_strangers, running_stranger
 from deploy.paths import Paths
 from deploy.processes import Process
 from deploy.render import RenderedFile
-from deploy.run_files import make_folder, open_to_append
+from deploy.run_files import make_folder, open_to_append, open_to_read
 
 # What supervisord, and so every program, inherits of the caller's environment. FRAMEFLEET_* settings reach the
 # instances by being rendered; anything else (GUNICORN_CMD_ARGS, NGINX, make's flags) would change them in secret.
@@ -283,15 +283,17 @@ def fleet_lock(paths: Paths) -> Iterator[None]:
 
 
 def lock_holder(paths: Paths) -> str:
-    """The process id of who works, or worked last, on a fleet; empty if nobody ever did.
+    """The process id of who works on a fleet; empty if nobody does: then another process may have its id by now.
 
     Raises:
         ControlError: something else stands in the lock's place.
     """
-    try:
-        return run_files.read_state(paths.run / "lock").strip()
-    except OSError:
-        return ""
+    with suppress(OSError), open_to_read(paths.run / "lock") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read(run_files.MAX_STATE_BYTES).decode(errors="replace").strip()
+    return ""
 
 
 def become(command: Sequence[str], log: Path) -> NoReturn:

@@ -2,16 +2,18 @@
 
 nginx asks this socket, its `backup` server, once every other refused or failed. A request waits here, for as long as
 its deadline allows, until an instance takes a connection; then bytes pass both ways. Each is relayed once at most: what
-an instance died of is not tried again from here. A connection that is closed unanswered makes nginx say 502.
+an instance died of is not tried again from here. A connection that is closed unanswered makes nginx say 502. Who has
+fewest requests here is served first, and who has most makes way in a full room, so that nobody keeps others out.
 
 Flow: nginx's connection -> head -> patience_s -> seat -> relay, in a thread of the reviver's process.
 """
 
 import asyncio
 import re
+import select
 import socket
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from deploy.reviver import Act
 
 # Written by nginx alone, and left out where nobody should wait; see snippets/upstream.conf.
 LONGEST = re.compile(rb"\r\nX-Wait-Ms: ([0-9]{1,7})\r\n")
+CLIENT = re.compile(rb"\r\nX-Real-IP: ([^\r]*)\r\n")
 OWN = re.compile(rb"\r\nX-Timeout-Ms:[ \t]*([0-9]{1,7}(?:\.[0-9]+)?)[ \t]*\r\n", re.IGNORECASE)
 END = b"\r\n\r\n"
 # nginx lets no larger head through.
@@ -32,6 +35,8 @@ HEAD_BYTES = 65536
 HEAD_S = 5.0
 PIECE_BYTES = 65536
 RETRY_S = 0.05
+# How long one who has hung up may keep a place.
+LOOK_S = 0.5
 # As nginx's own proxy_connect_timeout.
 CONNECT_S = 0.8
 REOPEN_S = 1.0
@@ -46,7 +51,7 @@ class Bounds:
     """How much the room takes.
 
     Attributes:
-        held: requests in it, waiting or relayed; more are closed at once. The kernel keeps 200 kB of each at most.
+        held: requests in it, waiting or relayed; of more, one is closed. The kernel keeps 200 kB of each at most.
         each: requests relayed to one instance at once, so that one that returns is not overrun.
     """
 
@@ -54,12 +59,37 @@ class Bounds:
     each: int = 6
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request that waits.
+
+    Attributes:
+        client: who asks, as nginx says.
+        seat: a connection to an instance, in time.
+    """
+
+    client: bytes
+    seat: "asyncio.Future[Reached]"
+
+
 def patience_s(head: bytes) -> float:
     """How long a request may wait, from the head that nginx sent; 0 if it may not."""
+    head = only_head(head)
     longest = LONGEST.search(head)
     own = OWN.search(head)
     allowed_ms = float(longest[1]) if longest else 0.0
     return min(allowed_ms, float(own[1]) if own else allowed_ms) / 1000
+
+
+def client_of(head: bytes) -> bytes:
+    """Whose a request is; empty if nginx does not say."""
+    found = CLIENT.search(only_head(head))
+    return found[1] if found else b""
+
+
+def only_head(received: bytes) -> bytes:
+    """Without what follows it: in a body clients write what they like."""
+    return received[: received.index(END) + 2]
 
 
 def by_load(servers: Sequence[Address], relayed: Counter[Address], each: int) -> list[Address]:
@@ -68,7 +98,7 @@ def by_load(servers: Sequence[Address], relayed: Counter[Address], each: int) ->
 
 
 class WaitingRoom:
-    """The requests that wait, first come first served, and those that are relayed.
+    """The requests that wait and those that are relayed.
 
     Args:
         servers: addresses of the instances, as they are now.
@@ -77,9 +107,10 @@ class WaitingRoom:
 
     def __init__(self, servers: Callable[[], Sequence[Address]], bounds: Bounds) -> None:
         self._servers, self._bounds = servers, bounds
-        self._waiting: deque[asyncio.Future[Reached]] = deque()
+        self._waiting: list[Waiting] = []
         self._somebody = asyncio.Event()
         self._relayed: Counter[Address] = Counter()
+        self._places: Counter[bytes] = Counter()
         self._held: set[asyncio.Task[None]] = set()
 
     async def serve(self, listening: socket.socket) -> None:
@@ -93,7 +124,7 @@ class WaitingRoom:
                 except OSError:  # such as out of file descriptors
                     await asyncio.sleep(RETRY_S)
                     continue
-                if len(self._held) >= self._bounds.held:
+                if len(self._held) >= 2 * self._bounds.held:  # more than are asked who they are
                     connection.close()
                     continue
                 task = asyncio.create_task(self._hold(connection))
@@ -105,27 +136,46 @@ class WaitingRoom:
     async def _hold(self, connection: socket.socket) -> None:
         with connection, suppress(OSError, asyncio.TimeoutError):
             head = await asyncio.wait_for(_read_head(connection), HEAD_S)
-            if not (patience := patience_s(head)):
+            client = client_of(head)
+            if not (patience := patience_s(head)) or not self._has_room_for(client):
                 return
-            server, upstream = await self._seat(patience)
+            self._places[client] += 1
             try:
-                with upstream:
-                    await relay(head, connection, upstream)
+                server, upstream = await self._seat(client, patience, connection)
+                try:
+                    with upstream:
+                        await relay(head, connection, upstream)
+                finally:
+                    self._relayed[server] -= 1
             finally:
-                self._relayed[server] -= 1
+                self._places -= Counter({client: 1})
 
-    async def _seat(self, patience: float) -> Reached:
+    def _has_room_for(self, client: bytes) -> bool:
+        """Looks for a place, if need be that of the last to come of who has most."""
+        if self._places.total() < self._bounds.held:
+            return True
+        most, places = max(self._places.items(), key=lambda item: item[1])
+        last = next((one for one in reversed(self._waiting) if one.client == most and not one.seat.done()), None)
+        if last is None or places <= self._places[client] + 1:
+            return False
+        return last.seat.cancel()
+
+    async def _seat(self, client: bytes, patience: float, connection: socket.socket) -> Reached:
         """Waits for an instance.
 
         Raises:
-            asyncio.TimeoutError: none came.
+            asyncio.TimeoutError: none came, or nobody waits for it any more.
         """
-        seat: asyncio.Future[Reached] = asyncio.get_running_loop().create_future()
-        self._waiting.append(seat)
+        loop = asyncio.get_running_loop()
+        seat: asyncio.Future[Reached] = loop.create_future()
+        self._waiting.append(Waiting(client, seat))
         self._somebody.set()
-        await asyncio.wait({seat}, timeout=patience)
+        until = loop.time() + patience
+        while not seat.done() and (left := until - loop.time()) > 0 and not _has_hung_up(connection):
+            await asyncio.wait({seat}, timeout=min(left, LOOK_S))
         if not seat.done():
             seat.cancel()
+        if seat.cancelled():
             raise asyncio.TimeoutError
         return seat.result()
 
@@ -137,24 +187,29 @@ class WaitingRoom:
                 self._somebody.clear()
             elif not (reached := await self._reach()):
                 await asyncio.sleep(RETRY_S)
-            elif seat := self._next():
-                self._waiting.popleft()
+            elif waiting := self._next():
                 self._relayed[reached[0]] += 1
-                seat.set_result(reached)
+                waiting.seat.set_result(reached)
             else:
                 reached[1].close()
 
-    def _next(self) -> "asyncio.Future[Reached] | None":
-        """Who came first of those who still wait."""
-        while self._waiting and self._waiting[0].done():
-            self._waiting.popleft()
-        return self._waiting[0] if self._waiting else None
+    def _next(self) -> Waiting | None:
+        """Who came first, of those who still wait and have fewest places."""
+        self._waiting = [one for one in self._waiting if not one.seat.done()]
+        return min(self._waiting, key=lambda one: self._places[one.client], default=None)
 
     async def _reach(self) -> Reached | None:
         for host, port in by_load(self._servers(), self._relayed, self._bounds.each):
             with suppress(OSError, asyncio.TimeoutError):
                 return (host, port), await _connected(host, port)
         return None
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    """True if the other side has closed, whatever it sent before that."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 async def _connected(host: str, port: int) -> socket.socket:
@@ -261,7 +316,7 @@ def wait_for_ever(paths: Paths, tell: Callable[[Act], None], *, sleep: Callable[
         try:
             with run.listening_at(paths.waiting_room) as listening:
                 asyncio.run(_serve(paths, listening))
-        except OSError as error:
+        except Exception as error:  # whatever it is must not close it for good
             if str(error) != told:
                 told = str(error)
                 tell(Act("alert", REVIVER, f"cannot hold requests while no instance listens: {error}"))

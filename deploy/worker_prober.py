@@ -1,4 +1,4 @@
-"""Finds workers of nginx that accept nothing, and a master of them or a supervisord that is stopped.
+"""Finds workers of nginx that accept nothing or are missing, and a master of them or a supervisord that is stopped.
 
 Each worker has its own queue of new connections, so one that is stuck costs a share of the clients while all others
 answer. Connections are asked on until the kernel has dealt every queue some. Flow: as in prober.py.
@@ -7,13 +7,13 @@ answer. Connections are asked on until the kernel has dealt every queue some. Fl
 import os
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from deploy import run
 from deploy.fleet import Balancer
 from deploy.paths import Paths
-from deploy.prober import Answer, Patience, Prober, Sighting, ask_at
+from deploy.prober import Patience, Prober, Sighting, ask_at
 from deploy.processes import (
     STARVED,
     Process,
@@ -27,8 +27,7 @@ from deploy.processes import (
 from deploy.record import read_record
 from deploy.reviver import Act
 
-# nginx never waits, so a worker that runs and accepts nothing for so long spins. Nothing stands in for one: what it has
-# in hand is lost with it.
+# nginx never waits, so a worker that runs and accepts nothing for so long spins. What it has in hand is lost with it.
 WORKER_PATIENCE = Patience(stopped_s=1.0, idle_s=2.0, busy_s=10.0, alone_s=10.0)
 ASKS_PER_WORKER = 2
 MAX_ASKS = 32
@@ -60,7 +59,9 @@ def probe_workers_once(
     host, _, port = balancer.url.removeprefix("http://").rpartition(":")
     began = clock()
     answers = list(pool.map(lambda _: ask_at(host, int(port), PATH), range(asks(len(nginx)))))
-    sightings = {name: _sight(process.pid, answers) for name, process in processes.items()}
+    # A worker that works may have some waiting for an instant, but then everybody is answered.
+    waiting = connections_waiting([process.pid for process in nginx]) if "silent" in answers else {}
+    sightings = {name: _sight(process.pid, waiting.get(process.pid, 0)) for name, process in processes.items()}
     # Nobody but its child sees that supervisord itself is stopped.
     parent = Process(os.getppid(), 0, "supervisord")
     processes[parent.kind] = parent
@@ -75,10 +76,9 @@ def _send(paths: Paths, process: Process, number: signal.Signals) -> None:
     run.send(process, number, lambda: (process.pid, process.kind) in {(p.pid, p.kind) for p in fleet_processes(paths)})
 
 
-def _sight(pid: int, answers: Collection[Answer]) -> Sighting:
+def _sight(pid: int, waiting: int) -> Sighting:
     if is_stopped(pid):
         return Sighting("silent", cpu_ticks(pid), stopped=True)
-    # A worker that works may have some waiting for an instant, but then everybody is answered.
-    if "silent" in answers and connections_waiting(pid):
+    if waiting:
         return Sighting("silent", cpu_ticks(pid), starved=bool(thread_states(pid) & STARVED))
     return Sighting("answers")

@@ -67,22 +67,12 @@ def signals(prober: Prober, now: float, **sightings: Sighting) -> dict[str, str]
     return {verdict.name: verdict.signal for verdict in prober.decide(sightings, now, now + 1)}
 
 
-def test_where_all_are_stopped_they_are_told_to_go_on_and_killed_only_if_they_do_not() -> None:
+@pytest.mark.parametrize("others", [STOPPED, Sighting("refuses"), Sighting("answers")])
+def test_what_is_stopped_is_told_to_go_on_and_killed_only_if_it_does_not(others: Sighting) -> None:
     prober = Prober(PATIENCE)
-    assert signals(prober, 0, cpu0=STOPPED, cpu1=STOPPED) == {"cpu0": "CONT", "cpu1": "CONT"}
+    assert signals(prober, 0, cpu0=STOPPED, cpu1=others)["cpu0"] == "CONT"
     assert signals(prober, 1.5, cpu0=STOPPED, cpu1=Sighting("refuses")) == {"cpu0": "KILL"}
     assert signals(prober, 3, cpu0=STOPPED) == {"cpu0": "CONT"}
-
-
-def test_one_of_many_that_is_stopped_is_killed_as_others_run_its_requests() -> None:
-    prober = Prober(PATIENCE)
-    shown = [signals(prober, now, cpu0=STOPPED, cpu1=Sighting("answers")) for now in range(2)]
-    assert shown == [{}, {"cpu0": "KILL"}]
-
-
-def test_where_nothing_stands_in_what_is_stopped_goes_on_while_others_answer() -> None:
-    prober = Prober(PATIENCE, stands_in=False)
-    assert signals(prober, 0, worker=STOPPED, other=Sighting("answers")) == {"worker": "CONT"}
 
 
 def test_a_prober_that_was_stopped_itself_judges_nobody() -> None:

@@ -44,6 +44,16 @@ def sleeping(*arguments: str, environ: dict[str, str] | None = None) -> Iterator
             process.kill()
 
 
+@contextmanager
+def holding(*sockets: socket.socket) -> Iterator[int]:
+    numbers = [one.fileno() for one in sockets]
+    with subprocess.Popen([sys.executable, "-c", SLEEP], pass_fds=numbers, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     return local_paths(tmp_path / "var")
@@ -138,9 +148,10 @@ def test_connections_wait_where_a_process_watches_and_nowhere_else() -> None:
         stack.enter_context(select.epoll()).register(watched.fileno(), select.EPOLLIN)
         for server in (watched, watched, other):
             stack.enter_context(socket.create_connection(server.getsockname()))
-        assert connections_waiting(os.getpid()) == 2
+        master = stack.enter_context(holding(watched, other))
+        assert connections_waiting([os.getpid(), master]) == {os.getpid(): 2, master: 1}
         watched.accept()[0].close()
-        assert connections_waiting(os.getpid()) == 1
+        assert connections_waiting([os.getpid(), master]) == {os.getpid(): 1, master: 1}
 
 
 @pytest.mark.parametrize("reuse_port", [True, False])

@@ -70,6 +70,14 @@ def test_a_crash_loop_is_held_and_then_started_again() -> None:
     assert fleet.at(90) == [("start", "cpu0")]
 
 
+def test_one_that_is_held_is_started_as_soon_as_nothing_stands_in_for_it_any_more() -> None:
+    fleet = Fleet()
+    fleet.crash("cpu0", 0, 1, 2, 3, 4)
+    assert fleet.at(5) == [("stop", "cpu0")]
+    assert fleet.at(6, cpu0="STOPPED") == []
+    assert fleet.at(7, cpu1="STARTING") == [("start", "cpu0")]
+
+
 def test_crashes_far_apart_are_no_loop() -> None:
     fleet = Fleet()
     for now in range(0, 3600, 80):

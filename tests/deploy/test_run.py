@@ -43,7 +43,9 @@ def test_a_fleet_is_worked_on_by_one_at_a_time(paths: Paths) -> None:
     with run.fleet_lock(paths), pytest.raises(ControlError, match=busy), run.fleet_lock(paths):
         pass
     with run.fleet_lock(paths):
-        pass
+        assert run.lock_holder(paths) == str(os.getpid())
+    # The kernel may give this id to any process from now on.
+    assert run.lock_holder(paths) == ""
 
 
 @pytest.mark.parametrize(

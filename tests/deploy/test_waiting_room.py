@@ -14,6 +14,7 @@ import pytest
 from deploy import run
 from deploy.waiting_room import Address, Bounds, WaitingRoom, by_load, patience_s
 from framefleet.ports import reserved_ports
+from tests.e2e.fleet import wait_until
 
 PATIENT = b"POST / HTTP/1.1\r\nX-Wait-Ms: 20000\r\n\r\n"
 HASTY = b"POST / HTTP/1.1\r\nX-Wait-Ms: 200\r\n\r\n"
@@ -116,6 +117,7 @@ def exactly(connection: socket.socket, size: int) -> bytes:
         ("X-Wait-Ms: 5000\r\nX-Timeout-Ms: soon", 5),
         ("X-Timeout-Ms: 1500", 0),
         ("X-Other: X-Wait-Ms: 5000", 0),
+        ("X-Real-IP: 10.0.0.1\r\n\r\n\r\nX-Wait-Ms: 5000", 0),
     ],
 )
 def test_a_request_waits_as_long_as_nginx_and_its_own_deadline_allow(headers: str, seconds: float) -> None:
@@ -193,11 +195,68 @@ def test_more_than_the_room_holds_are_turned_away_at_once(tmp_path: Path, port: 
         for client in (one, two):
             client.sendall(PATIENT)
         with connect() as third:
+            third.sendall(PATIENT)
             assert everything(third) == b""
         for client in (one, two):
             client.setblocking(False)
             with pytest.raises(BlockingIOError):
                 client.recv(1)
+
+
+def of(client: str) -> bytes:
+    return PATIENT.replace(b"\r\n\r\n", f"\r\nX-Real-IP: {client}\r\n\r\n".encode())
+
+
+def test_who_hangs_up_leaves_its_place_to_another(tmp_path: Path, port: int) -> None:
+    with room(tmp_path / "room", [("127.0.0.1", port)], Bounds(held=1)) as connect:
+        with connect() as gone:
+            gone.sendall(PATIENT + bytes(1000))
+            with connect() as second:
+                second.sendall(PATIENT)
+                assert everything(second) == b""
+
+        def is_taken() -> bool:
+            with connect() as client:
+                client.sendall(PATIENT)
+                client.settimeout(0.2)
+                try:
+                    return client.recv(1) != b""
+                except TimeoutError:
+                    return True
+
+        wait_until("its place is free", is_taken)
+
+
+def test_a_client_with_many_requests_has_others_wait_for_one_of_them_at_most(tmp_path: Path, port: int) -> None:
+    order: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        order.append(exactly(connection, len(of("10.0.0.1")))[-12:])
+        connection.sendall(b"200")
+
+    with room(tmp_path / "room", [("127.0.0.1", port)], Bounds(each=1)) as connect:
+        clients = [connect() for _ in range(6)]
+        for client, address in zip(clients, ["10.0.0.1"] * 5 + ["10.0.0.2"], strict=True):
+            client.sendall(of(address))
+        with instance(port, answer):
+            assert [everything(client) for client in clients] == [b"200"] * 6
+        for client in clients:
+            client.close()
+    assert b"10.0.0.2" in order[0] + order[1]
+
+
+def test_in_a_full_room_who_has_the_most_places_makes_way(tmp_path: Path, port: int) -> None:
+    with room(tmp_path / "room", [("127.0.0.1", port)], Bounds(held=3)) as connect:
+        clients = [connect() for _ in range(4)]
+        for client, address in zip(clients, ["10.0.0.1"] * 3 + ["10.0.0.2"], strict=True):
+            client.sendall(of(address))
+        assert everything(clients[2]) == b""
+        for client in clients[:2] + clients[3:]:
+            client.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                client.recv(1)
+        for client in clients:
+            client.close()
 
 
 def test_an_answer_to_a_body_that_is_not_read_gets_through(tmp_path: Path, port: int) -> None:
@@ -213,15 +272,17 @@ def test_an_answer_to_a_body_that_is_not_read_gets_through(tmp_path: Path, port:
 
 
 def test_an_instance_learns_that_the_client_has_gone(tmp_path: Path, port: int) -> None:
-    gone = threading.Event()
+    taken, gone = threading.Event(), threading.Event()
 
     def wait_for_end(connection: socket.socket) -> None:
+        taken.set()
         everything(connection)
         gone.set()
 
     with instance(port, wait_for_end), room(tmp_path / "room", [("127.0.0.1", port)]) as connect:
         with connect() as client:
             client.sendall(PATIENT)
+            assert taken.wait(LIMIT_S)
         assert gone.wait(LIMIT_S)
 
 

@@ -26,7 +26,7 @@ def test_a_round_asks_in_proportion_to_the_workers(workers: int, count: int) -> 
     ],
 )
 def test_a_silent_worker_is_told_to_go_on_or_killed_while_others_answer(sightings: list[Sighting], signal: str) -> None:
-    prober = Prober(WORKER_PATIENCE, stands_in=False)
+    prober = Prober(WORKER_PATIENCE)
     verdicts = [
         prober.decide({"worker": sighting, "other": Sighting("answers")}, now, now + 1)
         for now, sighting in enumerate(sightings)

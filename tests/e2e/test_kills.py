@@ -1,6 +1,7 @@
 """Processes that are killed under load come back, and no client is told of an instance's death."""
 
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.processes import PROC, is_stopped
+from deploy.control import Control
+from deploy.processes import PROC, is_stopped, serving_workers
 from tests.e2e.fleet import LocalFleet, direct_session, ready, wait_until
 from tests.e2e.load import steady_load
 
@@ -36,20 +38,6 @@ def test_no_request_fails_while_each_worker_and_master_is_killed(fleet: LocalFle
         wait_all_running(fleet)
     assert load.failures == []
     assert set(load.good) == {"cpu0", "cpu1"}
-
-
-def test_a_stopped_instance_is_killed_in_time_for_its_requests_to_run_elsewhere(
-    fleet: LocalFleet, picture: bytes
-) -> None:
-    stopped = fleet.worker_pid(0)
-    with steady_load(fleet.url, picture) as load:
-        load.wait_for_answers(50)
-        os.kill(stopped, signal.SIGSTOP)
-        wait_until("the stopped worker is gone", lambda: stopped not in {p.pid for p in fleet.processes()})
-        wait_until("ready again", lambda: ready(fleet.instance_url(0)))
-        load.wait_for_answers(50)
-    assert load.failures == []
-    assert "takes connections but answers nothing" in fleet.log("reviver")
 
 
 def test_a_killed_nginx_master_is_replaced_beside_its_workers_which_then_finish(
@@ -151,21 +139,28 @@ def test_a_stopped_worker_or_master_of_nginx_or_supervisord_is_told_to_go_on_and
 
 
 def test_status_sees_that_one_of_nginxs_workers_is_silent(fleet: LocalFleet) -> None:
-    reviver, master = fleet.pids()["reviver"], fleet.pids()["balancer"]
+    master = fleet.pids()["balancer"]
     worker = next(process.pid for process in fleet.processes() if process.parent == master)
-    for pid in (reviver, worker):  # else the worker is told to go on before anybody looks
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        shown = fleet.run("status", "--var", str(fleet.var))
-    finally:
-        for pid in (reviver, worker):
-            os.kill(pid, signal.SIGCONT)
+    with Control(fleet.paths) as control:
+        control.stop("reviver")  # else the worker is told to go on before anybody looks
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            shown = fleet.run("status", "--var", str(fleet.var))
+        finally:
+            os.kill(worker, signal.SIGCONT)
+            room = fleet.paths.waiting_room.stat()
+            control.start("reviver")
+    wait_until("the reviver is at work", lambda: fleet.paths.waiting_room.stat() != room)
     assert shown.returncode == 1
     assert "no: no answer within" in next(line for line in shown.stdout.splitlines() if line.startswith("balancer"))
 
 
-def test_all_instances_stopped_at_once_are_told_to_go_on_and_nobody_is_lost(fleet: LocalFleet, picture: bytes) -> None:
-    stopped = [*(fleet.pids()[f"cpu{index}"] for index in range(2)), *map(fleet.worker_pid, range(2))]
+def test_all_instances_and_the_reviver_stopped_at_once_go_on_and_nobody_is_lost(
+    fleet: LocalFleet, picture: bytes
+) -> None:
+    pids = fleet.pids()
+    # The reviver first, which nobody watches.
+    stopped = [*(pids[name] for name in ("reviver", "cpu0", "cpu1")), *map(fleet.worker_pid, range(2))]
     with steady_load(fleet.url, picture) as load:
         load.wait_for_answers(50)
         for pid in stopped:
@@ -174,6 +169,24 @@ def test_all_instances_stopped_at_once_are_told_to_go_on_and_nobody_is_lost(flee
         load.wait_for_answers(100)
     assert load.failures == []
     assert {process.pid for process in fleet.processes()} >= set(stopped)
+
+
+def test_an_nginx_that_cannot_start_a_worker_again_is_replaced(fleet: LocalFleet) -> None:
+    master = fleet.pids()["balancer"]
+    worker = next(process.pid for process in fleet.processes() if process.parent == master)
+    (size,) = (line for line in Path(f"/proc/{master}/status").read_text().splitlines() if line.startswith("VmSize"))
+    bytes_now = int(size.split()[1]) * 1024
+    resource.prlimit(master, resource.RLIMIT_AS, (bytes_now, bytes_now))  # out of memory
+    os.kill(worker, signal.SIGKILL)
+    wait_until("nginx gave up a worker", lambda: "cannot be respawned" in fleet.log("balancer"))
+    wait_until("another nginx", lambda: fleet.pids()["balancer"] not in (0, master))
+    wait_until("no old worker", lambda: len(serving_workers(fleet.paths)) == len(fleet_workers(fleet)))
+    assert all(ready(fleet.url) for _ in range(20))
+
+
+def fleet_workers(fleet: LocalFleet) -> list[int]:
+    master = fleet.pids()["balancer"]
+    return [process.pid for process in fleet.processes() if process.kind == "balancer" and process.parent == master]
 
 
 def test_a_killed_supervisord_is_started_again_and_takes_everything_over_without_a_pause(
