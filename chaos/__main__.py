@@ -12,10 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from chaos.material import DEFAULT_MODEL, DEFAULT_VIDEO, PAGE, circumstances, copied, read_frames
+from chaos.material import DEFAULT_MODEL, DEFAULT_VIDEO, PAGE, circumstances, copied, poison_picture, read_frames
 from chaos.matrix import MATRIX, Fault
 from chaos.rehearsal import ChaosError
 from chaos.report import siege_of, to_markdown
@@ -23,7 +20,6 @@ from chaos.run import Campaign, Wish, campaign
 
 # A batch helps little, so that a few dozen cameras fill it.
 SIMULATED = "simulated:a_ms=10,b_ms=10"
-POISON_SIDE = 640
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,7 +49,7 @@ def _campaign(model: str, options: argparse.Namespace) -> Campaign:
             minutes=options.minutes,
             seed=options.seed,
             frames=read_frames(options.video),
-            poison=_png((255, 0, 255)),
+            poison=poison_picture(),
         )
         return campaign(wish, lambda line: print(line, flush=True))
 
@@ -61,10 +57,6 @@ def _campaign(model: str, options: argparse.Namespace) -> Campaign:
 def _faults(only: Sequence[str], *, file_model: bool) -> tuple[Fault, ...]:
     wanted = [fault for fault in MATRIX if file_model or not fault.file_model]
     return tuple(fault for fault in wanted if not only or any(word in fault.name for word in only))
-
-
-def _png(colour: tuple[int, int, int]) -> bytes:
-    return cv2.imencode(".png", np.full((POISON_SIDE, POISON_SIDE, 3), colour, np.uint8))[1].tobytes()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -25,9 +25,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from chaos import bombs
+from chaos.rehearsal import REPO
 
 # Cameras come from 127.0.0.1; all of 127.0.0.0/8 is this machine's.
 SOURCE = "127.0.0.2"
@@ -37,7 +37,6 @@ PAUSE_S = 0.2
 PATIENCE_S, HANG_UP_S, TRICKLE_S = 30.0, 0.3, 20.0
 # Of a slow body, sent a byte each second.
 TRICKLED = 20
-REPO = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +85,12 @@ def _request(path: str, body: bytes, *headers: str) -> bytes:
     return "\r\n".join((*head, "", "")).encode() + body
 
 
-def perform(assault: Assault, port: int, source: str) -> str:
+def perform(assault: Assault, port: int) -> str:
     """Sends one hostile request; returns the answer's status, or `hung up`, `no answer`."""
     end = time.monotonic() + assault.patience_s
     at_once = len(assault.request) - assault.trickled
     try:
-        with socket.create_connection(("127.0.0.1", port), assault.patience_s, (source, 0)) as connection:
+        with socket.create_connection(("127.0.0.1", port), assault.patience_s, (SOURCE, 0)) as connection:
             connection.sendall(assault.request[:at_once])
             for byte in assault.request[at_once:]:
                 time.sleep(1)
@@ -133,7 +132,6 @@ def main(arguments: Sequence[str]) -> int:
     """Attacks until stdin ends; returns the process's exit code."""
     parser = argparse.ArgumentParser(prog="python -m chaos.attack", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, required=True, help="of the balancer on this machine")
-    parser.add_argument("--source", default=SOURCE, help="address to come from (default %(default)s)")
     parser.add_argument("--clients", type=int, default=CLIENTS, help="at once (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the order (default %(default)s)")
     options = parser.parse_args(arguments)
@@ -143,7 +141,7 @@ def main(arguments: Sequence[str]) -> int:
     def attack(number: int) -> None:
         order = random.Random(options.seed * 1000 + number)
         while True:
-            ended[perform(order.choice(kinds), options.port, options.source)] += 1
+            ended[perform(order.choice(kinds), options.port)] += 1
             # Whoever is refused at once would otherwise take the machine for sending alone.
             time.sleep(PAUSE_S)
 

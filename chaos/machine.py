@@ -11,7 +11,7 @@ from pathlib import Path
 PROC = Path("/proc")
 LISTEN = "0A"
 STOPPED = "T"
-KIB = 1024
+KIB, MIB = 2**10, 2**20
 STANDARD_STREAMS = 3
 
 
@@ -59,15 +59,14 @@ def belongs(process: Process, folder: Path) -> bool:
         return False
 
 
-def started_as(folder: Path, module: str) -> tuple[int, ...]:
-    """Process ids of what runs a Python module for a fleet's folder."""
-    found = []
+def started_as(folder: Path, module: str) -> int:
+    """Process id of what runs a Python module for a fleet's folder; 0 if nothing does."""
     for process in processes():
         with suppress(OSError):
             words = (PROC / str(process.pid) / "cmdline").read_bytes().split(b"\0")
             if module.encode() in words and belongs(process, folder):
-                found.append(process.pid)
-    return tuple(found)
+                return process.pid
+    return 0
 
 
 def is_stopped(pid: int) -> bool:

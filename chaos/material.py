@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from chaos.rehearsal import REPO, ChaosError
 
@@ -14,6 +15,7 @@ DEFAULT_MODEL = REPO / "var" / "models" / "centerface-320.onnx"
 DEFAULT_VIDEO = REPO / "var" / "video" / "carphone_pristine.mp4"
 PAGE = REPO / "docs" / "reliability.md"
 FRAMES = 60
+POISON_SIDE, MAGENTA = 640, (255, 0, 255)
 
 
 def copied(model: Path, folder: Path) -> str:
@@ -47,6 +49,11 @@ def read_frames(video: Path) -> tuple[bytes, ...]:
     if not frames:
         raise ChaosError(f"--video: {video} shows nothing; run `make setup` or name another one")
     return tuple(frames)
+
+
+def poison_picture() -> bytes:
+    """A PNG that is magenta all over: it kills whoever infers it; see `faulty.conf.py`."""
+    return cv2.imencode(".png", np.full((POISON_SIDE, POISON_SIDE, 3), MAGENTA, np.uint8))[1].tobytes()
 
 
 def circumstances(seed: int) -> str:

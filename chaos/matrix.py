@@ -55,17 +55,18 @@ class Pair:
 
 
 PLUS = " + "
-# Seconds of load that may be lost where no instance answers: all killed, the only one killed, all stopped, two faults
-# at once, of which one may last 8 s.
-ALL_KILLED_S, LONE_KILLED_S, ALL_STOPPED_S, TOGETHER_S = 1.0, 1.0, 2.0, 10.0
+# Seconds of load that may be lost where no instance answers: all killed, the only one killed, all or a worker of nginx
+# stopped, two faults at once, of which one may last 8 s.
+ALL_KILLED_S, LONE_KILLED_S, STOPPED_S, TOGETHER_S = 1.0, 1.0, 2.0, 10.0
 RESTART = "no instance listens until one has started again"
 TRIED_TWICE = "what was in hand at one of them and then at another one has been tried twice; the others wait"
+HELD = "its clients wait until it goes on, and then there may be more than are taken at once (503)"
 WAITED = "all wait until it is seen that nobody answers, and then there may be more than are taken at once (503)"
 MATRIX = (
     Fault("kill -9 of a gunicorn worker", kills.kill_worker, at_random=True, hits="instance"),
     Fault("kill -9 of a gunicorn master", kills.kill_master, at_random=True, hits="instance"),
     Fault("SIGSTOP of an instance", kills.stop_instance, at_random=True, hits="instance", needs="reviver"),
-    Fault("SIGSTOP of all instances", kills.stop_all, lost_s=ALL_STOPPED_S, bound=WAITED),
+    Fault("SIGSTOP of all instances", kills.stop_all, lost_s=STOPPED_S, bound=WAITED),
     Fault(
         "an inference that hangs",
         engine.hang,
@@ -94,7 +95,7 @@ MATRIX = (
     Fault("nginx reloads", people.reload),
     Fault("a rendered configuration that is broken", people.broken_config),
     Fault("kill -9 of an nginx worker", kills.kill_nginx_worker, lost_s=1.0, bound="what it had in hand"),
-    Fault("SIGSTOP of an nginx worker", kills.stop_nginx_worker),
+    Fault("SIGSTOP of an nginx worker", kills.stop_nginx_worker, lost_s=STOPPED_S, bound=HELD),
     Fault("kill -9 of the nginx master", kills.kill_nginx_master, at_random=True, hits="balancer"),
     Fault("kill -9 of the reviver", kills.kill_reviver, at_random=True, hits="reviver"),
     Fault("kill -9 of supervisord", kills.kill_supervisord),

@@ -161,6 +161,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share / 100))] if ordered else 0.0
 
 
+def counted(counts: Mapping[str, int]) -> str:
+    """How often what was seen, in words, the most frequent first; empty if nothing was."""
+    return ", ".join(
+        f"{count} x {what}" for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
 def who_noticed(before: Mark, folder: Path) -> tuple[str, ...]:
     """Reads from the logs who noticed anything since the mark."""
     text = "\n".join(_since(log, before.sizes.get(log, 0)) for log in sorted((folder / "log").glob("*.log")))

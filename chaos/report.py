@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from chaos.machine import MIB
 from chaos.matrix import MATRIX, PLUS, TOGETHER_S, Fault
-from chaos.observation import Observation
+from chaos.observation import Observation, counted
 from chaos.run import GROWTH, Campaign
 
-MIB = 2**20
 SIEGE = "## A mixed attack\n"
 INTRODUCTION = """# Reliability: what each fault does to a fleet
 
@@ -78,11 +78,10 @@ def _table(rows: Iterable[Observation]) -> str:
 
 
 def _row(row: Observation) -> str:
-    details = ", ".join(f"{count} x {what}" for what, count in sorted(row.details.items()))
     cells = (
         row.fault,
         row.sent,
-        f"{row.lost} ({details})" if row.lost else 0,
+        f"{row.lost} ({counted(row.details)})" if row.lost else 0,
         f"at most {row.allowed}" if row.allowed else "none",
         row.slow,
         f"{row.calm_p99_ms:.0f} to {row.p99_ms:.0f}",
@@ -110,7 +109,7 @@ def _at_random(campaign: Campaign) -> str:
 
 
 def _at_once(row: Observation) -> str:
-    lost = f"{row.lost} lost" + "".join(f", {count} x {what}" for what, count in sorted(row.details.items()))
+    lost = ", ".join(filter(None, (f"{row.lost} lost", counted(row.details))))
     allowed = f" (at most {row.allowed})" if row.allowed else ""
     verdict = "" if row.met else f"; **not met** {row.broken}".rstrip()
     return f"{row.fault}: {row.sent} sent, {lost}{allowed}{verdict}"

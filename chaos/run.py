@@ -16,7 +16,7 @@ from chaos.faults.stage import Stage
 from chaos.load import Load, make_pictures, measure
 from chaos.machine import Footprint, footprint
 from chaos.matrix import Fault, Pair, pairs
-from chaos.observation import Observation, mark, observe
+from chaos.observation import Observation, counted, mark, observe
 from chaos.rehearsal import ChaosError, Rehearsal, rehearsal
 
 CALM_S = 5.0
@@ -205,10 +205,10 @@ def _all_done(futures: Sequence[Future[None]]) -> None:
 
 
 def _line(row: Observation) -> str:
-    lost = ", ".join(f"{count} x {what}" for what, count in row.details.items())
     verdict = "met" if row.met else f"NOT MET {row.broken}"
     return (
-        f"{verdict:4}  {row.fault}: {row.sent} sent, {row.lost} lost of {row.allowed} allowed ({lost or 'none'}), "
-        f"{row.slow} slow, p99 {row.calm_p99_ms:.0f} to {row.p99_ms:.0f} ms, worst {row.worst_ms:.0f} ms, "
+        f"{verdict:4}  {row.fault}: {row.sent} sent, {row.lost} lost of {row.allowed} allowed "
+        f"({counted(row.details) or 'none'}), {row.slow} slow, "
+        f"p99 {row.calm_p99_ms:.0f} to {row.p99_ms:.0f} ms, worst {row.worst_ms:.0f} ms, "
         f"strong after {row.strong_s:.1f} s; {', '.join(row.noticed)}"
     )

@@ -16,13 +16,13 @@ import random
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from chaos.attack import CLIENTS, attacked
+from chaos.faults.stage import wait
 from chaos.load import Load, make_pictures
 from chaos.machine import children_of, parent_of
 from chaos.material import DEFAULT_MODEL, DEFAULT_VIDEO, PAGE, circumstances, read_frames
@@ -30,10 +30,11 @@ from chaos.rehearsal import ChaosError, Rehearsal, rehearsal
 from chaos.report import with_siege
 from chaos.siege_report import TARGETS, Kill, Siege, to_section
 from chaos.watch import watched
+from framefleet.repeat import repeated
 
 CALM_S, AFTERWARDS_S = 10.0, 15.0
 PAUSES_S = (10.0, 20.0)
-STRONG_LIMIT_S, POLL_S = 60.0, 0.5
+STRONG_LIMIT_S = 60.0
 
 
 def besiege(fleet: Rehearsal, frames: Sequence[bytes], options: argparse.Namespace) -> Siege:
@@ -68,45 +69,32 @@ def besiege(fleet: Rehearsal, frames: Sequence[bytes], options: argparse.Namespa
     )
 
 
-@contextmanager
-def _killing(fleet: Rehearsal, options: argparse.Namespace, kills: list[Kill], problems: list[str]) -> Iterator[None]:
+def _killing(
+    fleet: Rehearsal, options: argparse.Namespace, kills: list[Kill], problems: list[str]
+) -> AbstractContextManager[None]:
     order = random.Random(options.seed)
     targets = _targets(order)
-    over = threading.Event()
 
-    def kill_on() -> None:
-        while not over.wait(order.uniform(*PAUSES_S)):
-            # Never before the last one is mended: the next might leave no instance.
-            if not _strong(fleet, over):
-                problems.append(f"not at full strength within {STRONG_LIMIT_S:g} s of {kills[-1:] or 'the start'}")
-            elif not over.is_set() and (pid := _find(fleet, target := next(targets), order)) > 1:
-                kills.append(Kill(time.monotonic(), target))
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                print(f"{time.strftime('%H:%M:%S')}  kill -9: {target}", flush=True)
+    def kill_one() -> None:
+        # Never before the last one is mended: the next might leave no instance.
+        try:
+            wait(f"full strength after {kills[-1:] or 'the start'}", fleet.ready, STRONG_LIMIT_S)
+        except ChaosError as error:
+            problems.append(str(error))
+            return
+        if (pid := _find(fleet, target := next(targets), order)) > 1:
+            kills.append(Kill(time.monotonic(), target))
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            print(f"{time.strftime('%H:%M:%S')}  kill -9: {target}", flush=True)
 
-    thread = threading.Thread(target=kill_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return repeated(kill_one, lambda: order.uniform(*PAUSES_S))
 
 
 def _targets(order: random.Random) -> Iterator[str]:
     """What is killed next, without end: each once before any comes again."""
     while True:
         yield from order.sample(TARGETS, len(TARGETS))
-
-
-def _strong(fleet: Rehearsal, over: threading.Event) -> bool:
-    deadline = time.monotonic() + STRONG_LIMIT_S
-    while not over.is_set() and not fleet.ready():
-        if time.monotonic() > deadline:
-            return False
-        over.wait(POLL_S)
-    return True
 
 
 def _find(fleet: Rehearsal, target: str, order: random.Random) -> int:

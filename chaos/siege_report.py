@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import chain
 
 from chaos.load import Sample
-from chaos.observation import percentile
+from chaos.machine import MIB
+from chaos.observation import counted, percentile
 from chaos.report import SIEGE
-from chaos.watch import MIB, Reading, exceeded
+from chaos.watch import Reading, exceeded
 
 P99_LIMIT_MS = 1000.0
 # A killed nginx worker takes with it what it has in hand: of what was due so many s before and after, some may be lost.
@@ -98,7 +99,8 @@ def to_section(siege: Siege, when: str) -> str:
         when: see `material.circumstances`.
     """
     p99_ms, worst_ms = percentile(siege.right_ms, 99), max(siege.right_ms, default=0)
-    kills = Counter(kill.target for kill in siege.kills)
+    kills = counted(Counter(kill.target for kill in siege.kills))
+    lost = counted(Counter(sample.detail for sample in siege.lost))
     held = (
         f"**Not everything held:** {'; '.join(siege.broken)}." if siege.broken else "Everything held that is expected."
     )
@@ -110,27 +112,13 @@ killed nginx worker may take with it what it has in hand; nothing else may be lo
 
 {when} {held}
 
-- The cameras sent {len(siege.samples)} frames and lost {len(siege.lost)}{_in_brackets(_details(siege.lost))},
+- The cameras sent {len(siege.samples)} frames and lost {len(siege.lost)}{f" ({lost})" if lost else ""},
   {len(siege.unexcused)} of them not within {WINDOW_S:g} s of an nginx worker's death.
 - Their p99 was {p99_ms:.0f} ms, the longest {worst_ms:.0f} ms.
-- `kill -9`: {_counted(kills) or "nothing"}.
-- How the hostile requests ended: {_counted(siege.ended) or "none was sent"}.
+- `kill -9`: {kills or "nothing"}.
+- How the hostile requests ended: {counted(siege.ended) or "none was sent"}.
 
 {_table(siege)}"""
-
-
-def _details(lost: Sequence[Sample]) -> str:
-    return _counted(Counter(sample.detail for sample in lost))
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(
-        f"{count} x {what}" for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    )
-
-
-def _in_brackets(text: str) -> str:
-    return f" ({text})" if text else ""
 
 
 def _table(siege: Siege) -> str:

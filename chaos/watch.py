@@ -4,16 +4,15 @@ Flow: /proc and the fleet's folder, once a second -> [Reading...] -> exceeded ->
 """
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos.machine import PROC, belongs, processes
+from chaos.machine import KIB, MIB, PROC, belongs, processes
+from framefleet.repeat import repeated
 
-KIB, MIB = 2**10, 2**20
 BLOCK_BYTES = 512
 EVERY_S = 1.0
 MEMORY_BYTES = 700 * MIB
@@ -83,19 +82,10 @@ def exceeded(readings: Sequence[Reading]) -> tuple[str, ...]:
 def watched(folder: Path) -> Iterator[list[Reading]]:
     """Takes a reading every second as long as the block lasts, and one at its end."""
     readings = [read(folder)]
-    ended = threading.Event()
-
-    def look_on() -> None:
-        while not ended.wait(EVERY_S):
-            readings.append(read(folder))
-
-    thread = threading.Thread(target=look_on)
-    thread.start()
     try:
-        yield readings
+        with repeated(lambda: readings.append(read(folder)), lambda: EVERY_S):
+            yield readings
     finally:
-        ended.set()
-        thread.join()
         readings.append(read(folder))
 
 

@@ -50,10 +50,6 @@ def make_balancer(
     )
 
 
-def _edges(inventory: Inventory) -> tuple[str, ...]:
-    return tuple(inventory.host(name).address for name in inventory.balancing.hosts)
-
-
 def instance_address(inventory: Inventory, host: Host) -> str:
     """Where the instances of a host listen: on loopback, unless another host's nginx asks them."""
     plan = inventory.balancing

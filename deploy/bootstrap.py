@@ -15,12 +15,12 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 
-from deploy.bundle import CODE, sha256
+from deploy.bundle import CODE, FOLDER_MODE, mode_of, sha256
 from deploy.errors import CheckError, DeployError, PreflightError, Problem, raise_if
-from deploy.release import BUILT, RECORD, SIGNATURE, SUMS, Release, from_json
+from deploy.release import BUILT, RECORD, SIGNATURE, SUMS, Release, from_json, hashes
 from deploy.run_lock import deploy_lock, this_holder
 
 LOCK = "deploy.lock"
@@ -74,10 +74,10 @@ def build(bundle: Path, install: Path, say: Say, imports: str = IMPORTS) -> Path
 
 def verify(bundle: Path) -> tuple[Problem, ...]:
     """Compares every file of an unpacked bundle with its hash; a file without one is as bad as one that differs."""
-    wanted = dict(_listed(bundle / SUMS))
-    # A link or a fifo is as good as a file without a hash: what it stands for was not packed.
-    found = (path for path in bundle.rglob("*") if path.is_symlink() or not path.is_dir())
-    present = {str(path.relative_to(bundle)) for path in found} - {SUMS, SIGNATURE}
+    wanted = hashes(bundle)
+    # A folder without a file, a link or a fifo is as good as a file without a hash: it was not packed.
+    folders = {str(folder) for name in wanted for folder in PurePosixPath(name).parents}
+    present = {str(path.relative_to(bundle)) for path in bundle.rglob("*")} - folders - {SUMS, SIGNATURE}
     fix = "unpack the bundle again, or copy it here again"
     problems = [Problem(name, "missing in the bundle", fix) for name in sorted(wanted.keys() - present)]
     problems += [Problem(name, "not listed in SHA256SUMS", fix) for name in sorted(present - wanted.keys())]
@@ -129,6 +129,9 @@ def _copy(bundle: Path, folder: Path) -> None:
             shutil.copytree(entry, folder / entry.name)
         else:
             shutil.copy2(entry, folder / entry.name)
+    # Those that it was unpacked with, such as on a stick, are nobody's promise: whoever may write here is run by root.
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(FOLDER_MODE if path.is_dir() else mode_of(str(path.relative_to(folder))))
 
 
 def _make_venv(bundle: Path, folder: Path, imports: str) -> None:
@@ -162,12 +165,6 @@ def _run(command: Sequence[str], fix: str) -> None:
     if done.returncode != 0:
         last = [line.strip() for line in done.stdout.splitlines() if line.strip()][-1:] or ["no output"]
         raise PreflightError(Problem(" ".join(command[:4]), last[0], fix))
-
-
-def _listed(sums: Path) -> Iterator[tuple[str, str]]:
-    for line in sums.read_text().splitlines():
-        digest, _, name = line.partition("  ")
-        yield name, digest
 
 
 def main(arguments: Sequence[str]) -> int:

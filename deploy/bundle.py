@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from deploy.release import GOLDEN, RECORD, SUMS, Release, to_json
 
 CODE = ("framefleet", "service", "deploy")
-PROGRAM_MODE, FILE_MODE = 0o755, 0o644
+PROGRAM_MODE, FILE_MODE, FOLDER_MODE = 0o755, 0o644, 0o755
 # Beside the code: where each file goes in the bundle, and where it is in a checkout.
 FILES = {
     "lock/service.txt": "lock/service.txt",
@@ -78,7 +78,7 @@ def entries(
         Entry(PurePosixPath(RECORD), to_json(release).encode()),
         Entry(PurePosixPath(GOLDEN), picture),
         Entry(PurePosixPath("fleet.toml"), inventory),
-        *(Entry(PurePosixPath(to), root / source, _mode(to)) for to, source in FILES.items()),
+        *(Entry(PurePosixPath(to), root / source, mode_of(to)) for to, source in FILES.items()),
         *(Entry(PurePosixPath(*file.relative_to(root).parts), file) for file in _code(root)),
         *(Entry(PurePosixPath("wheels", wheel.name), wheel) for wheel in wheels),
         *(Entry(PurePosixPath("more-wheels", wheel.name), wheel) for wheel in more_wheels),
@@ -131,5 +131,6 @@ def _code(root: Path) -> Iterator[Path]:
                 yield file
 
 
-def _mode(path: str) -> int:
+def mode_of(path: str) -> int:
+    """Permission bits of a file of a bundle."""
     return PROGRAM_MODE if path in PROGRAMS else FILE_MODE

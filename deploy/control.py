@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+from xml.parsers.expat import ExpatError
 
 from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
@@ -19,6 +20,7 @@ from deploy.paths import Paths
 from deploy.run_files import connect as connect_to
 from framefleet.ownership import why_denied
 
+Read = TypeVar("Read")
 # The longest call waits for a program to stop, which supervisord itself bounds by stopwaitsecs.
 CALL_TIMEOUT_S = 120.0
 POLL_S = 0.1
@@ -81,20 +83,19 @@ class Control:
 
     def running(self) -> bool:
         """True unless supervisord is on its way out."""
-        return bool(self._call("getState")["statename"] == "RUNNING")
+        return self._ask("getState", lambda state: bool(state["statename"] == "RUNNING"))
 
     def pid(self) -> int:
         """The process id of supervisord."""
-        return int(self._call("getPID"))
+        return self._ask("getPID", int)
 
     def states(self) -> dict[str, ProgramState]:
         """The state of every program, by name."""
-        return {row["name"]: _state(row) for row in self._call("getAllProcessInfo")}
+        return self._ask("getAllProcessInfo", lambda rows: {row["name"]: _state(row) for row in rows})
 
     def reread(self) -> Changes:
         """Lets supervisord read its files again, which changes nothing yet."""
-        added, changed, removed = self._call("reloadConfig")[0]
-        return Changes(tuple(added), tuple(changed), tuple(removed))
+        return self._ask("reloadConfig", lambda answer: Changes(*map(tuple, answer[0])))
 
     def add(self, name: str) -> None:
         """Takes a program over from the files and starts it."""
@@ -112,7 +113,7 @@ class Control:
         for name in names:
             self._call("stopProcessGroup", name, False)
         polls = 0
-        while waiting := [name for name in names if self.states()[name].state not in DOWN_STATES]:
+        while waiting := [n for n, state in self.states().items() if n in names and state.state not in DOWN_STATES]:
             sleep(POLL_S)
             polls += 1
             # A child of supervisord keeps supervisord's own signal handlers while it closes descriptors and until it
@@ -133,6 +134,14 @@ class Control:
     def shutdown(self) -> None:
         """Asks supervisord to stop every program and then itself; returns at once."""
         self._call("shutdown")
+
+    def _ask(self, method: str, read: Callable[[Any], Read]) -> Read:
+        """Calls a method, and reads an answer that may be anything: somebody else may listen there."""
+        answer = self._call(method)
+        try:
+            return read(answer)
+        except (ValueError, TypeError, LookupError) as error:
+            raise ControlError(_silence(str(self._socket), error)) from None
 
     def _call(self, method: str, *arguments: object) -> Any:
         with _problems(str(self._socket), method):
@@ -162,9 +171,13 @@ def _problems(where: str, method: str) -> Iterator[None]:
         ) from None
     except PermissionError:
         raise ControlError(Problem(where, "permission denied", why_denied(Path(where)))) from None
-    except (OSError, HTTPException, xmlrpc.client.ProtocolError) as error:
-        what = f"supervisord does not answer ({error or type(error).__name__})"
-        raise ControlError(Problem(where, what, "`make down` clears it away, `make up` starts it")) from None
+    except (OSError, HTTPException, xmlrpc.client.Error, ExpatError) as error:
+        raise ControlError(_silence(where, error)) from None
+
+
+def _silence(where: str, error: Exception) -> Problem:
+    what = f"supervisord does not answer ({error or type(error).__name__})"
+    return Problem(where, what, "`make down` clears it away, `make up` starts it")
 
 
 def _state(row: dict[str, Any]) -> ProgramState:

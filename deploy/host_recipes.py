@@ -19,6 +19,7 @@ from deploy.host_folders import host_folders, leftovers, prune
 from deploy.host_preflight import bundled_model, health_notes, host_problems
 from deploy.order import Order, Request, expand, make_deployment, order_of, read_order
 from deploy.paths import Folders
+from deploy.release import hashes
 from deploy.run_files import take_over
 from deploy.run_lock import deploy_lock, this_holder
 from deploy.site import Site
@@ -114,7 +115,7 @@ def _place_model(order: Order, request: Request, site: Site) -> None:
     source, target = bundled_model(order, request), Path(order.model)
     if source and not run_host.has_model(target, order.model_sha256):
         site.world.say(f"model {target.name} -> {target}")
-        run_host.place_model(source, target)
+        run_host.place_model(source, target, hashes(site.code.repo))
 
 
 def _current(history: History, site: Site) -> Deployment:

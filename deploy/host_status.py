@@ -94,7 +94,7 @@ def read_restarts(file: Path) -> dict[str, int]:
     """What the reviver counted; nothing where it has not written yet."""
     try:
         return {str(row["name"]): int(row["restarts"]) for row in json.loads(read_state(file))["programs"]}
-    except (OSError, ControlError, ValueError, KeyError, TypeError):
+    except (OSError, ControlError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return {}
 
 

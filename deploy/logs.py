@@ -61,7 +61,9 @@ def _lines(log: Path, since: int) -> list[str]:
             # A file that has become shorter was rotated.
             size = size_of(log)
             file.seek(max(since if size >= since else 0, size - MOST_BYTES))
-            return [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+            return [
+                line.strip() for line in file.read(MOST_BYTES).decode(errors="replace").splitlines() if line.strip()
+            ]
     except FileNotFoundError:
         return []
     except ControlError as error:
@@ -108,7 +110,7 @@ class Tail:
 
     def _new_lines(self) -> Iterator[str]:
         if self._file:
-            yield from self._complete(self._file.read())
+            yield from self._complete(self._file.read(MOST_BYTES))
         if self._replaced():
             self.close()
             try:
@@ -119,7 +121,7 @@ class Tail:
             except ControlError as error:
                 yield from self._complain(str(error))
                 return
-            yield from self._complete(self._file.read())
+            yield from self._complete(self._file.read(MOST_BYTES))
 
     def _complain(self, why: str) -> Iterator[str]:
         if why != self._said:
@@ -127,7 +129,8 @@ class Tail:
             yield why
 
     def _complete(self, data: bytes) -> Iterator[str]:
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-MOST_BYTES:]
         for line in lines:
             yield line.decode(errors="replace")
 
@@ -136,7 +139,7 @@ class Tail:
             return True
         try:
             now = self._path.stat()
-        except FileNotFoundError:
+        except OSError:  # such as a link to itself
             return False
         opened = os.fstat(self._file.fileno())
         return (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino) or now.st_size < self._file.tell()

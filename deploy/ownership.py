@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.errors import ControlError, Problem
 from deploy.paths import Paths, local_paths
 from deploy.processes import PROC, fleet_processes
-from deploy.run_files import opened_folder
+from deploy.run_files import OTHERS_MAY_WRITE, opened_folder
 from framefleet.ownership import CHECKOUT, chown_command, run_as, user_name
 
 # Enough to say that there are more; a folder of request bodies may hold thousands.
@@ -73,12 +73,16 @@ def in_roots_way(paths: Paths) -> Iterator[Problem]:
         if os.path.lexists(folder) and (owner := folder.lstat().st_uid) not in trusted:
             what = f"belongs to {user_name(owner)}, who could choose what root runs from there"
             yield Problem(str(folder), what, f"use `{run_as(owner)} make`, or name a folder of root's own (VAR=)")
+        elif os.path.lexists(folder) and _others_may_swap(folder, of_the_fleet=folder == paths.state):
+            yield _open_to_others(folder)
     for folder in (paths.etc, paths.run, paths.log, paths.tmp):
         for path in _with_its_files(folder):
             found = path.lstat()
             if path == folder and found.st_uid != 0:
                 what = f"belongs to {user_name(found.st_uid)}, and you are root"
                 yield Problem(str(path), what, f"`{_give(paths, 0)}`, or name a folder of root's own (VAR=)")
+            elif stat.S_ISDIR(found.st_mode) and _others_may_write(found):
+                yield _open_to_others(path)
             elif why := _leads_elsewhere(found):
                 yield Problem(str(path), f"{why}, which root does not write through", f"rm {shlex.quote(str(path))}")
 
@@ -97,6 +101,27 @@ def resolved(var: Path) -> Path:
 
 def _owners_of_the_code() -> set[int]:
     return {0, *(folder.stat().st_uid for folder in (CHECKOUT, *CHECKOUT.parents))}
+
+
+def _others_may_swap(folder: Path, *, of_the_fleet: bool) -> bool:
+    """Whether others may put something else in the place of what root has there."""
+    found = folder.stat()
+    if not of_the_fleet and (found.st_mode & stat.S_ISVTX or folder in (CHECKOUT, *CHECKOUT.parents)):
+        return False  # in a sticky one not what is root's, and on the way to the code they may do as they like anyway
+    return _others_may_write(found)
+
+
+def _others_may_write(found: os.stat_result) -> bool:
+    """Whether somebody may who may not write the code; on some drives everybody may write all."""
+    code = CHECKOUT.stat()
+    groups = {0, code.st_gid} if code.st_mode & stat.S_IWGRP else {0}
+    others = stat.S_IWOTH if found.st_gid in groups else OTHERS_MAY_WRITE
+    return bool(found.st_mode & others & ~(code.st_mode & stat.S_IWOTH))
+
+
+def _open_to_others(folder: Path) -> Problem:
+    what = f"may be written by others (mode {stat.S_IMODE(folder.stat().st_mode):o}), who could choose what root runs"
+    return Problem(str(folder), what, f"chmod go-w {shlex.quote(str(folder))}, or name a folder of root's own (VAR=)")
 
 
 def _leads_elsewhere(found: os.stat_result) -> str:

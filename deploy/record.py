@@ -1,5 +1,7 @@
 """The fleet as a JSON document: written beside the rendered files, read by every verb that asks about it later."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import msgspec
 from deploy.errors import ControlError, Problem
 from deploy.fleet import Fleet
 from deploy.paths import Paths
-from deploy.run_files import open_to_read
+from deploy.run_files import MAX_STATE_BYTES, open_to_read
 from framefleet.ownership import why_denied
 
 
@@ -37,7 +39,10 @@ def read_record(paths: Paths) -> Fleet:
     """
     try:
         with open_to_read(paths.record) as file:
-            return from_json(file.read().decode())
+            fleet = from_json(file.read(MAX_STATE_BYTES).decode())
+            # Somebody else's would name any file, whose text is then sent to whom it names, too.
+            own = os.fstat(file.fileno()).st_uid in (0, os.geteuid())
+            return fleet if own else replace(fleet, own_key=None)
     except FileNotFoundError:
         raise ControlError(Problem(str(paths.state), "no fleet was started here", "run `make up` first")) from None
     except PermissionError:

@@ -81,6 +81,12 @@ def release_of(repo: Path) -> Release | None:
     return from_json(record.read_text()) if record.exists() else None
 
 
+def hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file of the bundle in a folder, or that the release there was made from, by its path."""
+    lines = (folder / SUMS).read_text().splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
 def is_built(folder: Path) -> bool:
     """True if the release in this folder is complete."""
     return (folder / BUILT).exists()

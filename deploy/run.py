@@ -274,8 +274,7 @@ def fleet_lock(paths: Paths) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            what = f"another `up` or `down` works on this fleet (pid {file.read().strip() or 'unknown'})"
+            what = f"another `up` or `down` works on this fleet (pid {lock_holder(paths) or 'unknown'})"
             raise ControlError(Problem(str(paths.state), what, "wait for it to end")) from None
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -284,9 +283,13 @@ def fleet_lock(paths: Paths) -> Iterator[None]:
 
 
 def lock_holder(paths: Paths) -> str:
-    """The process id of who works, or worked last, on a fleet; empty if nobody ever did."""
+    """The process id of who works, or worked last, on a fleet; empty if nobody ever did.
+
+    Raises:
+        ControlError: something else stands in the lock's place.
+    """
     try:
-        return (paths.run / "lock").read_text().strip()
+        return run_files.read_state(paths.run / "lock").strip()
     except OSError:
         return ""
 

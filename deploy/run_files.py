@@ -8,10 +8,10 @@ a fifo, or touches a file of somebody else that has another name. For other user
 import errno
 import os
 import secrets
-import shutil
 import socket
 import stat
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -205,15 +205,17 @@ def write_text(path: Path, text: str, mode: int | None = None, *, durable: bool 
 
 
 def remove(*leftovers: Path) -> None:
-    """Removes files or folders, as far as they exist; of a link the link."""
+    """Removes files or folders, as far as they exist; of a link the link.
+
+    Raises:
+        ControlError: a folder cannot be removed, or see the module.
+    """
     for path in leftovers:
         with suppress(FileNotFoundError), opened_folder(path.parent) as parent:
-            # Through the descriptor, as `rmtree` of Python 3.10 takes none.
-            there = Path(f"/proc/self/fd/{parent}") / path.name
-            if there.is_dir() and not there.is_symlink():
-                shutil.rmtree(there)
-            else:
-                there.unlink(missing_ok=True)
+            try:
+                os.unlink(path.name, dir_fd=parent)
+            except IsADirectoryError:
+                _whole_tree(("rm", "-rf", "--", path.name), parent, path)
 
 
 def make_folder(folder: Path) -> None:
@@ -242,14 +244,22 @@ def give(folder: Path, uid: int, gid: int, mode: int) -> None:
 def take_over(folder: Path) -> None:
     """Gives a folder, with all in it that is its owner's, to whoever runs this: that owner is about to be removed."""
     with suppress(FileNotFoundError), opened_folder(folder) as top:
-        owner = os.fstat(top).st_uid
+        # Others' files may be there by a second name that their owner knows nothing of.
+        theirs = f"--from={os.fstat(top).st_uid}"
         os.fchown(top, os.geteuid(), os.getegid())
-        for _, folders, files, inside in os.fwalk(".", dir_fd=top):
-            for name in (*folders, *files):
-                with suppress(FileNotFoundError):
-                    # Others' files may be there by a second name that their owner knows nothing of.
-                    if os.stat(name, dir_fd=inside, follow_symlinks=False).st_uid == owner:
-                        os.chown(name, os.geteuid(), os.getegid(), dir_fd=inside, follow_symlinks=False)
+        _whole_tree(("chown", "-RPh", theirs, f"{os.geteuid()}:{os.getegid()}", "."), top, folder)
+
+
+def _whole_tree(command: Sequence[str], inside: int, path: Path) -> None:
+    """Does something to all below a folder; Python's own ways end where folders are nested a thousand deep.
+
+    Raises:
+        ControlError: it could not.
+    """
+    done = subprocess.run(command, cwd=f"/proc/self/fd/{inside}", capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ControlError(Problem(str(path), last, f"look what is there, then remove it: rm -r {path}"))
 
 
 def connect(client: socket.socket, path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from deploy import run
 from deploy.bundle import sha256
-from deploy.errors import ControlError, PreflightError, Problem
+from deploy.errors import CheckError, ControlError, PreflightError, Problem
 from deploy.run_files import give, open_to_append
 
 GONE_LIMIT_S = 45.0
@@ -112,13 +112,26 @@ def point(link: Path, target: Path) -> None:
     run.flush(link.parent)
 
 
-def place_model(source: Path, target: Path) -> None:
-    """Copies a model file, and the manifest beside it if there is one, where models are kept."""
+def place_model(source: Path, target: Path, listed: Mapping[str, str]) -> None:
+    """Copies a model file, and the manifest beside it if there is one, where models are kept.
+
+    Args:
+        source: in an unpacked bundle, which somebody else may write to.
+        target: the model's place.
+        listed: SHA-256 by path in the release's own bundle.
+
+    Raises:
+        CheckError: either is not what came with the release.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".json", source.suffix):
-        if source.with_suffix(suffix).exists():
+        if (file := source.with_suffix(suffix)).exists():
             temporary = target.with_name(f".{target.name}.new")
-            shutil.copyfile(source.with_suffix(suffix), temporary)
+            shutil.copyfile(file, temporary)
+            if sha256(temporary) != listed.get(f"model/{file.name}"):
+                temporary.unlink()
+                what = "is not the file that the bundle of this release holds"
+                raise CheckError(Problem(str(file), what, "deploy that bundle, by deploy.sh"))
             temporary.chmod(0o644)
             temporary.replace(target.with_suffix(suffix))
     flush_disks()
@@ -130,9 +143,13 @@ def has_model(target: Path, digest: str) -> bool:
 
 
 def append_line(log: Path, line: str) -> None:
-    """Adds a line with its time to a log, where its folder exists already."""
-    # The folder is the service user's, who must not choose what root writes to, nor end a deploy by it.
-    with suppress(OSError, ControlError), open_to_append(log, 0o640) as file:
+    """Adds a line with its time to a log, where its folder exists already.
+
+    Raises:
+        ControlError: something else stands there: the folder is the service user's.
+        OSError: such as a full disk.
+    """
+    with suppress(FileNotFoundError), open_to_append(log, 0o640) as file:
         file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
 
 
@@ -175,11 +192,20 @@ def trial_process(
 
 
 def to_terminal_and_log(say: Callable[[str], None], log: Path) -> Callable[[str], None]:
-    """Makes what shows a line and keeps it; a terminal that has gone must not stop a deploy half-way."""
+    """Makes what shows a line and keeps it; neither a terminal that has gone nor a log stops a deploy half-way."""
+    told = ""
 
     def both(line: str) -> None:
-        append_line(log, line)
+        nonlocal told
+        lines = [line]
+        try:
+            append_line(log, line)
+        except (OSError, ControlError) as error:
+            if str(error) != told:
+                told = str(error)
+                lines.append(f"note: this is not kept: {told}")
         with suppress(OSError):
-            say(line)
+            for each in lines:
+                say(each)
 
     return both

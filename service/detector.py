@@ -2,13 +2,13 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from service.batch_queue import BatchQueue, Slot, never_gone
+from service.batch_queue import BatchQueue, Slot
 from service.batcher import Batcher, Ticket
 from service.boxes import Boxes, Selection, select, unletterbox
 from service.engine import Candidates, Engine, load_engine
@@ -23,7 +23,7 @@ from service.pool import Part
 from service.quarantine import Case, Quarantine
 from service.settings import Settings
 from service.stages import Stages
-from service.visit import DRAWN_BYTES_A_PIXEL, Visit, lanes, make_pools, visiting
+from service.visit import DRAWN_BYTES_A_PIXEL, Visit, lanes, make_pools
 from service.watchdog import Watchdog
 
 EXIT_ENGINE_FAULT = 70
@@ -62,16 +62,12 @@ class Inference:
 class Wish:
     """How a request wants its pictures answered.
 
-    `selection`: threshold and NMS rules; `timeout_ms`: from now until nobody wants the answer; `clip`: whether boxes
-    are cut at the picture's edge; `gone`: whether the client has hung up; `visit`: what the request holds already, in
-    whose time the answer has to come; `draw`: whether the pixels are wanted.
+    `selection`: threshold and NMS rules; `clip`: whether boxes are cut at the picture's edge; `draw`: whether the
+    pixels are wanted.
     """
 
     selection: Selection
-    timeout_ms: float
     clip: bool = True
-    gone: Callable[[], bool] = never_gone
-    visit: Visit | None = None
     draw: bool = False
 
 
@@ -137,25 +133,30 @@ class Detector:
         if self._settings.jpeg_scaling:
             self._limits = replace(self._limits, shrink_to=self.batcher.info.input_size)
 
-    def visiting(
-        self, client: str, timeout_ms: float, gone: Callable[[], bool] = never_gone
-    ) -> AbstractContextManager[Visit]:
-        """Takes a request in, before its body is read; see `service.visit.visiting`.
+    @contextmanager
+    def visiting(self, client: str, timeout_ms: float, gone: Callable[[], bool]) -> Iterator[Visit]:
+        """Takes a request in, before its body is read.
 
         Args:
             client: who asks.
             timeout_ms: from now until nobody wants the answer.
             gone: whether the client has hung up.
-        """
-        return visiting(self.pools, self.batcher.queue, client, self._clock() + timeout_ms / 1000, gone)
 
-    def detect(self, pictures: list[bytes], wish: Wish) -> list[Detections | ServiceError]:
+        Raises:
+            Overloaded: there is no place left for this client.
+        """
+        deadline = self._clock() + timeout_ms / 1000
+        with self.batcher.queue.admit(1, client), closing(Visit(self.pools, client, 1, deadline, gone)) as visit:
+            yield visit
+
+    def detect(self, pictures: list[bytes], wish: Wish, visit: Visit) -> list[Detections | ServiceError]:
         """Detects the objects in each picture; a picture that fails does so alone.
 
         Args:
             pictures: see `service.body.decode`; they are inferred together where the engine takes batches. Each is
                 taken out of the list when it is decoded, so that nobody holds it any longer.
             wish: what the request asks for.
+            visit: the request, in whose time the answer has to come.
 
         Returns:
             As many answers as there were pictures, in their order; an error in the place of a picture that failed.
@@ -163,12 +164,9 @@ class Detector:
         Raises:
             Overloaded: the instance has not that many places.
         """
-        visit = wish.visit or Visit(self.pools, gone=wish.gone)
-        deadline = min(self._clock() + wish.timeout_ms / 1000, visit.deadline)
         with self._admit(len(pictures), visit), self._quarantine.watch(pictures) as case:
             submits = [
-                partial(self._submit, case, index, pictures, wish, visit.part(deadline))
-                for index in range(len(pictures))
+                partial(self._submit, case, index, pictures, wish, visit.part()) for index in range(len(pictures))
             ]
             outcomes = _run(submits, partial(self._finish, wish=wish))
             for index, outcome in enumerate(outcomes):
@@ -176,21 +174,14 @@ class Detector:
             return outcomes
 
     def infer(
-        self,
-        fills: Sequence[Callable[[Slot], None]],
-        timeout_ms: float,
-        gone: Callable[[], bool] = never_gone,
-        source: bytes | memoryview = b"",
-        visit: Visit | None = None,
+        self, fills: Sequence[Callable[[Slot], None]], source: bytes | memoryview, visit: Visit
     ) -> list[Inference]:
         """Infers frames that need no decoding; they share batches with everybody else's.
 
         Args:
             fills: each writes one frame into its slot, uint8 [h, w, 3] BGR, letterboxed.
-            timeout_ms: from now until nobody wants the answer.
-            gone: whether the client has hung up.
             source: what the frames are made of; quarantined as a whole.
-            visit: what the request holds already, in whose time the answers have to come.
+            visit: the request, in whose time the answers have to come.
 
         Returns:
             As many answers as there were frames, in their order.
@@ -199,11 +190,9 @@ class Detector:
             Overloaded: the instance has not that many places.
             ServiceError: the first frame's that failed.
         """
-        visit = visit or Visit(self.pools, gone=gone)
-        deadline = min(self._clock() + timeout_ms / 1000, visit.deadline)
         with self._admit(len(fills), visit), self._quarantine.watch([source]) as case:
             case.check(0)
-            submits = [partial(self._submit_frame, fill, deadline, visit, case.mark(0)) for fill in fills]
+            submits = [partial(self._submit_frame, fill, visit, case.mark(0)) for fill in fills]
             outcomes = _run(submits, self._finish_frame)
             failed = next((outcome for outcome in outcomes if isinstance(outcome, ServiceError)), None)
             case.close(0, failed)
@@ -215,13 +204,13 @@ class Detector:
         """The places a request needs beside those that it holds."""
         return self.batcher.queue.admit(pictures - visit.places, visit.client)
 
-    def _submit_frame(self, fill: Callable[[Slot], None], deadline: float, visit: Visit, mark: Mark) -> Ticket[float]:
+    def _submit_frame(self, fill: Callable[[Slot], None], visit: Visit, mark: Mark) -> Ticket[float]:
         def timed(slot: Slot) -> float:
             started = self._clock()
             fill(slot)
             return (self._clock() - started) * 1000
 
-        return self.batcher.submit(timed, deadline, visit.gone, mark, visit.client)
+        return self.batcher.submit(timed, visit.deadline, visit.gone, mark, visit.client)
 
     def _finish_frame(self, ticket: Ticket[float]) -> Inference:
         inferred = self.batcher.wait(ticket)

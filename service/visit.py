@@ -7,9 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from service.batch_queue import BatchQueue, never_gone
 from service.ledger import Ledger
 from service.pool import Part, Pool
 from service.settings import Settings
@@ -50,34 +49,33 @@ def make_pools(settings: Settings, clock: Callable[[], float] = time.monotonic) 
     )
 
 
-@dataclass(frozen=True, slots=True)
 class Visit:
     """One request.
 
-    `client`: who asks; `places` of the queue it holds; `deadline`: the clock's second after which nobody wants the
-    answer; `gone`: whether the client has hung up; `body`: its bytes; `parts`: what it holds until it is answered.
+    Args:
+        pools: the instance's memory.
+        client: who asks.
+        places: of the queue that it holds.
+        deadline: the clock's second after which nobody wants the answer.
+        gone: whether the client has hung up.
+
+    Attributes:
+        body: the memory of its bytes.
     """
 
-    pools: Pools
-    client: str = ""
-    places: int = 0
-    deadline: float = float("inf")
-    gone: Callable[[], bool] = never_gone
-    body: Part = field(init=False)
-    parts: list[Part] = field(default_factory=list)
+    def __init__(self, pools: Pools, client: str, places: int, deadline: float, gone: Callable[[], bool]) -> None:
+        self.pools, self.client, self.places, self.deadline, self.gone = pools, client, places, deadline, gone
+        self.body = Part(pools.bodies, client, deadline, gone)
+        self._parts: list[Part] = []
 
-    def __post_init__(self) -> None:
-        """Begins without a body."""
-        object.__setattr__(self, "body", Part(self.pools.bodies, self.client, self.deadline, self.gone))
+    def shorten(self, timeout_ms: float) -> None:
+        """Lets nobody want the answer any longer than so many ms from now."""
+        self.deadline = min(self.deadline, self.pools.pixels.clock() + timeout_ms / 1000)
 
-    def part(self, deadline: float = float("inf")) -> Part:
-        """A part of the pixels' memory, which ends with the request at the latest.
-
-        Args:
-            deadline: the clock's second, where it is before the request's own.
-        """
-        part = Part(self.pools.pixels, self.client, min(deadline, self.deadline), self.gone)
-        self.parts.append(part)
+    def part(self) -> Part:
+        """A part of the pixels' memory, which ends with the request at the latest."""
+        part = Part(self.pools.pixels, self.client, self.deadline, self.gone)
+        self._parts.append(part)
         return part
 
     @contextmanager
@@ -93,23 +91,6 @@ class Visit:
 
     def close(self) -> None:
         """Gives everything back."""
-        for part in self.parts:
+        for part in self._parts:
             part.release()
         self.body.release()
-
-
-@contextmanager
-def visiting(
-    pools: Pools, queue: BatchQueue, client: str, deadline: float, gone: Callable[[], bool]
-) -> Iterator[Visit]:
-    """Takes a request in, before its body is read.
-
-    Raises:
-        Overloaded: there is no place left for this client.
-    """
-    with queue.admit(1, client):
-        visit = Visit(pools, client, 1, deadline, gone)
-        try:
-            yield visit
-        finally:
-            visit.close()

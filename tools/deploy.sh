@@ -30,7 +30,8 @@ signers=${SIGNERS:-/etc/framefleet/allowed_signers}
 signed_only=
 if [ -n "${SIGNERS:-}" ] || [ -e "$signers" ] || [ -L "$signers" ]; then signed_only=yes; fi
 
-die() { printf 'deploy: %s\n' "$*" >&2; exit 1; }
+# What is named may be others': it must not steer the terminal.
+die() { printf 'deploy: %s\n' "$*" | LC_ALL=C tr -c '\n -~' '?' >&2; exit 1; }
 
 command -v "$PYTHON" >/dev/null || die "$PYTHON not found; install python3 and python3-venv"
 "$PYTHON" -I -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "$("$PYTHON" --version) is too old; set PYTHON="
@@ -40,8 +41,10 @@ command -v "$PYTHON" >/dev/null || die "$PYTHON not found; install python3 and p
 make_room() {
     umask 022
     mkdir -p "$INSTALL" || die "cannot write to $INSTALL; run this as root"
-    # What a power cut left behind.
-    find "$INSTALL" -maxdepth 1 -name 'incoming.*' -mmin +1440 -exec rm -rf {} +
+    [ -z "$(find -H "$INSTALL" -maxdepth 0 \( ! -uid 0 ! -uid "$(id -u)" -o -perm -002 \))" ] ||
+        die "$INSTALL: others may swap what is checked there; chown 0 $INSTALL; chmod go-w $INSTALL"
+    # What a power cut left behind of this script; incoming.fleet, which this bundle may lie in, is deploy-fleet's.
+    find "$INSTALL" -maxdepth 1 -name 'incoming.??????' -mmin +1440 -exec rm -rf {} +
     unpacked=$(mktemp -d "$INSTALL/incoming.XXXXXX")
     trap 'rm -rf "$unpacked"' EXIT
     trap 'exit 130' INT
@@ -71,7 +74,8 @@ check_signature() {
     signature=$bundle/SHA256SUMS.sig
     command -v ssh-keygen >/dev/null || die "ssh-keygen not found, which checks signatures; apt-get install openssh-client"
     [ -f "$signers" ] && [ -r "$signers" ] || die "$signers: no file that can be read; list there who may sign bundles"
-    [ -z "$(find -L "$signers" -maxdepth 0 -perm /022)" ] || die "$signers: others may write it; chmod 644 $signers"
+    [ -z "$(find -L "$signers" -maxdepth 0 \( -perm /022 -o ! -uid 0 ! -uid "$(id -u)" \))" ] ||
+        die "$signers: others may write it; chown 0 $signers; chmod 644 $signers"
     [ -f "$signature" ] ||
         die "the bundle is not signed, and this host takes only what is signed by one of $signers; make bundle SIGN_KEY="
     found=$(ssh-keygen -Y check-novalidate -n framefleet -s "$signature" <"$bundle/SHA256SUMS" 2>&1) ||

@@ -68,9 +68,9 @@ def kill_nginx_master(stage: Stage) -> Iterator[None]:
 
 def kill_reviver(stage: Stage) -> Iterator[None]:
     """`kill -9` of the reviver, which is the prober too."""
-    kill(_reviver(stage))
+    kill(started_as(stage.fleet.var, REVIVER))
     yield
-    wait("another reviver runs", lambda: _reviver(stage) != 0)
+    wait("another reviver runs", lambda: started_as(stage.fleet.var, REVIVER) != 0)
 
 
 def kill_supervisord(stage: Stage) -> Iterator[None]:
@@ -93,18 +93,13 @@ def kill_supervisord(stage: Stage) -> Iterator[None]:
 
 def kill_supervisord_and_reviver(stage: Stage) -> Iterator[None]:
     """`kill -9` of supervisord and the reviver; nobody but the operator, after 3 s, starts them again."""
-    reviver = _reviver(stage)
+    reviver = started_as(stage.fleet.var, REVIVER)
     kill(stage.fleet.pid_of("supervisord"))
     with suppress(ProcessLookupError):
         kill(reviver)
     time.sleep(3)
     yield
     stage.fleet.up()
-
-
-def _reviver(stage: Stage) -> int:
-    """Its process id; 0 if there is none."""
-    return next(iter(started_as(stage.fleet.var, REVIVER)), 0)
 
 
 def kill_all(stage: Stage) -> Iterator[None]:

@@ -53,9 +53,7 @@ def taken_port(stage: Stage) -> Iterator[None]:
 
 def full_disk(stage: Stage) -> Iterator[None]:
     """The disk of logs and temporary files is full."""
-    if not stage.small_disk:
-        raise ChaosError("not tried: only root can give logs a disk of their own")
-    with _filled(stage.fleet.log, stage.fleet.var / "tmp"):
+    with _filled(stage, "log", "tmp"):
         kill(stage.fleet.worker(stage.chosen))
         time.sleep(10)
         yield
@@ -63,10 +61,8 @@ def full_disk(stage: Stage) -> Iterator[None]:
 
 def full_disk_and_no_nginx(stage: Stage) -> Iterator[None]:
     """The disk of logs, temporary files and notes is full, and the nginx master is killed."""
-    if not stage.small_disk:
-        raise ChaosError("not tried: only root can give logs a disk of their own")
     master = stage.fleet.pid_of("nginx")
-    with _filled(stage.fleet.log, stage.fleet.var / "tmp", stage.fleet.var / "run"):
+    with _filled(stage, "log", "tmp", "run"):
         kill(master)
         time.sleep(WITHOUT_S)
     yield
@@ -117,11 +113,14 @@ def _is_logged(stage: Stage, offset_s: int) -> bool:
 
 
 @contextmanager
-def _filled(*folders: Path) -> Iterator[None]:
+def _filled(stage: Stage, *folders: str) -> Iterator[None]:
+    if not stage.small_disk:
+        raise ChaosError("not tried: only root can give logs a disk of their own")
     with ExitStack() as stack:
         for folder in folders:
-            stack.callback((folder / "filler").unlink)
-            _fill(folder / "filler")
+            filler = stage.fleet.var / folder / "filler"
+            stack.callback(filler.unlink)
+            _fill(filler)
         yield
 
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from framefleet.repeat import repeated
 from loadtest.errors import OptionError, RunError
-from loadtest.scenario.repeat import repeated
 from loadtest.target import Target
 
 KILL = "kill"
@@ -55,7 +55,7 @@ def disturbed(act: Callable[[int], None], every_s: float) -> Iterator[Tally]:
         except RunError as error:
             tally.troubles.append(str(error))
 
-    with repeated(disturb, every_s):
+    with repeated(disturb, lambda: every_s):
         yield tally
 
 

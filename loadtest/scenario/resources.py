@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
+from framefleet.repeat import repeated
 from loadtest.errors import TargetError
-from loadtest.scenario.repeat import repeated
 from loadtest.target import Reply, Target
 
 EVERY_S = 2.0
@@ -89,7 +89,7 @@ def watched(url: str, every_s: float = EVERY_S) -> Iterator[Callable[[], list[Re
         if reading is not None:
             readings.append(reading)
 
-    with repeated(watch, every_s):
+    with repeated(watch, lambda: every_s):
         yield lambda: list(readings)
 
 

@@ -1,7 +1,7 @@
 """Reads and writes whole files by content: hashes decide what is kept, and nobody sees half a file."""
 
 import hashlib
-import os
+import secrets
 from pathlib import Path
 
 
@@ -21,9 +21,11 @@ def sha256(data: bytes) -> str:
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file under a temporary name beside its place, then renames it; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # A name that nobody can foresee, and a new file: the folder may be another user's than root, who runs this.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("xb") as file:
+            file.write(data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from service.errors import InvalidValue, RequestError, ServiceError
 from service.oip.layout import boxes_as_tensors, candidates_as_yolov5
 from service.oip.request import InputTensor, Parameters
 from service.oip.tensors import MAX_JSON_NUMBERS, OutputTensor, read_frames, read_pictures
-from service.query import read_selection
+from service.query import LONGEST_TIMEOUT_MS, read_selection
 from service.stages import Stages
 from service.visit import Visit
 
@@ -47,12 +47,11 @@ class TensorInfo:
 class Limits:
     """What one request may ask for.
 
-    `selection` holds where parameters are absent; `timeout_ms` is the longest from now on; `most` pictures or
-    frames; `visit`: what the request holds, in whose time the answer has to come.
+    `selection` holds where parameters are absent; `most` pictures or frames; `visit`: the request, in whose time the
+    answer has to come.
     """
 
     selection: Selection
-    timeout_ms: float
     most: int
     visit: Visit
 
@@ -117,14 +116,14 @@ def make_models(detector: Detector) -> dict[str, Model]:
 
 def _infer_pictures(detector: Detector, tensor: InputTensor, parameters: Parameters, limits: Limits) -> Answered:
     info = detector.batcher.info
-    timeout_ms, wishes = _read_parameters(parameters, limits)
+    wishes = _read_parameters(parameters, limits.visit)
     selection = read_selection(
         {name: _text(name, value) for name, value in wishes.items()}, limits.selection, info.classes
     )
     with limits.visit.working(PICTURE_COPIES * len(tensor.data)):
         pictures = read_pictures(tensor, limits.most)
     tensor.data.release()  # and the body with it
-    found = _all_found(detector.detect(pictures, Wish(selection, timeout_ms, visit=limits.visit)))
+    found = _all_found(detector.detect(pictures, Wish(selection), limits.visit))
     return Answered(
         boxes_as_tensors([one.boxes for one in found], info.classes),
         _slowest([one.stages for one in found]),
@@ -134,7 +133,7 @@ def _infer_pictures(detector: Detector, tensor: InputTensor, parameters: Paramet
 
 def _infer_frames(detector: Detector, tensor: InputTensor, parameters: Parameters, limits: Limits) -> Answered:
     info = detector.batcher.info
-    timeout_ms, wishes = _read_parameters(parameters, limits)
+    wishes = _read_parameters(parameters, limits.visit)
     if wishes:
         raise InvalidValue(
             f"parameters: {next(iter(wishes))[:40]!r}: this model has none of its own; filter its output"
@@ -144,7 +143,7 @@ def _infer_frames(detector: Detector, tensor: InputTensor, parameters: Parameter
         part.claim(JSON_NUMBER_BYTES * min(math.prod(tensor.shape), MAX_JSON_NUMBERS) + len(tensor.data))
     fills = read_frames(tensor, info.input_size, limits.most)
     part.keep(NUMBER_BYTES * math.prod(tensor.shape))
-    inferred = detector.infer(fills, timeout_ms, source=tensor.data, visit=limits.visit)
+    inferred = detector.infer(fills, tensor.data, limits.visit)
     rows = candidates_as_yolov5(np.stack([one.candidates for one in inferred]), len(info.classes))
     return Answered(
         (OutputTensor("output0", "FP32", rows),),
@@ -175,15 +174,15 @@ def _slowest(stages: Sequence[Stages]) -> Stages:
     )
 
 
-def _read_parameters(parameters: Parameters, limits: Limits) -> tuple[float, Parameters]:
-    """Takes the protocol's own parameters out: the deadline in ms, and what is left for the model."""
+def _read_parameters(parameters: Parameters, visit: Visit) -> Parameters:
+    """Takes the protocol's own parameters out, of which the timeout holds from now on; what is left for the model."""
     timeout_us = parameters.get("timeout", 0)
     if type(timeout_us) is not int or timeout_us < 0:
         raise InvalidValue(f"parameters: timeout: {str(timeout_us)[:40]} is not a whole number of microseconds")
     # Compared as whole numbers: JSON's may be longer than a float can be. 0 stands for the default.
-    longest_us = round(limits.timeout_ms * US_PER_MS)
-    timeout_ms = min(timeout_us or longest_us, longest_us) / US_PER_MS
-    return timeout_ms, {name: value for name, value in parameters.items() if name not in IGNORED | {"timeout"}}
+    longest_us = LONGEST_TIMEOUT_MS * US_PER_MS
+    visit.shorten(min(timeout_us or longest_us, longest_us) / US_PER_MS)
+    return {name: value for name, value in parameters.items() if name not in IGNORED | {"timeout"}}
 
 
 def _text(name: str, value: object) -> str:

@@ -60,8 +60,8 @@ def deepstack_routes(detector: Detector, settings: Settings, clock: Callable[[],
         began = clock()
         with take_in() as visit:
             form = read_upload_form(visit, settings.max_files)
-            wish = Wish(_selection(form.texts, default_selection(settings)), settings.deadline_ms, visit=visit)
-            (found,) = detector.detect(_picture(form), wish)
+            wish = Wish(_selection(form.texts, default_selection(settings)))
+            (found,) = detector.detect(_picture(form), wish, visit)
         if isinstance(found, ServiceError):
             raise found
         document = {**deepstack_answer(found, info), "command": command, "requestId": request_id()}

@@ -17,6 +17,7 @@ from service.problems import problem_document
 from service.query import read_selection
 from service.routes.exchange import json_answer, read_upload_form, reception
 from service.settings import Settings
+from service.visit import Visit
 
 # What the first server computed, for ever: its clients depend on these figures.
 FIRST_SERVER = Selection(conf=0.35, iou=0.4, agnostic=True)
@@ -35,8 +36,7 @@ def detect_routes(detector: Detector, settings: Settings) -> Blueprint:
     @routes.post("/predict")
     def predict() -> Response:
         with take_in() as visit:
-            wish = Wish(FIRST_SERVER, settings.deadline_ms, clip=False, visit=visit)
-            found = _single(detector, _data(read_upload_form(visit, 1)), wish)
+            found = _single(detector, _data(read_upload_form(visit, 1)), Wish(FIRST_SERVER, clip=False), visit)
         return _answer(msgspec.json.encode(first_server_answer(found.boxes)), "application/json", found)
 
     @routes.post("/v1/detect")
@@ -48,8 +48,8 @@ def detect_routes(detector: Detector, settings: Settings) -> Blueprint:
             form = read_upload_form(visit, max_files(settings))
             names, pictures = [upload.name for upload in form.files], _data(form)
             if len(pictures) > 1:
-                return _several(detector, names, pictures, Wish(selection, settings.deadline_ms, visit=visit))
-            found = _single(detector, pictures, Wish(selection, settings.deadline_ms, visit=visit, draw=drawn))
+                return _several(detector, names, pictures, Wish(selection), visit)
+            found = _single(detector, pictures, Wish(selection, draw=drawn), visit)
             if drawn:
                 return _answer(annotated(found, info.classes), "image/jpeg", found)
         return _answer(msgspec.json.encode(_document(detector, found)), "application/json", found)
@@ -108,16 +108,16 @@ def _data(form: Form) -> list[bytes]:
     return data
 
 
-def _single(detector: Detector, pictures: list[bytes], wish: Wish) -> Detections:
-    (found,) = detector.detect(pictures, wish)
+def _single(detector: Detector, pictures: list[bytes], wish: Wish, visit: Visit) -> Detections:
+    (found,) = detector.detect(pictures, wish, visit)
     if isinstance(found, ServiceError):
         raise found
     return found
 
 
-def _several(detector: Detector, names: Sequence[str], pictures: list[bytes], wish: Wish) -> Response:
+def _several(detector: Detector, names: Sequence[str], pictures: list[bytes], wish: Wish, visit: Visit) -> Response:
     """Answers each file of a form; one that fails has its problem in its place."""
-    answers = detector.detect(pictures, wish)
+    answers = detector.detect(pictures, wish, visit)
     failures = [found for found in answers if isinstance(found, ServiceError)]
     if len(failures) == len(answers):
         raise _in_one(names, failures)

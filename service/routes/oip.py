@@ -18,7 +18,6 @@ from service.oip.stats import ModelStats
 from service.routes.detect import default_selection, max_files
 from service.routes.exchange import json_answer, read_body, reception
 from service.settings import Settings
-from service.visit import Visit
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics")
 MODEL = "/models/<name>"
@@ -127,22 +126,17 @@ def _named(models: Mapping[str, Model], name: str, version: str) -> Model:
 
 
 def _inference(detector: Detector, settings: Settings) -> Callable[[Model], tuple[Answer, Answered]]:
-    take_in = reception(detector, settings)
+    take_in, selection, most = reception(detector, settings), default_selection(settings), max_files(settings)
 
     def infer_now(model: Model) -> tuple[Answer, Answered]:
         with take_in() as visit:
-            return _infer(model, settings, visit)
+            inflate = inflater(request.headers.get("Content-Encoding", ""), settings.max_body_bytes)
+            asked = read_request(read_body(visit, inflate), request.headers.get(HEADER_LENGTH))
+            chosen = chosen_outputs(asked, [output.name for output in model.outputs])
+            answered = model.infer(asked.tensor, asked.parameters, Limits(selection, most, visit))
+            return write_answer(model.name, asked.request_id, chosen, answered.outputs), answered
 
     return infer_now
-
-
-def _infer(model: Model, settings: Settings, visit: Visit) -> tuple[Answer, Answered]:
-    limits = Limits(default_selection(settings), settings.deadline_ms, max_files(settings), visit)
-    inflate = inflater(request.headers.get("Content-Encoding", ""), settings.max_body_bytes)
-    asked = read_request(read_body(visit, inflate), request.headers.get(HEADER_LENGTH))
-    chosen = chosen_outputs(asked, [output.name for output in model.outputs])
-    answered = model.infer(asked.tensor, asked.parameters, limits)
-    return write_answer(model.name, asked.request_id, chosen, answered.outputs), answered
 
 
 def _response(answer: Answer, answered: Answered) -> Response:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from chaos import siege
+from chaos.material import poison_picture, read_frames
 from chaos.matrix import MATRIX, PLUS
 from chaos.rehearsal import rehearsal
 from chaos.run import Wish, campaign
@@ -17,21 +18,12 @@ MODEL = "simulated:a_ms=10,b_ms=10"
 QUICK = ("kill -9 of a gunicorn worker", "out of memory once", "a rendered configuration that is broken")
 
 
-def frames(video: Path) -> tuple[bytes, ...]:
-    capture = cv2.VideoCapture(str(video))
-    return tuple(cv2.imencode(".jpg", capture.read()[1])[1].tobytes() for _ in range(5))
-
-
-def poison() -> bytes:
-    return bytes(cv2.imencode(".png", np.full((64, 64, 3), (255, 0, 255), np.uint8))[1])
-
-
 def test_single_faults_cost_no_good_request_and_nothing_is_left(tmp_path: Path, sample_video: Path) -> None:
     said: list[str] = []
     faults = [fault for fault in MATRIX if fault.name in QUICK]
-    pictures = frames(sample_video)
+    pictures, poison = read_frames(sample_video)[:5], poison_picture()
     # Long enough for one fault alone and two at once.
-    wish = Wish(tmp_path, MODEL, 2, faults, share=0.2, minutes=0.25, seed=1, frames=pictures, poison=poison())
+    wish = Wish(tmp_path, MODEL, 2, faults, share=0.2, minutes=0.25, seed=1, frames=pictures, poison=poison)
     done = campaign(wish, said.append)
     assert [(row.fault, row.lost, row.broken) for row in done.rows] == [(fault.name, 0, "") for fault in faults]
     assert "gunicorn master" in done.rows[0].noticed and "supervisord" in done.rows[0].noticed
@@ -47,7 +39,7 @@ def test_a_siege_counts_what_cameras_lose_and_what_instances_hold(
         monkeypatch.setattr(siege, name, seconds)
     options = siege.parse(("--minutes=0.1", "--clients=2", "--cameras=2", "--seed=1"))
     with rehearsal(tmp_path, MODEL, 2, cued=False) as fleet:
-        done = siege.besiege(fleet, frames(sample_video), options)
+        done = siege.besiege(fleet, read_frames(sample_video)[:5], options)
     assert len(done.samples) >= 0.1 * 60 * done.rate
     assert done.kills and sum(done.ended.values()) > 0
     assert all(reading.resident.keys() <= {"cpu0", "cpu1"} for reading in done.readings)
@@ -57,14 +49,11 @@ def test_a_siege_counts_what_cameras_lose_and_what_instances_hold(
 
 def test_a_poison_picture_kills_three_instances_at_most_and_is_refused(tmp_path: Path) -> None:
     (fault,) = [fault for fault in MATRIX if fault.name == "a poison picture"]
-    wish = Wish(tmp_path, MODEL, 2, [fault], share=0.2, minutes=0, seed=1, frames=[poison_neighbour()], poison=poison())
+    like_it = cv2.imencode(".png", np.full((64, 64, 3), (255, 0, 200), np.uint8))[1].tobytes()
+    wish = Wish(tmp_path, MODEL, 2, [fault], share=0.2, minutes=0, seed=1, frames=[like_it], poison=poison_picture())
     (row,) = campaign(wish, lambda line: None).rows
     assert (row.broken, row.wrong) == ("", 0)
     assert "quarantine" in row.noticed
-
-
-def poison_neighbour() -> bytes:
-    return bytes(cv2.imencode(".png", np.full((64, 64, 3), (255, 0, 200), np.uint8))[1])
 
 
 def test_what_a_rehearsal_leaves_when_it_is_broken_off_is_cleared_away(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from chaos.load import Sample
+from chaos.machine import MIB
 from chaos.siege_report import P99_LIMIT_MS, WINDOW_S, Kill, Siege, to_section
-from chaos.watch import MEMORY_BYTES, MIB, Reading
+from chaos.watch import MEMORY_BYTES, Reading
 
 CALM = Reading(99.0, {"cpu0": 100 * MIB}, {"cpu0": 200 * MIB}, 10 * MIB, 0)
 RIGHT = Sample(100.0, 30.0, "right")

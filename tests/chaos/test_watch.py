@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from chaos.watch import DISK_BYTES, LEFT_BYTES, MEMORY_BYTES, MIB, Reading, exceeded, read
+from chaos.machine import MIB
+from chaos.watch import DISK_BYTES, LEFT_BYTES, MEMORY_BYTES, Reading, exceeded, read
 
 # Holds a file open that has no name any more, and 40 MiB of memory of which it gives half back.
 HOLDER = """

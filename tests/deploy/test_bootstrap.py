@@ -21,6 +21,7 @@ from deploy.bundle import Entry
 from deploy.errors import CheckError, ControlError, PreflightError
 from deploy.run_bundle import sign
 from deploy.run_lock import Holder, deploy_lock
+from tests.users import NOBODY, as_root
 
 ID = "20260102T030405Z-abc"
 IMPORTS = "import small, service, deploy"
@@ -78,6 +79,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     # What a power cut in an earlier attempt left behind.
     (folder / "opt/releases" / ID / "service").mkdir(parents=True)
     (folder / "opt/releases" / ID / "service" / "old.py").write_text("half a file")
+    # As on a stick, or in a tar that somebody made anew around what was signed.
+    for path in bundle.rglob("*"):
+        path.chmod(0o777)
+    (bundle / "service/__init__.py").chmod(0o6600)
     return bundle, build(bundle, folder / "opt", lambda line: None, IMPORTS)
 
 
@@ -98,6 +103,8 @@ def test_a_release_is_whole_and_imports_from_anywhere(built: tuple[Path, Path], 
         *("framefleet", "service", "deploy", "bin", "lock", "venv", "release.json", "SHA256SUMS", "built")
     }
     assert not (release / "service/old.py").exists()
+    assert (release.stat().st_mode & 0o7777, (release / "lock").stat().st_mode & 0o7777) == (0o755, 0o755)
+    assert {(release / name).stat().st_mode & 0o7777 for name in ("service/__init__.py", "SHA256SUMS")} == {0o644}
     assert os.access(release / "bin/framefleet", os.X_OK)
 
 
@@ -126,14 +133,17 @@ def test_every_file_that_is_not_as_it_was_packed_is_named(bundle: Path, tmp_path
     (bundle / "service/__pycache__/app.cpython-311.pyc").write_text("slipped in")
     (bundle / "deploy/linked").symlink_to("/etc")
     os.mkfifo(bundle / "deploy/fifo")
+    (bundle / "built").mkdir()
     (bundle / "bin/framefleet").rename(tmp_path / "elsewhere")
     (bundle / "bin/framefleet").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CheckError) as caught:
         build(bundle, tmp_path / "opt", lambda line: None, IMPORTS)
     assert [f"{problem.where}: {problem.what}" for problem in caught.value.problems] == [
         "model/m.onnx: missing in the bundle",
+        "built: not listed in SHA256SUMS",
         "deploy/fifo: not listed in SHA256SUMS",
         "deploy/linked: not listed in SHA256SUMS",
+        "service/__pycache__: not listed in SHA256SUMS",
         "service/__pycache__/app.cpython-311.pyc: not listed in SHA256SUMS",
         "service/more.py: not listed in SHA256SUMS",
         "bin/framefleet: damaged: its hash differs",
@@ -324,7 +334,7 @@ def test_a_host_with_signers_takes_a_bundle_that_one_of_them_signed(
 
 
 def unsigned(bundle: Path, signers: Path) -> None:
-    """As every bundle was until now."""
+    """As it was packed."""
 
 
 def by_another(bundle: Path, signers: Path) -> None:
@@ -359,6 +369,11 @@ def no_signers(bundle: Path, signers: Path) -> None:
     signers.symlink_to("gone")
 
 
+def signers_of_another(bundle: Path, signers: Path) -> None:
+    signed(bundle, bundle.parent / "anna")
+    os.chown(signers, NOBODY, NOBODY)
+
+
 def signers_of_anybody(bundle: Path, signers: Path) -> None:
     signed(bundle, bundle.parent / "anna")
     signers.chmod(0o666)
@@ -374,7 +389,8 @@ def signers_of_anybody(bundle: Path, signers: Path) -> None:
         pytest.param(for_something_else, "the signature does not fit the bundle", id="a signature of something else"),
         pytest.param(expired, "signed by none of", id="expired"),
         pytest.param(no_signers, "allowed_signers: no file that can be read; list there", id="no signers"),
-        pytest.param(signers_of_anybody, "others may write it; chmod 644", id="anybody's signers"),
+        pytest.param(signers_of_anybody, "others may write it; chown 0 .*; chmod 644", id="anybody's signers"),
+        pytest.param(signers_of_another, "others may write it; chown 0 ", id="another's signers", marks=as_root),
     ],
 )
 def test_a_host_with_signers_runs_nothing_of_any_other_bundle(
@@ -395,7 +411,7 @@ def test_a_host_without_ssh_keygen_that_asks_for_signatures_takes_nothing(
 ) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name in ("sh", "find", "mkdir", "mktemp", "rm", "tar", "dirname"):
+    for name in ("sh", "find", "mkdir", "mktemp", "rm", "tar", "dirname", "tr"):
         found = shutil.which(name)
         assert found
         (tools / name).symlink_to(found)
@@ -408,6 +424,40 @@ def test_a_key_that_cannot_sign_is_named(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("no key")
     with pytest.raises(PreflightError, match=r"SIGN_KEY=.*key: .*; name an ssh key, or the \.pub of one"):
         sign(Entry(PurePosixPath("SHA256SUMS"), b"text"), tmp_path / "key")
+
+
+def test_what_deploy_fleet_carried_here_days_ago_is_still_deployed(repo_root: Path, tmp_path: Path) -> None:
+    carried, cut_off = tmp_path / "opt/incoming.fleet", tmp_path / "opt/incoming.abcdef"
+    carried.mkdir(parents=True)
+    (carried / "bundle.tar").write_text("no tar")
+    cut_off.mkdir()
+    for folder in (carried, cut_off):
+        os.utime(folder, (0, 0))
+    done = run_script(repo_root, str(carried / "bundle.tar"), INSTALL=str(tmp_path / "opt"))
+    assert (done.returncode != 0, "not look like a tar archive" in done.stderr) == (True, True), done.stderr
+    assert [path.name for path in (tmp_path / "opt").iterdir()] == ["incoming.fleet"]
+
+
+@pytest.mark.parametrize(("owner", "mode"), [pytest.param(NOBODY, 0o755, marks=as_root), (os.geteuid(), 0o1777)])
+def test_nothing_is_unpacked_where_others_may_swap_it(repo_root: Path, tmp_path: Path, owner: int, mode: int) -> None:
+    install = tmp_path / "opt"
+    install.mkdir()
+    os.chown(install, owner, -1)
+    install.chmod(mode)
+    done = run_script(repo_root, str(pack(make_bundle(tmp_path / "bundle"))), INSTALL=str(install))
+    assert (done.returncode, list(install.iterdir())) == (1, [])
+    assert f"{install}: others may swap what is checked there; chown 0 {install}; chmod go-w {install}" in done.stderr
+
+
+def test_a_name_in_a_bundle_does_not_steer_the_terminal(repo_root: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "SHA256SUMS").write_text("")
+    for name in ("\x1b[2J", "\x9b31m"):
+        (bundle / name).write_text("")
+    done = run_script(repo_root, str(pack(bundle)), INSTALL=str(tmp_path / "opt"))
+    assert (done.returncode, "?[2J" in done.stderr) == (1, True)
+    assert not {"\x1b", "\x9b"} & {*done.stderr}
 
 
 def test_the_script_says_what_it_needs(repo_root: Path, tmp_path: Path) -> None:

@@ -89,6 +89,39 @@ def test_root_starts_no_fleet_where_another_user_chooses_what_it_reads_and_write
     assert in_the_way(paths) == []
 
 
+@pytest.mark.parametrize(
+    ("place", "mode", "told"),
+    [
+        ("var", 0o777, True),
+        ("var", 0o1777, True),
+        ("var/etc", 0o777, True),
+        ("var/log", 0o1777, True),
+        ("", 0o777, True),
+        ("", 0o1777, False),
+        ("var", 0o755, False),
+    ],
+)
+def test_root_starts_no_fleet_where_others_may_swap_what_it_runs(
+    paths: Paths, place: str, mode: int, told: bool
+) -> None:
+    subprocess.run(["chown", "-R", "root:", paths.state], check=True)
+    folder = paths.state.parent / place
+    folder.chmod(mode)
+    what = (
+        f"{folder}: may be written by others (mode {mode:o}), who could choose what root runs; chmod go-w {folder}, or"
+    )
+    assert [line.partition(" name a folder")[0] for line in in_the_way(paths)] == [what] * told
+    assert as_user(NOBODY, lambda: in_the_way(paths)) == []
+
+
+def test_a_group_may_write_where_root_runs_a_fleet_if_it_is_roots(paths: Paths) -> None:
+    subprocess.run(["chown", "-R", "root:", paths.state], check=True)
+    paths.log.chmod(0o775)
+    assert in_the_way(paths) == []
+    os.chown(paths.log, 0, NOBODY)
+    assert [line.partition(": ")[0] for line in in_the_way(paths)] == [str(paths.log)]
+
+
 def test_root_goes_through_no_link_to_a_fleet_that_another_user_put_there(open_folder: Path) -> None:
     theirs = open_folder / "theirs"
     theirs.mkdir()

@@ -16,9 +16,12 @@ from deploy.host_status import read_restarts
 from deploy.logs import Tail, explain
 from deploy.nginx_files import loaded
 from deploy.paths import Paths, local_paths
-from deploy.record import read_record
+from deploy.recipes import down
+from deploy.record import read_record, to_json
+from deploy.recovery import wait_for_recovery
 from deploy.stopping import answers, stop
 from deploy.world import World
+from tests.deploy.fleets import fleet_of
 from tests.users import NOBODY, as_root
 
 pytestmark = as_root
@@ -26,6 +29,7 @@ pytestmark = as_root
 SECRET = '{"programs": [{"name": "root:SECRET", "restarts": 7}]}\n'
 RUN_FILES = ("winding_down", "nginx_loaded", "programs_json", "programs_prom")
 Plant = Callable[[Path, Path], None]
+QUIET = World(say=lambda line: None)
 
 
 def file_link(place: Path, target: Path) -> None:
@@ -121,8 +125,11 @@ def test_no_lock_and_no_log_is_written_through_what_was_planted(plant: Plant, pa
         pass
     planted(plant, paths.log_of("deploy"), target)
     said: list[str] = []
-    run_host.to_terminal_and_log(said.append, paths.log_of("deploy"))("a line")
-    assert said == ["a line"]
+    say = run_host.to_terminal_and_log(said.append, paths.log_of("deploy"))
+    say("a line")
+    say("another")
+    assert (said[0], said[2:]) == ("a line", ["another"])
+    assert said[1].startswith(f"note: this is not kept: {paths.log_of('deploy')}: ")
     assert untouched(target)
 
 
@@ -136,7 +143,7 @@ def test_stopping_and_clearing_away_leaves_what_links_lead_to(plant: Plant, path
         planted(plant, place, target)
     (paths.log / "own.log").touch()
     os.chown(paths.log / "own.log", NOBODY, NOBODY)
-    stop(paths, World(say=lambda line: None))
+    stop(paths, QUIET)
     assert [name for name in names if os.path.lexists(getattr(paths, name))] == []
     run_files.take_over(paths.log)
     assert (paths.log.stat().st_uid, (paths.log / "own.log").stat().st_uid) == (0, 0)
@@ -219,3 +226,68 @@ def test_an_owner_of_a_log_is_not_kept_from_it_by_a_second_name(paths: Paths) ->
     os.chown(log, NOBODY, NOBODY)
     subprocess.run(["cp", "-al", log, paths.state / "snapshot.log"], check=True)
     assert explain(log, 0) == "theirs"
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_root_asks_nobody_elses_lock_who_works_on_a_fleet(plant: Plant, paths: Paths, target: Path) -> None:
+    planted(plant, paths.run / "lock", target)
+    (paths.run / "supervisord.pid").touch()
+    for act in (lambda: down(paths, QUIET), lambda: wait_for_recovery(paths, QUIET)):
+        with pytest.raises(ControlError, match="lock: "):
+            act()
+    assert untouched(target)
+
+
+def nested(folder: Path, depth: int = 1100) -> Path:
+    """Makes a folder in a folder in a folder ... that no path can name, with a file of another user's at the end."""
+    folder.mkdir()
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("deep", dir_fd=here)
+        below = os.open("deep", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("end", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.fchown(here, NOBODY, NOBODY)
+    os.close(here)
+    return folder
+
+
+def test_folders_nested_deeper_than_any_path_keep_root_from_nothing(paths: Paths) -> None:
+    nested(paths.quarantine)
+    run_files.take_over(paths.run)
+    stop(paths, QUIET)
+    assert not paths.quarantine.exists()
+
+
+def test_files_without_an_end_do_not_fill_roots_memory(paths: Paths) -> None:
+    log = paths.log_of("cpu0")
+    log.write_text("first\n")
+    tail = Tail(log, 10)
+    assert tail.read() == ["first"]
+    for endless in (log, paths.record, paths.programs_json):
+        with endless.open("ab") as file:
+            file.truncate(2**40)
+        os.chown(endless, NOBODY, NOBODY)
+    with pytest.raises(ControlError, match="not a fleet"):
+        read_record(paths)
+    shown = [tail.read(), tail.read(), read_restarts(paths.programs_json)]
+    log.unlink()
+    log.symlink_to(log.name)
+    assert tail.read() == []
+    tail.close()
+    assert shown == [[], [], {}]
+
+
+@pytest.mark.parametrize("text", ["[" * 500_000, '{"programs": [{"name": "a", "restarts": 1e999}]}'])
+def test_what_the_service_notes_for_the_status_cannot_end_it(paths: Paths, text: str) -> None:
+    paths.programs_json.write_text(text)
+    assert read_restarts(paths.programs_json) == {}
+
+
+def test_a_record_of_another_user_names_no_key_that_root_sends(paths: Paths) -> None:
+    fleet = replace(fleet_of(), own_key=Path("/etc/framefleet/own.key"))
+    paths.record.write_text(to_json(fleet))
+    assert read_record(paths) == fleet
+    os.chown(paths.record, NOBODY, NOBODY)
+    assert read_record(paths) == replace(fleet, own_key=None)

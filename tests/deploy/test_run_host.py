@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy import run_host
+from deploy.errors import CheckError
 from deploy.run_host import Folder
 from tests.e2e.fleet import wait_until
 
@@ -48,20 +49,37 @@ def test_a_model_is_placed_with_its_manifest_and_known_by_its_hash(tmp_path: Pat
     source.with_suffix(".json").write_text("{}")
     digest = run_host.sha256(source)
     assert not run_host.has_model(target, digest)
-    run_host.place_model(source, target)
+    listed = {f"model/{file.name}": run_host.sha256(file) for file in (source, source.with_suffix(".json"))}
+    run_host.place_model(source, target, listed)
     assert run_host.has_model(target, digest)
     assert {path.name for path in target.parent.iterdir()} == {"m.onnx", "m.json"}
     target.write_text("damaged")
     assert not run_host.has_model(target, digest)
 
 
+@pytest.mark.parametrize("changed", ["m.onnx", "m.json"])
+def test_no_model_is_placed_that_did_not_come_with_the_release(tmp_path: Path, changed: str) -> None:
+    source, target = tmp_path / "m.onnx", tmp_path / "models" / "hash" / "m.onnx"
+    for file in (source, source.with_suffix(".json")):
+        file.write_text("as packed")
+    listed = {f"model/{name}": run_host.sha256(source) for name in ("m.onnx", "m.json")}
+    (tmp_path / changed).write_text("another's")
+    with pytest.raises(CheckError, match=rf"{changed}: is not the file that the bundle of this release holds"):
+        run_host.place_model(source, target, listed)
+    assert changed not in {path.name for path in target.parent.iterdir()}
+    with pytest.raises(CheckError):
+        run_host.place_model(source, target, {})
+
+
 def test_a_log_that_is_a_link_is_not_written_to(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("")
     (tmp_path / "deploy.log").symlink_to(victim)
-    run_host.append_line(tmp_path / "deploy.log", "text")
+    with pytest.raises(OSError, match="Too many levels" if os.geteuid() == 0 else ""):
+        run_host.append_line(tmp_path / "deploy.log", "text")
     assert victim.read_text() == ""
     run_host.append_line(tmp_path / "real.log", "text")
+    run_host.append_line(tmp_path / "gone" / "real.log", "text")
     assert (tmp_path / "real.log").read_text().endswith("Z text\n")
 
 

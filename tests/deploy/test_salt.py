@@ -1,10 +1,5 @@
 """A salted picture is nobody else's, and shows the same; deploys and smoke tests send no other."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
-
 import cv2
 import numpy as np
 import pytest
@@ -16,6 +11,7 @@ from deploy.salt import salted
 from deploy.smoke import smoke
 from service.body import decode
 from service.image import ImageLimits
+from tests.service.stub import Reply, running_stub
 
 PIXELS = np.random.default_rng(7).integers(0, 256, (40, 60, 3), np.uint8)
 LIMITS = ImageLimits(10_000, 1000)
@@ -38,32 +34,11 @@ def test_what_is_no_picture_is_left_alone() -> None:
     assert salted(b'{"height": 1}') == b'{"height": 1}'
 
 
-@contextmanager
-def recorder(bodies: list[bytes]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_error(503)
-
-        def log_message(self, *words: object) -> None:
-            """Says nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def test_no_two_requests_of_deploys_and_smoke_tests_bring_the_same_bytes() -> None:
-    bodies: list[bytes] = []
     picture = encoded(".jpg")
-    with recorder(bodies) as url, requests.Session() as session:
+    with running_stub(Reply(503)) as server, requests.Session() as session:
         for _ in range(2):
-            list(smoke(session, [Endpoint("cpu0", url, "cpu0", "r1")], picture, ""))
+            list(smoke(session, [Endpoint("cpu0", server.url, "cpu0", "r1")], picture, ""))
             with pytest.raises(ValueError):
-                ask(session, url, picture, "")
-    assert len({*bodies, picture}) == 7
+                ask(session, server.url, picture, "")
+    assert len({*server.bodies, picture}) == 7

@@ -70,8 +70,8 @@ def nginx_of(inventory: str, folder: Path, host: str = "h1", drained: tuple[str,
 
 
 @contextmanager
-def nginx_alone(fleet: Fleet) -> Iterator[None]:
-    """Runs the nginx of a fleet whose instances are somebody else's concern."""
+def nginx_alone(fleet: Fleet) -> Iterator["subprocess.Popen[bytes]"]:
+    """Runs the nginx of a fleet whose instances are somebody else's concern; its log is `nginx.log`."""
     run.make_folders(fleet.paths)
     run.write_files(fleet.paths.etc, render(fleet))
     log = fleet.paths.state / "nginx.log"
@@ -81,7 +81,7 @@ def nginx_alone(fleet: Fleet) -> Iterator[None]:
         # It writes its pid once it listens.
         wait_until("nginx listens", lambda: process.poll() is not None or fleet.paths.nginx_pid.exists())
         assert process.poll() is None, log.read_text()
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait()

@@ -12,10 +12,11 @@ import pytest
 from deploy import run
 from deploy.fleet import Fleet
 from deploy.paths import local_paths
-from deploy.render import RenderedFile, render
+from deploy.render import render
 from framefleet.ports import reserved_ports
 from tests.deploy.inventories import NO_GPU, expanded, hosts
 from tests.e2e.fleet import wait_until
+from tests.e2e.hosts import nginx_alone
 
 pytestmark = pytest.mark.e2e
 KEYS = '[keys]\nfile = "/etc/framefleet/keys"\nown = "/etc/framefleet/own.key"\n'
@@ -83,11 +84,6 @@ def children(pid: int) -> set[str]:
     return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
-def write(fleet: Fleet, files: tuple[RenderedFile, ...]) -> None:
-    run.remove(fleet.paths.etc)
-    run.write_files(fleet.paths.etc, files)
-
-
 @pytest.mark.parametrize("chosen", [QUICK, pytest.param(None, marks=pytest.mark.slow)], ids=["few", "all"])
 def test_between_every_two_settings_a_running_nginx_takes_the_new_files(
     tmp_path: Path, certificate: str, chosen: tuple[str, ...] | None
@@ -98,25 +94,16 @@ def test_between_every_two_settings_a_running_nginx_takes_the_new_files(
         files = {name: render(fleet) for name, fleet in fleets.items()}
         assert len(set(map(str, files.values()))) == len(fleets), "two of them are the same"
         first, *rest = every_pair(list(fleets))
-        run.make_folders(fleets[first].paths)
-        write(fleets[first], files[first])
         log = tmp_path / "nginx.log"
-        with log.open("wb") as output:
-            command = [fleets[first].machine.nginx, "-c", fleets[first].paths.nginx_conf]
-            master = subprocess.Popen(command, stdout=output, stderr=output)
-        try:
-            wait_until("nginx listens", lambda: fleets[first].paths.nginx_pid.exists() or master.poll() is not None)
+        with nginx_alone(fleets[first]) as master:
             before = first
             for name in rest:
                 old = children(master.pid)
-                write(fleets[name], files[name])
+                run.write_files(fleets[name].paths.etc, files[name])
                 master.send_signal(signal.SIGHUP)
                 wait_until("an end of the reload", lambda old=old: reloaded(master, old, log))
                 assert "[emerg]" not in log.read_text(), f"{before} -> {name}: {log.read_text()}"
                 before = name
-        finally:
-            master.terminate()
-            master.wait()
 
 
 def reloaded(master: "subprocess.Popen[bytes]", old: set[str], log: Path) -> bool:

@@ -25,7 +25,7 @@ class Stub:
     """What the service answers and has received.
 
     `replies`: given in turn, the last one for ever; `gate`: requests after the first `ungated` wait until it is open;
-    `bodies`, `paths`: of the requests so far; `connections`: client ports seen;
+    `bodies`, `paths`: of the requests so far; `connections`, `clients`: client ports and addresses seen;
     `authorizations`: headers of that name.
     """
 
@@ -36,6 +36,7 @@ class Stub:
     bodies: list[bytes] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     connections: set[int] = field(default_factory=set)
+    clients: set[str] = field(default_factory=set)
     authorizations: set[str] = field(default_factory=set)
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
@@ -43,11 +44,12 @@ class Stub:
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.bodies) >= count, timeout=30), f"{len(self.bodies)} arrived"
 
-    def take(self, path: str, body: bytes, port: int) -> Reply:
+    def take(self, path: str, body: bytes, client: str, port: int) -> Reply:
         with self.arrived:
             self.paths.append(path)
             self.bodies.append(body)
             self.connections.add(port)
+            self.clients.add(client)
             self.arrived.notify_all()
             number = len(self.bodies)
             reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
@@ -66,7 +68,7 @@ def running_stub(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             stub.authorizations.add(self.headers.get("Authorization", ""))
-            reply = stub.take(self.path, body, self.client_address[1])
+            reply = stub.take(self.path, body, *self.client_address)
             if reply.status == 0:
                 self.close_connection = True
                 return

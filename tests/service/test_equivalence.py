@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from service.batch_queue import never_gone
 from service.boxes import Selection
 from service.detector import Detections, Detector, Wish
 from service.model.fetch import NETWORK
@@ -95,10 +96,11 @@ def test_every_frame_gives_the_untouched_networks_boxes(
     video: str, frames: int, detector: Detector, reference: Reference, repo_root: Path
 ) -> None:
     capture = cv2.VideoCapture(str(repo_root / "var/video" / video))
-    wish = Wish(Selection(CONF, IOU), timeout_ms=60_000, clip=False)
+    wish = Wish(Selection(CONF, IOU), clip=False)
     compared = boxes = 0
     while (read := capture.read())[0]:
-        (found,) = detector.detect([cv2.imencode(".png", read[1])[1].tobytes()], wish)
+        with detector.visiting("", 60_000, never_gone) as visit:
+            (found,) = detector.detect([cv2.imencode(".png", read[1])[1].tobytes()], wish, visit)
         assert isinstance(found, Detections)
         expected = reference.detect(read[1])
         assert_same(found, expected, f"{video} frame {compared}")

@@ -75,7 +75,7 @@ def test_others_go_on_beside_a_suspect_that_hangs_and_at_once_where_they_may_not
     worker = InWork(alone_s=0.01)
     worker.begin(ENGINE, [SUSPECT])
     assert worker.begin(DECODER, [A])
-    assert InWork.begin(worker, ENGINE, [B], patient=False)
+    assert worker.begin(ENGINE, [B], patient=False)
     assert worker.left() == {SUSPECT.digest, A.digest, B.digest}
 
 

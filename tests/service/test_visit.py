@@ -4,15 +4,16 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 import pytest
 
+from service.batch_queue import never_gone
 from service.boxes import Selection
 from service.detector import Detections, Detector, Wish
-from service.errors import DeadlineExceeded, ImageTooLarge, MalformedBody, forget
+from service.errors import DeadlineExceeded, ImageTooLarge, MalformedBody, ServiceError, forget
 from service.ledger import Ask, Ledger
 from service.pool import Part, Pool
 from service.settings import Settings
@@ -33,24 +34,36 @@ def detector() -> Iterator[Detector]:
     detector.batcher.stop()
 
 
+def detect(
+    detector: Detector,
+    pictures: list[bytes],
+    *,
+    timeout_ms: float = 60_000,
+    gone: Callable[[], bool] = never_gone,
+    draw: bool = False,
+) -> list[Detections | ServiceError]:
+    with detector.visiting("", timeout_ms, gone) as visit:
+        return detector.detect(pictures, Wish(SELECTION, draw=draw), visit)
+
+
 def test_nothing_more_of_a_form_is_decoded_once_its_client_has_gone(detector: Detector) -> None:
-    found = detector.detect([LARGE] * 4, Wish(SELECTION, 60_000, gone=lambda: True))
+    found = detect(detector, [LARGE] * 4, gone=lambda: True)
     assert [type(outcome) for outcome in found] == [DeadlineExceeded] * 4
     assert detector.pools.pixels.ledger.used_s("") == 0
-    found = detector.detect([LARGE] * 4, Wish(SELECTION, 60_000))
+    found = detect(detector, [LARGE] * 4)
     assert [type(outcome) for outcome in found] == [Detections] * 4
     assert detector.pools.pixels.ledger.used_s("") > 0 == detector.pools.pixels.ledger.held
 
 
 def test_nothing_of_a_form_is_decoded_behind_its_deadline(detector: Detector) -> None:
-    found = detector.detect([PICTURE] * 4, Wish(SELECTION, 0.0))
+    found = detect(detector, [PICTURE] * 4, timeout_ms=0.0)
     assert [type(outcome) for outcome in found] == [DeadlineExceeded] * 4
     assert detector.pools.pixels.ledger.used_s("") == 0
 
 
 def test_frames_are_kept_only_where_they_are_drawn(detector: Detector) -> None:
-    (plain,) = detector.detect([PICTURE], Wish(SELECTION, 60_000))
-    (drawn,) = detector.detect([PICTURE], Wish(SELECTION, 60_000, draw=True))
+    (plain,) = detect(detector, [PICTURE])
+    (drawn,) = detect(detector, [PICTURE], draw=True)
     assert isinstance(plain, Detections) and isinstance(drawn, Detections)
     assert (plain.frame.width, plain.frame.pixels.size) == (40, 0)
     assert drawn.frame.pixels.shape == (40, 40, 3)
@@ -58,7 +71,7 @@ def test_frames_are_kept_only_where_they_are_drawn(detector: Detector) -> None:
 
 def test_pictures_are_taken_out_of_the_list_as_they_are_decoded(detector: Detector) -> None:
     pictures = [PICTURE, b"GIF89a", PICTURE]
-    detector.detect(pictures, Wish(SELECTION, 60_000))
+    detect(detector, pictures)
     assert pictures == [b"", b"", b""]
 
 
