@@ -16,7 +16,7 @@ from deploy.errors import ControlError
 from deploy.fleet import Fleet, Instance
 from deploy.health import PROBE_TIMEOUT_S, Readiness
 from deploy.run_files import read_state
-from deploy.status import columns, duration, state_word
+from deploy.status import columns, duration, seen, state_word
 
 HEADER = ("PROGRAM", "GPU", "RELEASE", "STATE", "UPTIME", "RESTARTS", "RATE", "P95", "READY")
 DEVICE_LETTERS = 12
@@ -65,16 +65,19 @@ def host_rows(
 ) -> tuple[HostRow, ...]:
     """Joins, by name, what should run with what runs, answers and was counted."""
     restarts = read_restarts(fleet.paths.programs_json)
+    names = (*fleet.programs, *fleet.watchers)
+    known = {name: ProgramState(name, "MISSING", 0, 0, "") for name in names} | dict(states)
+    devices = {instance.name: instance.device for instance in fleet.instances}
     return tuple(
         HostRow(
-            name=server.name,
-            device=server.device if isinstance(server, Instance) else "",
-            state=states.get(server.name, ProgramState(server.name, "MISSING", 0, 0, "")),
-            readiness=answers[server.name],
-            restarts=restarts.get(server.name),
-            recent=recent.get(server.name),
+            name=name,
+            device=devices.get(name, ""),
+            state=known[name],
+            readiness=answers.get(name) or seen(known[name]),
+            restarts=restarts.get(name),
+            recent=recent.get(name),
         )
-        for server in fleet.servers
+        for name in names
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from deploy.control import UP_STATES, ProgramState
 from deploy.fleet import Fleet
 from deploy.health import Readiness
+from deploy.processes import is_stopped
 
 HEADER = ("PROGRAM", "STATE", "PID", "UPTIME", "PORT", "READY", "RELEASE")
 SETTLING = "up, settling"
@@ -21,7 +22,7 @@ class Row:
         state: supervisor's word.
         pid: 0 if no process runs.
         uptime_s: s since its process started.
-        port: where it listens.
+        port: where it listens; 0 if nowhere.
         readiness: what it said.
         reason: why it is not well; empty if it is.
     """
@@ -41,11 +42,19 @@ class Row:
 
 
 def rows(fleet: Fleet, states: Mapping[str, ProgramState], answers: Sequence[Readiness]) -> tuple[Row, ...]:
-    """Joins, by name, what the fleet should be with what runs and what answers."""
+    """Joins, by name, what the fleet should be with what runs and what answers, or is no server and just runs."""
     ports = {server.name: server.port for server in fleet.servers}
-    missing = {name: ProgramState(name, "MISSING", 0, 0, "") for name in ports}
+    missing = {name: ProgramState(name, "MISSING", 0, 0, "") for name in (*ports, *fleet.watchers)}
     known = {**missing, **states}
-    return tuple(_row(known[answer.name], ports[answer.name], answer) for answer in answers)
+    watchers = (seen(known[name]) for name in fleet.watchers)
+    return tuple(_row(known[answer.name], ports.get(answer.name, 0), answer) for answer in (*answers, *watchers))
+
+
+def seen(program: ProgramState) -> Readiness:
+    """What is seen of a program that answers nobody: whether its process can run."""
+    stopped = program.state in UP_STATES and is_stopped(program.pid)
+    reason = f"is stopped; kill -CONT {program.pid}" if stopped else "" if program.pid else "does not run"
+    return Readiness(program.name, "", not reason, "", reason)
 
 
 def _row(program: ProgramState, port: int, answer: Readiness) -> Row:
@@ -86,4 +95,4 @@ def _cells(row: Row) -> tuple[str, ...]:
     pid, uptime = (str(row.pid), duration(row.uptime_s)) if row.pid else ("-", "-")
     ready = "yes" if row.readiness.ready else f"no: {row.reason}"
     state = state_word(row.state, row.readiness.ready)
-    return (row.name, state, pid, uptime, str(row.port), ready, row.readiness.release or "-")
+    return (row.name, state, pid, uptime, str(row.port or "-"), ready, row.readiness.release or "-")

@@ -81,7 +81,12 @@ class Settings:
     threads: int = _setting(0, "CPU threads of ONNX Runtime; 0 uses every core", low=0, high=256)
     max_batch: int = _setting(0, "frames inferred together at most; 0 takes what the engine prefers", low=0, high=128)
     max_wait_ms: float = _setting(0.0, "ms an idle engine waits for a fuller batch; 0 never waits", low=0, high=1000)
-    queue_size: int = _setting(32, "requests in the instance at once; more are refused with 503", low=1, high=4096)
+    queue_size: int = _setting(
+        32,
+        "requests of a lone client in the instance at once, of several a quarter more; others are refused with 503",
+        low=1,
+        high=4096,
+    )
     watchdog_s: float = _setting(
         10.0, "s one inference may take; then the process is replaced (exit 71)", low=0.1, high=3600
     )

@@ -93,7 +93,7 @@ SECURITY = {
     "connections": f"from the end of their head on | {GENEROUS.connections} |",
 }
 ARCHITECTURE = {
-    "threads": f"(`queue_size` + {DEFAULT.worker_threads - DEFAULT.queue_size})",
+    "threads": "(`queue_size`, a quarter more, and four)",
     "worker killed": f"master ends with {exit_code('WORKER_DIED')}, supervisor starts both again",
     "model file": f"exit {exit_code('FAILED_TO_BOOT')}, supervisor retries {supervisor('startretries')} times, "
     "then FATAL",
@@ -104,7 +104,8 @@ ARCHITECTURE = {
     "memory": f"it drains, exit {memory.EXIT_MEMORY}",
     "quarantine": f"422 `quarantined` after {quarantine.DEATHS} deaths,",
     "suspects": f"keep others waiting {per_cent(in_work.KEPT_SHARE)} of the time at most",
-    "slow clients": f"cut off after {nginx('client_header_timeout')} s without progress",
+    "slow clients": f"cut off where a head takes {nginx('client_header_timeout')} s, or a body rests for "
+    f"{nginx('client_body_timeout')} s",
     "reload": f"for {WIND_DOWN_S:g} s before it every answer ends its connection",
     "reviver": f"started again after {Delays().first_delay_s:g} s and longer",
     "host gone": f"after {int(nginx('proxy_connect_timeout')) / 1000:g} s | "
@@ -161,7 +162,8 @@ CLIENT = {
     "interrupted": f"| {client.EXIT_INTERRUPTED} | interrupted",
 }
 README = {
-    "slow clients": f"who sends nothing for {nginx('client_body_timeout')} s is cut off",
+    "slow clients": f"a head takes over {nginx('client_header_timeout')} s, or a body rests for "
+    f"{nginx('client_body_timeout')} s, the client is cut off",
     "incomplete": f"fails (exit code {client.EXIT_INCOMPLETE}) where part of the video could not be read",
 }
 SAID = {

@@ -47,9 +47,9 @@ ABOUT = """\
 Finds objects in pictures. A body is recognised by its first bytes, whatever Content-Type says; but a form's boundary \
 is that of its Content-Type, where there is one.
 
-Every answer names its request (`X-Request-ID`) and the instance that gave it (`X-Instance`). Whatever goes wrong is \
-answered as a problem document (RFC 9457) with a `code` to program against and a `detail` that says what to do; below \
-`/v1/vision` and `/v2`, in those protocols' own shapes.\
+Every answer names its request (`X-Request-ID`), and that of an instance the instance too (`X-Instance`). Whatever \
+goes wrong is answered as a problem document (RFC 9457) with a `code` to program against and a `detail` that says what \
+to do; below `/v1/vision` and `/v2` instances answer it in those protocols' own shapes.\
 """
 
 

@@ -11,7 +11,7 @@ from tests.deploy.fleets import fleet_of
 
 def rows(**states: str) -> tuple[HostRow, ...]:
     fleet = fleet_of(2, release="r7")
-    running = {name: "RUNNING" for name in fleet.programs} | states
+    running = {name: "RUNNING" for name in (*fleet.programs, *fleet.watchers)} | states
     known = {n: ProgramState(n, s, 7, 3700, "") for n, s in running.items() if s != "MISSING"}
 
     def answer(name: str) -> Readiness:
@@ -23,11 +23,12 @@ def rows(**states: str) -> tuple[HostRow, ...]:
 
 
 def test_a_row_shows_what_a_program_does() -> None:
-    header, first, second, last = (line.split() for line in host_table(rows()).splitlines())
+    header, first, second, third, last = (line.split() for line in host_table(rows()).splitlines())
     assert header == ["PROGRAM", "GPU", "RELEASE", "STATE", "UPTIME", "RESTARTS", "RATE", "P95", "READY"]
     assert first == ["cpu0", "cpu", "r7", "RUNNING", "1h01m", "-", "12.3/s", "56.8", "ms", "yes"]
     assert second == ["cpu1", "cpu", "r7", "RUNNING", "1h01m", "-", "-", "-", "yes"]
-    assert last == ["balancer", "-", "r7", "RUNNING", "1h01m", "-", "-", "-", "yes"]
+    assert third == ["balancer", "-", "r7", "RUNNING", "1h01m", "-", "-", "-", "yes"]
+    assert last == ["reviver", "-", "-", "RUNNING", "1h01m", "-", "-", "-", "yes"]
 
 
 def test_what_answers_while_supervisor_still_waits_is_up() -> None:
@@ -40,7 +41,7 @@ def test_what_answers_while_supervisor_still_waits_is_up() -> None:
 @pytest.mark.parametrize("state", ["FATAL", "MISSING"])
 def test_what_does_not_run_is_not_well_and_says_why(state: str) -> None:
     found = rows(cpu1=state)
-    assert [row.well for row in found] == [True, False, True]
+    assert [row.well for row in found] == [True, False, True, True]
     line = host_table(found).splitlines()[2]
     assert state in line and line.endswith("no: refuses connections")
 

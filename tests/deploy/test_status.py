@@ -1,8 +1,12 @@
+import os
+import signal
+import subprocess
+
 import pytest
 
 from deploy.control import ProgramState
 from deploy.health import Readiness
-from deploy.status import duration, rows, table
+from deploy.status import duration, rows, seen, table
 from tests.deploy.fleets import fleet_of
 
 
@@ -22,8 +26,9 @@ def test_the_table_shows_what_runs_and_what_answers() -> None:
         "cpu0      up, settling  4711  7s      8101  yes                                          r7",
         "cpu1      BACKOFF       -     -       8102  no: Exited too quickly; refuses connections  -",
         "balancer  MISSING       -     -       8080  no: answers 502                              -",
+        "reviver   MISSING       -     -       -     no: does not run                             -",
     ]
-    assert [row.well for row in found] == [True, False, False]
+    assert [row.well for row in found] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,18 @@ def test_a_program_is_well_if_it_runs_or_starts_and_is_ready(state: str, ready: 
 def test_what_starts_and_does_not_answer_yet_is_starting() -> None:
     found = rows(fleet_of(1), {"cpu0": ProgramState("cpu0", "STARTING", 4711, 1, "")}, [answer("cpu0", False, "no")])
     assert table(found).splitlines()[1].split()[:3] == ["cpu0", "STARTING", "4711"]
+
+
+def test_a_watcher_that_is_stopped_is_not_well() -> None:
+    with subprocess.Popen(("sleep", "60")) as process:
+        try:
+            state = ProgramState("reviver", "RUNNING", process.pid, 9, "")
+            assert seen(state).ready
+            os.kill(process.pid, signal.SIGSTOP)
+            os.waitpid(process.pid, os.WUNTRACED)
+            assert seen(state).reason == f"is stopped; kill -CONT {process.pid}"
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(

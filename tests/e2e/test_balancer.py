@@ -73,6 +73,12 @@ def log_entry(fleet: LocalFleet, request_id: str) -> dict[str, Any]:
             "body_too_large",
             id="body announced too large",
         ),
+        pytest.param(
+            b"POST /v2/models/detect/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (LIMIT_BYTES + 1),
+            413,
+            "body_too_large",
+            id="of another protocol too",
+        ),
     ],
 )
 def test_nginx_refuses_with_a_problem_document(fleet: LocalFleet, request_bytes: bytes, status: int, code: str) -> None:

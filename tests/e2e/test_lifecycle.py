@@ -34,6 +34,7 @@ def test_status_shows_every_program_ready(fleet: LocalFleet) -> None:
         ("cpu0", str(pids["cpu0"]), str(fleet.instance_port), "yes", "dev"),
         ("cpu1", str(pids["cpu1"]), str(fleet.instance_port + 1), "yes", "dev"),
         ("balancer", str(pids["balancer"]), str(fleet.port), "yes", "dev"),
+        ("reviver", str(pids["reviver"]), "-", "yes", "-"),
     ]
     assert {row[1] for row in rows} <= {"up, settling", "RUNNING"}
 
