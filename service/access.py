@@ -21,7 +21,7 @@ FIGURES = ("/status", "/metrics", "/fleet")
 THIS_MACHINE = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 # The same rules as in deploy/nginx/snippets/limit-zones.conf.j2, which counts by the key: what it cannot read is none.
 BLANK = "[ \\t]"
-SECRET = re.compile(rf"{BLANK}*([!-~]{{1,200}}){BLANK}*")
+SECRET = re.compile(rf"{BLANK}*([!-~]{{1,255}}){BLANK}*")
 AUTHORIZATION = re.compile(rf"{BLANK}*(bearer|basic)(?:{BLANK}+(.*))?", re.IGNORECASE)
 # With it nginx asks about the key alone, before it reads a body.
 KEY_CHECK = "X-Key-Check"

@@ -72,7 +72,7 @@ class Locked:
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
     keys = tmp_path_factory.mktemp("keys") / "keys"
     key, operator = add_key(keys, "camera", ["detect"]), add_key(keys, "boss", ["operate"])
-    others = tuple(add_key(keys, f"other{number}", ["detect"]) for number in range(SHARES * LARGE))
+    others = tuple(add_key(keys, f"other{number}", ["detect"]) for number in range(SHARES * LARGE + 2))
     with local_fleet(tmp_path_factory.mktemp("var")) as fleet:
         options = ("up", *fleet.options(), "--concurrency", "1", "--large", str(LARGE))
         done = fleet.run(*options, keys=str(keys), log_every="1")
@@ -167,6 +167,16 @@ def test_large_bodies_that_do_not_end_take_a_bounded_part_of_the_disk_and_leave_
     wait_until("the disk is free again", lambda: locked.held() == 0)
 
 
+def test_who_may_not_ask_takes_no_place_of_a_large_body(locked: Locked, picture: bytes) -> None:
+    key = f"X-API-Key: {locked.others[-2]}\r\n"  # that nothing else here has just used
+    with ExitStack() as stack:
+        for number in range(SHARES * LARGE):
+            # It goes on sending, and nginx goes on reading for a while, so that it sees the answer.
+            sent = stack.enter_context(locked.open(LONG, start=bytes(1000), source=OTHERS[number // LARGE]))
+            assert status_of(sent) == 401
+        assert locked.ask(key, picture + bytes(LENGTH), source=NEIGHBOUR) == 200
+
+
 def test_an_instance_that_hangs_keeps_nobody_out_and_lets_nobody_in(locked: Locked, picture: bytes) -> None:
     key, worker = f"X-API-Key: {locked.key}\r\n", locked.fleet.worker_pid(0)
     os.kill(worker, signal.SIGSTOP)
@@ -259,3 +269,13 @@ def test_a_key_sent_wherever_it_does_not_belong_is_in_no_log(locked: Locked) -> 
     assert [
         str(path) for path in logs if key.encode() in path.read_bytes() or password.encode() in path.read_bytes()
     ] == []
+
+
+def test_a_key_in_an_address_is_not_in_the_access_log(locked: Locked) -> None:
+    key = locked.others[-1]
+    for query in (f"a=b&api_key={key}", f"TOKEN={key}&a=b", f"key={key}?"):
+        assert locked.answered(f"X-API-Key: {key}\r\n", path=f"/v1/detect?{query}") == 422
+    log = locked.fleet.paths.access_log
+    wait_until("all are logged", lambda: log.read_text().count(',"status":422,') >= 3)
+    assert key not in log.read_text()
+    assert "/v1/detect?a=b&api_key..." in log.read_text()

@@ -132,7 +132,7 @@ def test_figures_are_not_given_out_by_a_name_that_is_not_this_machines(client: F
 
 
 def test_what_cannot_be_counted_as_a_key_is_none(client: FlaskClient, picture: bytes, tmp_path: Path) -> None:
-    odd = ("x" * 201, "two words", "k\u00e9y")
+    odd = ("x" * 256, "two words", "k\u00e9y")
     lines = (f"odd{number}:{sha256(text.encode()).hexdigest()}:detect\n" for number, text in enumerate(odd))
     ring = Flask("odd keys")
     (tmp_path / "odd").write_text("".join(lines))
