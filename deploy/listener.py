@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -38,7 +39,7 @@ from deploy.programs import Programs, to_json, to_metrics
 from deploy.record import read_record
 from deploy.reviver import Act, Limits, Reviver
 from deploy.waiting_room import wait_for_ever
-from deploy.worker_prober import WORKER_PATIENCE, probe_workers_once
+from deploy.worker_prober import WORKER_PATIENCE, Deaths, probe_workers_once
 
 SINGLES = frozenset({Balancer.name, REVIVER})
 WEBHOOK_TIMEOUT_S = 5.0
@@ -200,7 +201,8 @@ def main(arguments: Sequence[str]) -> None:
     certificate = fleet.balancer.tls.certificate if fleet and fleet.balancer.tls else None
     tell = make_tell(fleet.monitoring.webhook if fleet else "")
     workers = Prober(WORKER_PATIENCE, stands_in=False)
-    for prober, probe in ((Prober(Patience()), probe_once), (workers, probe_workers_once)):
+    look_at_workers = partial(probe_workers_once, deaths=Deaths())
+    for prober, probe in ((Prober(Patience()), probe_once), (workers, look_at_workers)):
         kept = {"paths": paths, "tell": tell, "prober": prober, "probe": probe}
         threading.Thread(target=probe_for_ever, kwargs=kept, daemon=True).start()
     threading.Thread(target=wait_for_ever, args=(paths, tell), daemon=True).start()

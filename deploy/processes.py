@@ -74,8 +74,12 @@ def fleet_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
 
 def serving_workers(paths: Paths, proc: Path = PROC) -> frozenset[int]:
     """Ids of the nginx workers of this fleet that still accept connections: those not told to finish."""
-    nginx = [process.pid for process in balancer_processes(paths, proc)]
-    return frozenset(pid for pid in nginx if _is_serving_worker(proc / str(pid)))
+    return serving_among(balancer_processes(paths, proc), proc)
+
+
+def serving_among(nginx: Collection[Process], proc: Path = PROC) -> frozenset[int]:
+    """Those of the processes."""
+    return frozenset(process.pid for process in nginx if _is_serving_worker(proc / str(process.pid)))
 
 
 def balancer_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:

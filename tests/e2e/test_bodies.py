@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploy.allowance import SHARES
+from deploy.processes import serving_workers
 from service.keys import add_key
 from tests.e2e.fleet import LocalFleet, direct_session, local_fleet, ready, wait_until
 
@@ -279,3 +280,24 @@ def test_a_key_in_an_address_is_not_in_the_access_log(locked: Locked) -> None:
     wait_until("all are logged", lambda: log.read_text().count(',"status":422,') >= 3)
     assert key not in log.read_text()
     assert "/v1/detect?a=b&api_key..." in log.read_text()
+
+
+def test_what_a_killed_worker_had_in_hand_is_not_counted_for_ever(locked: Locked, picture: bytes) -> None:
+    key = f"X-API-Key: {locked.key}\r\n"
+    wait_until("nginx counts as running", lambda: locked.fleet.states()["balancer"].state == "RUNNING")
+    with ExitStack() as stack:
+        for number in range(LARGE):
+            large(locked, stack, number, CAMERA)
+        wait_until("all are on disk", lambda: locked.held() >= LARGE * 1_000_000)
+        for worker in serving_workers(locked.fleet.paths):
+            os.kill(worker, signal.SIGKILL)
+    wait_until("it may ask again", lambda: asked_well(locked, key + LONG, picture))
+    assert locked.answered(f"X-API-Key: {locked.others[0]}\r\n", picture) == 200
+
+
+def asked_well(locked: Locked, headers: str, picture: bytes) -> bool:
+    try:
+        with locked.open(headers, start=picture + bytes(LENGTH - len(picture))) as connection:
+            return status_of(connection) == 200
+    except (OSError, ValueError):  # while nginx is replaced
+        return False
