@@ -35,6 +35,7 @@ from deploy.errors import ControlError
 from deploy.fleet import REVIVER, Balancer
 from deploy.paths import Paths
 from deploy.prober import Patience, Prober, probe_for_ever, probe_once
+from deploy.processes import holds_open
 from deploy.programs import Programs, to_json, to_metrics
 from deploy.record import read_record
 from deploy.reviver import Act, Limits, Reviver
@@ -118,12 +119,12 @@ def _act(paths: Paths, reviver: Reviver, tell: Tell, now: float) -> Mapping[str,
 
 
 def _tend_logs(paths: Paths, control: Control, states: Mapping[str, ProgramState]) -> None:
-    """Sets an access log aside that has grown; lets those that were deleted begin anew, else they grow unseen."""
+    """Sets an access log aside that has grown; lets moved and deleted ones begin anew, else they grow unseen."""
     balancer = states.get(Balancer.name)
     # Until it counts as running it may not have become nginx yet: anything else USR1 would end.
     if balancer and balancer.state == "RUNNING":
         set_aside = run.rotate(paths.access_log, ACCESS_LOG_BYTES)
-        if set_aside or not paths.access_log.exists():
+        if set_aside or not holds_open(balancer.pid, paths.access_log):
             control.signal(Balancer.name, "USR1")
     deleted = [log for log in map(paths.log_of, (*states, SUPERVISORD)) if not log.exists()]
     # Each is begun here first: supervisord itself would end on a disk that takes nothing.

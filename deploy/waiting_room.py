@@ -55,9 +55,9 @@ class Bounds:
 
 
 def patience_s(head: bytes) -> float:
-    """How long a request may wait, from the head that nginx sent; 0 if it may not."""
-    longest = LONGEST.search(head)
-    own = OWN.search(head)
+    """How long a request may wait, from the head that nginx sent and what came with it; 0 if it may not."""
+    head = head.partition(END)[0] + END  # not what begins its body, which is the client's
+    longest, own = LONGEST.search(head), OWN.search(head)
     allowed_ms = float(longest[1]) if longest else 0.0
     return min(allowed_ms, float(own[1]) if own else allowed_ms) / 1000
 

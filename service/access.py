@@ -64,14 +64,13 @@ def require_keys(app: Flask, path: str, *, nginx_alone: bool = False) -> None:
     Raises:
         StartError: the file cannot be used.
     """
-    if not path:
-        return
-    ring = KeyRing(Path(path))
+    ring = KeyRing(Path(path)) if path else None
 
     @app.before_request
     def check() -> Response | None:
-        scope = _scope(nginx_alone)
-        secret = _open(ring, scope) if scope else ""
+        scope = _scope(nginx_alone) if ring else ""
+        secret = _open(ring, scope) if ring and scope else ""
+        # While keys are switched on or off, nginx also asks instances that want none.
         if KEY_CHECK not in request.headers:
             return None
         g.asked_twice = True  # it is counted and logged when it comes with its body

@@ -155,3 +155,10 @@ def test_nginx_is_told_about_a_key_without_a_request_being_counted(client: Flask
     refused = client.post("/v1/detect", headers=asked)
     assert (refused.status_code, refused.headers["X-Refusal"]) == (401, refused.get_data(as_text=True))
     assert client.get("/metrics").text.count('status="204"') == 0
+
+
+def test_nginx_asks_about_keys_where_there_are_none_and_gets_no_answer_to_the_request_itself() -> None:
+    app = Flask("open")
+    require_keys(app, "")
+    app.add_url_rule("/v1/detect", view_func=lambda: "boxes", methods=["GET"])
+    assert app.test_client().get("/v1/detect", headers={"X-Key-Check": "1"}).status_code == 204
