@@ -301,3 +301,21 @@ def asked_well(locked: Locked, headers: str, picture: bytes) -> bool:
             return status_of(connection) == 200
     except (OSError, ValueError):  # while nginx is replaced
         return False
+
+
+def test_who_asks_for_pictures_back_has_as_few_places_for_they_may_lie_on_disk_too(
+    locked: Locked, picture: bytes
+) -> None:
+    waits = "Content-Length: 5000\r\nExpect: 100-continue\r\n"
+    with ExitStack() as stack:
+        for number in range(LARGE):
+            head = f"X-API-Key: {locked.others[number]}\r\nAccept: text/plain, IMAGE/*\r\n{waits}"
+            assert status_of(stack.enter_context(locked.open(head))) == 100
+        asked = f"X-API-Key: {locked.others[LARGE]}\r\n"
+        assert locked.ask(asked + "Accept: image/jpeg\r\n") == 429
+        assert locked.answered(asked + "Accept: application/json\r\n", picture) == 200
+        # Of several, an instance sees what nginx has looked at.
+        several = f"Accept: text/plain\r\nAccept: image/jpeg\r\nContent-Length: {len(picture)}\r\n"
+        with locked.open(asked + several, start=picture) as connection:
+            _, answer, _ = whole_answer(connection)
+        assert not answer["content-type"].startswith("image/")
