@@ -103,3 +103,10 @@ def test_of_a_hosts_own_name_all_or_the_first_part_is_known(name: str, known: bo
     text = text_of(render(fleet_of()), "nginx/snippets/hosts.conf")
     rules = re.findall(r'"~\*(\^http.+)" "";', text)
     assert known == any(re.search(rule, f"http||{name}|gpu1.site.com.au", re.IGNORECASE) for rule in rules)
+
+
+def test_keys_of_every_length_take_as_much_of_the_zone_of_rates() -> None:
+    zones = text_of(render(FLEETS["host-with-tls"]), "nginx/snippets/limit-zones.conf")
+    (behind,) = re.findall(r'default "\$fleet_client( \.+)";', zones)
+    # What nginx allots is the next power of 2, for the key and what it keeps with it.
+    assert {(80 + length + len(behind) - 1).bit_length() for length in range(1, 256)} == {9}
