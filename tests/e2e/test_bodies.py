@@ -319,3 +319,15 @@ def test_who_asks_for_pictures_back_has_as_few_places_for_they_may_lie_on_disk_t
         with locked.open(asked + several, start=picture) as connection:
             _, answer, _ = whole_answer(connection)
         assert not answer["content-type"].startswith("image/")
+
+
+def test_while_it_winds_down_a_refusal_ends_its_connection_too(locked: Locked) -> None:
+    winding_down = locked.fleet.paths.winding_down
+    winding_down.touch()
+    try:
+        for head in (f"Content-Length: {LENGTH}\r\n", "Authorization: Basic eDp5\r\n", "Content-Length: 9\r\n"):
+            with locked.open(head) as connection:
+                status, headers, _ = whole_answer(connection)
+            assert (status, headers["connection"]) == (401, "close")
+    finally:
+        winding_down.unlink()
