@@ -52,7 +52,7 @@ LIMIT_OPTIONS = {
     "burst": "requests above that rate that may come at once",
     "concurrency": "requests of one client at once; 0 is any number",
     "connections": "requests of one address at once, whatever keys it brings; 0 is any number",
-    "large": "the same of those whose body is kept on disk; 0 is any number",
+    "large": "the same of those whose body, or annotated picture, is kept on disk; 0 is any number",
 }
 
 

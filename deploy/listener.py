@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -35,11 +36,12 @@ from deploy.fleet import REVIVER, Balancer
 from deploy.going_on import go_on_when_stopped
 from deploy.paths import Paths
 from deploy.prober import Patience, Prober, probe_for_ever, probe_once
+from deploy.processes import holds_open
 from deploy.programs import Programs, to_json, to_metrics
 from deploy.record import read_record
 from deploy.reviver import Act, Limits, Reviver
 from deploy.waiting_room import wait_for_ever
-from deploy.worker_prober import WORKER_PATIENCE, probe_workers_once
+from deploy.worker_prober import WORKER_PATIENCE, Deaths, probe_workers_once
 
 SINGLES = frozenset({Balancer.name, REVIVER})
 WEBHOOK_TIMEOUT_S = 5.0
@@ -118,12 +120,12 @@ def _act(paths: Paths, reviver: Reviver, tell: Tell, now: float) -> Mapping[str,
 
 
 def _tend_logs(paths: Paths, control: Control, states: Mapping[str, ProgramState]) -> None:
-    """Sets an access log aside that has grown; lets those that were deleted begin anew, else they grow unseen."""
+    """Sets an access log aside that has grown; lets moved and deleted ones begin anew, else they grow unseen."""
     balancer = states.get(Balancer.name)
     # Until it counts as running it may not have become nginx yet: anything else USR1 would end.
     if balancer and balancer.state == "RUNNING":
         set_aside = run.rotate(paths.access_log, ACCESS_LOG_BYTES)
-        if set_aside or not paths.access_log.exists():
+        if set_aside or not holds_open(balancer.pid, paths.access_log):
             control.signal(Balancer.name, "USR1")
     deleted = [log for log in map(paths.log_of, (*states, SUPERVISORD)) if not log.exists()]
     # Each is begun here first: supervisord itself would end on a disk that takes nothing.
@@ -201,7 +203,8 @@ def main(arguments: Sequence[str]) -> None:
     fleet = read_record(paths) if paths.record.exists() else None
     certificate = fleet.balancer.tls.certificate if fleet and fleet.balancer.tls else None
     tell = make_tell(fleet.monitoring.webhook if fleet else "")
-    for prober, probe in ((Prober(Patience()), probe_once), (Prober(WORKER_PATIENCE), probe_workers_once)):
+    look_at_workers = partial(probe_workers_once, deaths=Deaths())
+    for prober, probe in ((Prober(Patience()), probe_once), (Prober(WORKER_PATIENCE), look_at_workers)):
         kept = {"paths": paths, "tell": tell, "prober": prober, "probe": probe}
         threading.Thread(target=probe_for_ever, kwargs=kept, daemon=True).start()
     threading.Thread(target=wait_for_ever, args=(paths, tell), daemon=True).start()

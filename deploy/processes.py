@@ -8,6 +8,7 @@
 
 import os
 import socket
+import stat
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -74,8 +75,12 @@ def fleet_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
 
 def serving_workers(paths: Paths, proc: Path = PROC) -> frozenset[int]:
     """Ids of the nginx workers of this fleet that still accept connections: those not told to finish."""
-    nginx = [process.pid for process in balancer_processes(paths, proc)]
-    return frozenset(pid for pid in nginx if _is_serving_worker(proc / str(pid)))
+    return serving_among(balancer_processes(paths, proc), proc)
+
+
+def serving_among(nginx: Collection[Process], proc: Path = PROC) -> frozenset[int]:
+    """Those of the processes."""
+    return frozenset(process.pid for process in nginx if _is_serving_worker(proc / str(process.pid)))
 
 
 def balancer_processes(paths: Paths, proc: Path = PROC) -> tuple[Process, ...]:
@@ -165,6 +170,18 @@ def listening_sockets(pids: Collection[int], proc: Path = PROC) -> Mapping[Liste
     """Where some processes listen, and how many sockets they have there; one that several of them hold counts once."""
     targets = {target for pid in pids for target in _targets(proc / str(pid))}
     return Counter(where for where, inode in _listening(proc) if inode in targets)
+
+
+def holds_open(pid: int, file: Path, proc: Path = PROC) -> bool:
+    """True if a process has a file open, and not one that bore this name before; also if that cannot be told."""
+    try:
+        wanted = file.stat()
+        found = [descriptor.stat() for descriptor in (proc / str(pid) / "fd").iterdir()]
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return not stat.S_ISREG(wanted.st_mode) or any(os.path.samestat(wanted, each) for each in found)
 
 
 def can_be_shared(where: Listening) -> bool:

@@ -21,7 +21,7 @@ FIGURES = ("/status", "/metrics", "/fleet")
 THIS_MACHINE = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 # The same rules as in deploy/nginx/snippets/limit-zones.conf.j2, which counts by the key: what it cannot read is none.
 BLANK = "[ \\t]"
-SECRET = re.compile(rf"{BLANK}*([!-~]{{1,200}}){BLANK}*")
+SECRET = re.compile(rf"{BLANK}*([!-~]{{1,255}}){BLANK}*")
 AUTHORIZATION = re.compile(rf"{BLANK}*(bearer|basic)(?:{BLANK}+(.*))?", re.IGNORECASE)
 # With it nginx asks about the key alone, before it reads a body.
 KEY_CHECK = "X-Key-Check"
@@ -64,14 +64,13 @@ def require_keys(app: Flask, path: str, *, nginx_alone: bool = False) -> None:
     Raises:
         StartError: the file cannot be used.
     """
-    if not path:
-        return
-    ring = KeyRing(Path(path))
+    ring = KeyRing(Path(path)) if path else None
 
     @app.before_request
     def check() -> Response | None:
-        scope = _scope(nginx_alone)
-        secret = _open(ring, scope) if scope else ""
+        scope = _scope(nginx_alone) if ring else ""
+        secret = _open(ring, scope) if ring and scope else ""
+        # While keys are switched on or off, nginx also asks instances that want none.
         if KEY_CHECK not in request.headers:
             return None
         g.asked_twice = True  # it is counted and logged when it comes with its body

@@ -172,6 +172,8 @@ def add_key(path: Path, name: str, scopes: Sequence[str]) -> str:
     added = Key(name, hashlib.sha256(secret.encode()).hexdigest(), frozenset(scopes))
     path.parent.mkdir(parents=True, exist_ok=True)
     before = read_text(path) if path.exists() else ""
+    if before and not before.endswith("\n"):  # as some editors leave it
+        before += "\n"
     # A name that nobody can foresee, in a folder that may be another user's than root, who runs this.
     descriptor, temporary = tempfile.mkstemp("", f".{path.name}.", path.parent)
     try:

@@ -1,6 +1,7 @@
 """What is rendered, as golden files; UPDATE_GOLDEN=1 rewrites them for review."""
 
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -89,3 +90,23 @@ def test_only_files_of_an_instance_change_with_that_instance() -> None:
         "nginx/snippets/upstream.conf",
         "supervisor/programs/cpu2.conf",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        *(("gpu1", True), ("gpu1.site.com.au", True), ("GPU1", True), ("gpu1.site.com", False), ("gpu1.site", False)),
+        *(("gpu", False), ("gpu1.site.com.au.evil.org", False), ("x.gpu1", False)),
+    ],
+)
+def test_of_a_hosts_own_name_all_or_the_first_part_is_known(name: str, known: bool) -> None:
+    text = text_of(render(fleet_of()), "nginx/snippets/hosts.conf")
+    rules = re.findall(r'"~\*(\^http.+)" "";', text)
+    assert known == any(re.search(rule, f"http||{name}|gpu1.site.com.au", re.IGNORECASE) for rule in rules)
+
+
+def test_keys_of_every_length_take_as_much_of_the_zone_of_rates() -> None:
+    zones = text_of(render(FLEETS["host-with-tls"]), "nginx/snippets/limit-zones.conf")
+    (behind,) = re.findall(r'default "\$fleet_client( \.+)";', zones)
+    # What nginx allots is the next power of 2, for the key and what it keeps with it.
+    assert {(80 + length + len(behind) - 1).bit_length() for length in range(1, 256)} == {9}

@@ -122,6 +122,8 @@ def exactly(connection: socket.socket, size: int) -> bytes:
 )
 def test_a_request_waits_as_long_as_nginx_and_its_own_deadline_allow(headers: str, seconds: float) -> None:
     assert patience_s(f"POST / HTTP/1.1\r\n{headers}\r\n\r\n".encode()) == seconds
+    body = b"x\r\nX-Wait-Ms: 9000000\r\nX-Timeout-Ms: 1\r\n"
+    assert patience_s(f"POST / HTTP/1.1\r\n{headers}\r\n\r\n".encode() + body) == seconds
 
 
 def test_the_least_busy_instance_comes_first_and_a_full_one_not_at_all() -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from deploy.prober import Prober, Sighting
-from deploy.worker_prober import MAX_ASKS, WORKER_PATIENCE, asks
+from deploy.processes import Process
+from deploy.worker_prober import MAX_ASKS, WORKER_PATIENCE, Deaths, asks
 
 SILENT = Sighting("silent")
 STOPPED = Sighting("silent", stopped=True)
@@ -32,3 +33,25 @@ def test_a_silent_worker_is_told_to_go_on_or_killed_while_others_answer(sighting
         for now, sighting in enumerate(sightings)
     ]
     assert "".join(verdict.signal for verdict in verdicts[-1]) == signal
+
+
+MASTER, OLD, NEW = (Process(pid, parent, "balancer") for pid, parent in ((1, 0), (2, 1), (3, 1)))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "masters"),
+    [
+        pytest.param([([MASTER, OLD], [2], False), ([MASTER, NEW], [3], False)], {1}, id="died"),
+        pytest.param([([MASTER, OLD], [2], False), ([MASTER], [], False), ([MASTER], [], False)], {1}, id="still"),
+        pytest.param([([MASTER, OLD], [2], True), ([MASTER, NEW], [3], False)], set(), id="a reload"),
+        pytest.param([([MASTER, OLD], [], False), ([MASTER, NEW], [3], False)], set(), id="told to finish"),
+        pytest.param([([MASTER, OLD], [2], False), ([], [], False)], set(), id="its master died too"),
+        pytest.param([([MASTER, OLD], [2], False)] * 2, set(), id="nothing"),
+    ],
+)
+def test_a_master_whose_worker_died_goes_on_counting_for_it(
+    rounds: list[tuple[list[Process], list[int], bool]], masters: set[int]
+) -> None:
+    deaths = Deaths()
+    found = [deaths.masters(nginx, serving, reloading=reloading) for nginx, serving, reloading in rounds]
+    assert found[-1] == masters

@@ -19,12 +19,13 @@ from tests.e2e.fleet import wait_until
 
 @dataclass
 class OtherHost:
-    """What another host's nginx answers, and how often it was asked for a detection; it waits for the gate."""
+    """What another host's nginx answers, how often it was asked for a detection, and how; it waits for the gate."""
 
     name: str
     status: int = 200
     asked: int = field(default=0)
     gate: threading.Event | None = None
+    checks: list[str | None] = field(default_factory=list)
 
     @contextmanager
     def listening(self, address: str, port: int) -> Iterator["OtherHost"]:
@@ -33,7 +34,8 @@ class OtherHost:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                host.checks.append(self.headers["X-Key-Check"])
                 host.asked += 1
                 if host.gate:
                     host.gate.wait(30)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploy.allowance import SHARES
+from deploy.processes import serving_workers
 from service.keys import add_key
 from tests.e2e.fleet import LocalFleet, direct_session, local_fleet, ready, wait_until
 
@@ -72,7 +73,7 @@ class Locked:
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
     keys = tmp_path_factory.mktemp("keys") / "keys"
     key, operator = add_key(keys, "camera", ["detect"]), add_key(keys, "boss", ["operate"])
-    others = tuple(add_key(keys, f"other{number}", ["detect"]) for number in range(SHARES * LARGE))
+    others = tuple(add_key(keys, f"other{number}", ["detect"]) for number in range(SHARES * LARGE + 2))
     with local_fleet(tmp_path_factory.mktemp("var")) as fleet:
         options = ("up", *fleet.options(), "--concurrency", "1", "--large", str(LARGE))
         done = fleet.run(*options, keys=str(keys), log_every="1")
@@ -167,6 +168,16 @@ def test_large_bodies_that_do_not_end_take_a_bounded_part_of_the_disk_and_leave_
     wait_until("the disk is free again", lambda: locked.held() == 0)
 
 
+def test_who_may_not_ask_takes_no_place_of_a_large_body(locked: Locked, picture: bytes) -> None:
+    key = f"X-API-Key: {locked.others[-2]}\r\n"  # that nothing else here has just used
+    with ExitStack() as stack:
+        for number in range(SHARES * LARGE):
+            # It goes on sending, and nginx goes on reading for a while, so that it sees the answer.
+            sent = stack.enter_context(locked.open(LONG, start=bytes(1000), source=OTHERS[number // LARGE]))
+            assert status_of(sent) == 401
+        assert locked.ask(key, picture + bytes(LENGTH), source=NEIGHBOUR) == 200
+
+
 def test_an_instance_that_hangs_keeps_nobody_out_and_lets_nobody_in(locked: Locked, picture: bytes) -> None:
     key, worker = f"X-API-Key: {locked.key}\r\n", locked.fleet.worker_pid(0)
     os.kill(worker, signal.SIGSTOP)
@@ -259,3 +270,64 @@ def test_a_key_sent_wherever_it_does_not_belong_is_in_no_log(locked: Locked) -> 
     assert [
         str(path) for path in logs if key.encode() in path.read_bytes() or password.encode() in path.read_bytes()
     ] == []
+
+
+def test_a_key_in_an_address_is_not_in_the_access_log(locked: Locked) -> None:
+    key = locked.others[-1]
+    for query in (f"a=b&api_key={key}", f"TOKEN={key}&a=b", f"key={key}?"):
+        assert locked.answered(f"X-API-Key: {key}\r\n", path=f"/v1/detect?{query}") == 422
+    log = locked.fleet.paths.access_log
+    wait_until("all are logged", lambda: log.read_text().count(',"status":422,') >= 3)
+    assert key not in log.read_text()
+    assert "/v1/detect?a=b&api_key..." in log.read_text()
+
+
+def test_what_a_killed_worker_had_in_hand_is_not_counted_for_ever(locked: Locked, picture: bytes) -> None:
+    key = f"X-API-Key: {locked.key}\r\n"
+    wait_until("nginx counts as running", lambda: locked.fleet.states()["balancer"].state == "RUNNING")
+    with ExitStack() as stack:
+        for number in range(LARGE):
+            large(locked, stack, number, CAMERA)
+        wait_until("all are on disk", lambda: locked.held() >= LARGE * 1_000_000)
+        for worker in serving_workers(locked.fleet.paths):
+            os.kill(worker, signal.SIGKILL)
+    wait_until("it may ask again", lambda: asked_well(locked, key + LONG, picture))
+    assert locked.answered(f"X-API-Key: {locked.others[0]}\r\n", picture) == 200
+
+
+def asked_well(locked: Locked, headers: str, picture: bytes) -> bool:
+    try:
+        with locked.open(headers, start=picture + bytes(LENGTH - len(picture))) as connection:
+            return status_of(connection) == 200
+    except (OSError, ValueError):  # while nginx is replaced
+        return False
+
+
+def test_who_asks_for_pictures_back_has_as_few_places_for_they_may_lie_on_disk_too(
+    locked: Locked, picture: bytes
+) -> None:
+    waits = "Content-Length: 5000\r\nExpect: 100-continue\r\n"
+    with ExitStack() as stack:
+        for number in range(LARGE):
+            head = f"X-API-Key: {locked.others[number]}\r\nAccept: text/plain, IMAGE/*\r\n{waits}"
+            assert status_of(stack.enter_context(locked.open(head))) == 100
+        asked = f"X-API-Key: {locked.others[LARGE]}\r\n"
+        assert locked.ask(asked + "Accept: image/jpeg\r\n") == 429
+        assert locked.answered(asked + "Accept: application/json\r\n", picture) == 200
+        # Of several, an instance sees what nginx has looked at.
+        several = f"Accept: text/plain\r\nAccept: image/jpeg\r\nContent-Length: {len(picture)}\r\n"
+        with locked.open(asked + several, start=picture) as connection:
+            _, answer, _ = whole_answer(connection)
+        assert not answer["content-type"].startswith("image/")
+
+
+def test_while_it_winds_down_a_refusal_ends_its_connection_too(locked: Locked) -> None:
+    winding_down = locked.fleet.paths.winding_down
+    winding_down.touch()
+    try:
+        for head in (f"Content-Length: {LENGTH}\r\n", "Authorization: Basic eDp5\r\n", "Content-Length: 9\r\n"):
+            with locked.open(head) as connection:
+                status, headers, _ = whole_answer(connection)
+            assert (status, headers["connection"]) == (401, "close")
+    finally:
+        winding_down.unlink()

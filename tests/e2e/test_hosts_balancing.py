@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,18 @@ def test_without_the_redirect_only_the_host_itself_is_answered_in_plain(
         assert ask(fleet.balancer.url) == {"h2 200": 1}
         with pytest.raises(requests.ConnectionError):
             ask(f"http://127.0.0.4:{port}")
+
+
+def test_only_an_edge_may_ask_the_instances_of_another_host_about_a_key_alone(tmp_path: Path, port: int) -> None:
+    keys = '[keys]\nfile = "/etc/framefleet/keys"\nown = "/etc/framefleet/own.key"\n'
+    inventory = f"{edge(port, 'cpu = 1')}{keys}[ports]\nfirst = {port + 1}\nlast = {port + 1}\n"
+    with (
+        OtherHost("cpu0").listening("127.0.0.1", port + 1) as instance,
+        nginx_of(inventory, tmp_path, host="h2"),
+    ):
+        for source in ("127.0.0.1", "127.0.0.9"):  # of the edge, and of somebody else
+            connection = HTTPConnection("127.0.0.1", port, timeout=30, source_address=(source, 0))
+            connection.request("POST", "/v1/detect", headers={"X-Key-Check": "1"})
+            assert connection.getresponse().status == 200
+            connection.close()
+    assert instance.checks == ["1", None]

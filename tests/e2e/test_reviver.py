@@ -134,6 +134,13 @@ def test_an_access_log_that_has_grown_is_set_aside_and_nginx_goes_on_in_a_new_on
     assert fleet.pids() == before
 
 
+def test_an_access_log_that_somebody_moved_is_written_on_under_its_own_name(fleet: LocalFleet) -> None:
+    log = fleet.paths.access_log
+    log.rename(log.with_name("moved"))
+    log.touch()
+    wait_until("a request is in the new one", lambda: ready(fleet.url) and log.stat().st_size > 0)
+
+
 def test_logs_that_are_deleted_begin_anew(fleet: LocalFleet) -> None:
     logs, before = [fleet.paths.access_log, *map(fleet.paths.log_of, ("cpu0", "supervisord"))], fleet.pids()
     for log in logs:

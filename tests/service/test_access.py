@@ -132,7 +132,7 @@ def test_figures_are_not_given_out_by_a_name_that_is_not_this_machines(client: F
 
 
 def test_what_cannot_be_counted_as_a_key_is_none(client: FlaskClient, picture: bytes, tmp_path: Path) -> None:
-    odd = ("x" * 201, "two words", "k\u00e9y")
+    odd = ("x" * 256, "two words", "k\u00e9y")
     lines = (f"odd{number}:{sha256(text.encode()).hexdigest()}:detect\n" for number, text in enumerate(odd))
     ring = Flask("odd keys")
     (tmp_path / "odd").write_text("".join(lines))
@@ -155,3 +155,10 @@ def test_nginx_is_told_about_a_key_without_a_request_being_counted(client: Flask
     refused = client.post("/v1/detect", headers=asked)
     assert (refused.status_code, refused.headers["X-Refusal"]) == (401, refused.get_data(as_text=True))
     assert client.get("/metrics").text.count('status="204"') == 0
+
+
+def test_nginx_asks_about_keys_where_there_are_none_and_gets_no_answer_to_the_request_itself() -> None:
+    app = Flask("open")
+    require_keys(app, "")
+    app.add_url_rule("/v1/detect", view_func=lambda: "boxes", methods=["GET"])
+    assert app.test_client().get("/v1/detect", headers={"X-Key-Check": "1"}).status_code == 204

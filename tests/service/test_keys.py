@@ -160,3 +160,9 @@ def test_a_file_of_root_in_ones_own_folder_is_named_and_left_as_it_was(open_fold
     told = as_user(NOBODY, lambda: add_key(file, "ben", ["detect"]))
     assert told == f"[Errno 1] Operation not permitted: '{file}'"
     assert (file.read_text(), list(open_folder.iterdir())) == (before, [file])
+
+
+def test_a_key_gets_a_line_of_its_own_where_an_editor_left_the_last_one_open(file: Path) -> None:
+    file.write_text(file.read_text().rstrip("\n"))
+    add_key(file, "new", ("detect",))
+    assert [key.name for key in read_keys(file)] == ["cam1", "boss", "new"]
