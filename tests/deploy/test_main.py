@@ -26,8 +26,8 @@ def test_limits_and_keys_of_a_local_fleet_come_from_options_and_the_environment(
     limits = ("--rate", "5", "--burst", "0", "--concurrency", "2", "--connections", "0")
     assert main(["render", "--var", str(tmp_path / "var"), "--out", str(tmp_path), *UP, *limits]) == 0
     snippets = tmp_path / "etc/nginx/snippets"
-    assert "limit_req_zone $fleet_client zone=key_rate:10m rate=5r/s;" in (snippets / "limit-zones.conf").read_text()
-    assert "limit_req zone=key_rate;" in (snippets / "limits.conf").read_text()
+    assert "_of_one_size zone=rate_by_key:10m rate=5r/s;" in (snippets / "limit-zones.conf").read_text()
+    assert "limit_req zone=rate_by_key;" in (snippets / "limits.conf").read_text()
     assert f'FRAMEFLEET_KEYS="{Path.cwd()}/var/keys"' in (tmp_path / "etc/supervisor/programs/cpu0.conf").read_text()
 
 
