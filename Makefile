@@ -178,7 +178,7 @@ simulate: ## The same plan, tried in a simulation with a host that fails
 	@$(PY) -m loadtest simulate $(PLAN)
 
 ##@ Work on it
-test: ## Run the tests: unit, integration and end to end (11 minutes); TESTS="paths" runs those alone, slow ones too
+test: ## Run the tests: unit, integration and end to end (14 minutes); TESTS="paths" runs those alone, slow ones too
 	@$(PY) -m pytest $(or $(call several,TESTS),-m "not slow")
 
 test-slow: ## Run those that take longest: the pages in Chromium, fuzzing, scenarios, chaos (another 18)
