@@ -273,6 +273,7 @@ def test_status_shows_each_program_and_what_it_does(deployed: ScratchHost) -> No
         ("cpu0", "cpu", deployed.current(), "yes"),
         ("cpu1", "cpu", deployed.current(), "yes"),
         ("balancer", "-", deployed.current(), "yes"),
+        ("reviver", "-", "-", "yes"),
     ]
 
 
