@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -201,8 +201,9 @@ class Detector:
         return [outcome for outcome in outcomes if isinstance(outcome, Inference)]
 
     def _admit(self, pictures: int, visit: Visit) -> AbstractContextManager[None]:
-        """The places a request needs beside those that it holds."""
-        return self.batcher.queue.admit(pictures - visit.places, visit.client, visit.places)
+        """The places a request needs beside those that it holds; one that needs none is in already."""
+        more = pictures - visit.places
+        return self.batcher.queue.admit(more, visit.client, visit.places) if more > 0 else nullcontext()
 
     def _submit_frame(self, fill: Callable[[Slot], None], visit: Visit, mark: Mark) -> Ticket[float]:
         def timed(slot: Slot) -> float:

@@ -5,6 +5,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import cv2
 import numpy as np
@@ -59,6 +60,15 @@ def test_nothing_of_a_form_is_decoded_behind_its_deadline(detector: Detector) ->
     found = detect(detector, [PICTURE] * 4, timeout_ms=0.0)
     assert [type(outcome) for outcome in found] == [DeadlineExceeded] * 4
     assert detector.pools.pixels.ledger.used_s("") == 0
+
+
+def test_who_was_let_in_is_answered_though_others_came_since(detector: Detector) -> None:
+    with ExitStack() as visits:
+        mine = [visits.enter_context(detector.visiting("mine", 60_000, never_gone)) for _ in range(8)]
+        for other in ("one", "two"):
+            visits.enter_context(detector.visiting(other, 60_000, never_gone))
+        (found,) = detector.detect([PICTURE], Wish(SELECTION), mine[0])
+    assert isinstance(found, Detections)
 
 
 def test_frames_are_kept_only_where_they_are_drawn(detector: Detector) -> None:
