@@ -11,9 +11,6 @@ from service.errors import DeadlineExceeded, ImageTooLarge
 from service.ledger import Ask, Ledger
 
 LOOK_S = 0.1
-# Whether a client is there is a system call, for which a thread gives up the GIL. Less than this is worked on in the
-# time that takes among many threads; the engine asks anyway.
-LOOK_BYTES = 4 * 2**20
 
 
 @dataclass(slots=True)
@@ -30,11 +27,14 @@ class Pool:
     Args:
         ledger: its books.
         clock: seconds, monotonic.
+        for_work: True if what is handed out is worked with at once, so that the client has to be there even then; the
+            question is a system call, for which a thread gives up the GIL.
     """
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic, *, for_work: bool = True) -> None:
         self.ledger = ledger
         self.clock = clock
+        self._for_work = for_work
         self._lock = threading.Lock()
         self._waiting: dict[Ask, _Turn] = {}
 
@@ -50,7 +50,7 @@ class Pool:
                 f"image: decoding it takes {ask.size} bytes of memory, at most {self.ledger.capacity} are there; "
                 "send it smaller, or not progressive"
             )
-        if self.clock() >= deadline or (ask.size >= LOOK_BYTES and gone()):
+        if self.clock() >= deadline or (self._for_work and gone()):
             raise _too_late()
         with self._lock:
             if not self._waiting and self.ledger.has_lane(ask) and self.ledger.has_room(ask):

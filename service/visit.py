@@ -44,7 +44,8 @@ def make_pools(settings: Settings, clock: Callable[[], float] = time.monotonic) 
     body = settings.max_body_bytes
     pixels = max(LEAST_PIXEL_BYTES, int(BYTES_A_PIXEL * settings.max_pixels) + body // 4)
     return Pools(
-        Pool(Ledger(body, SPARE_BODY_BYTES, lanes(), clock, small=body + 1), clock),  # nothing is computed
+        # With a body nothing is computed yet: it needs no lane.
+        Pool(Ledger(body, SPARE_BODY_BYTES, lanes(), clock, small=body + 1), clock, for_work=False),
         Pool(Ledger(pixels, SPARE_PIXEL_BYTES, lanes(), clock, small=SMALL_BYTES), clock),
     )
 

@@ -56,6 +56,12 @@ def test_nothing_more_of_a_form_is_decoded_once_its_client_has_gone(detector: De
     assert detector.pools.pixels.ledger.used_s("") > 0 == detector.pools.pixels.ledger.held
 
 
+def test_small_pictures_are_not_decoded_for_nobody_either(detector: Detector) -> None:
+    found = detect(detector, [PICTURE] * 4, gone=lambda: True)
+    assert [type(outcome) for outcome in found] == [DeadlineExceeded] * 4
+    assert detector.batcher.counts.expired == 0  # none came as far as the engine
+
+
 def test_nothing_of_a_form_is_decoded_behind_its_deadline(detector: Detector) -> None:
     found = detect(detector, [PICTURE] * 4, timeout_ms=0.0)
     assert [type(outcome) for outcome in found] == [DeadlineExceeded] * 4
