@@ -1,5 +1,8 @@
 """The application factory: settings and a started detector in, a Flask application out."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask
 
 from service.access import require_keys, require_known_host
@@ -17,6 +20,13 @@ from service.settings import Settings
 from service.whole_answer import WholeAnswer
 
 
+class _Service(Flask):
+    """Flask, told that nothing here is asynchronous: it would look at every function again at every request."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def create_app(settings: Settings, detector: Detector) -> Flask:
     """Makes the application of one instance.
 
@@ -24,7 +34,7 @@ def create_app(settings: Settings, detector: Detector) -> Flask:
         settings: the instance's settings.
         detector: started; whoever started it stops it.
     """
-    app = Flask("service", static_folder=None)
+    app: Flask = _Service("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.url_map.merge_slashes = (
         False  # "//" is a wrong path like others: a redirect is a page that no client here reads

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -146,8 +146,12 @@ class Detector:
             Overloaded: there is no place left for this client.
         """
         deadline = self._clock() + timeout_ms / 1000
-        with self.batcher.queue.admit(1, client), closing(Visit(self.pools, client, 1, deadline, gone)) as visit:
-            yield visit
+        with self.batcher.queue.admit(1, client):
+            visit = Visit(self.pools, client, 1, deadline, gone)
+            try:
+                yield visit
+            finally:
+                visit.close()
 
     def detect(self, pictures: list[bytes], wish: Wish, visit: Visit) -> list[Detections | ServiceError]:
         """Detects the objects in each picture; a picture that fails does so alone.
@@ -228,7 +232,7 @@ class Detector:
             with self._decoder.decoded(picture, self._limits, part, case.decoding(index), drawn_bytes) as frame:
                 fill = partial(letterbox, frame)
                 ticket = self.batcher.submit(fill, part.deadline, part.gone, case.mark(index), part.client)
-            frame = frame if wish.draw else replace(frame, pixels=NO_PIXELS)
+            frame = frame if wish.draw else Frame(NO_PIXELS, frame.width, frame.height)
             part.keep(2 * frame.pixels.nbytes)
         except BaseException:
             part.release()

@@ -13,7 +13,7 @@ FORGOTTEN_S = 0.001
 MANY_CLIENTS = 256
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Ask:
     """Somebody who wants `size` bytes, and a lane with them if they are many."""
 
@@ -55,7 +55,9 @@ class Ledger:
         """Books what somebody gets: the bytes, and a lane if they need one; returns whether they do."""
         if len(self._accounts) > MANY_CLIENTS:
             self._forget()
-        account = self._accounts.setdefault(ask.client, _Account(at=self._clock()))
+        account = self._accounts.get(ask.client)
+        if account is None:
+            account = self._accounts[ask.client] = _Account(at=self._clock())
         lane = self._needs_lane(ask, account)
         account.held += ask.size
         self.held += ask.size

@@ -55,6 +55,8 @@ def read_selection(query: Mapping[str, str], defaults: Selection, classes: tuple
     Raises:
         InvalidValue: an unknown or repeated parameter, or a value of the wrong type or out of range.
     """
+    if not query:
+        return defaults
     known = {parameter.name: parameter for parameter in PARAMETERS}
     if unknown := [name for name in query if name not in known]:
         raise InvalidValue(f"query: {unknown[0][:40]}: no such parameter; there are {', '.join(known)}")

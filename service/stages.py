@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+STAGES = ("decode", "queue", "infer", "post")
+
 
 @dataclass(frozen=True, slots=True)
 class Stages:
@@ -12,14 +14,10 @@ class Stages:
     infer_ms: float
     post_ms: float
 
-    def named(self) -> list[tuple[str, float]]:
-        """Stage names as answers, `Server-Timing` and metrics show them, with their milliseconds."""
-        return [
-            ("decode", self.decode_ms),
-            ("queue", self.queue_ms),
-            ("infer", self.infer_ms),
-            ("post", self.post_ms),
-        ]
+    @property
+    def ms(self) -> tuple[float, ...]:
+        """The milliseconds of `STAGES`, as answers, `Server-Timing` and metrics name them."""
+        return self.decode_ms, self.queue_ms, self.infer_ms, self.post_ms
 
     def server_timing(self, batch_size: int | None = None) -> str:
         """The `Server-Timing` header.
@@ -27,7 +25,8 @@ class Stages:
         Args:
             batch_size: frames that the engine took together, where one picture was sent.
         """
-        told = {name: f"{name};dur={ms:.3f}" for name, ms in self.named()}
-        if batch_size is not None:
-            told["infer"] += f';desc="batch of {batch_size}"'
-        return ", ".join(told.values())
+        batch = "" if batch_size is None else f';desc="batch of {batch_size}"'
+        return (
+            f"decode;dur={self.decode_ms:.3f}, queue;dur={self.queue_ms:.3f}, infer;dur={self.infer_ms:.3f}{batch}, "
+            f"post;dur={self.post_ms:.3f}"
+        )

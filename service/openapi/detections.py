@@ -4,12 +4,12 @@ from typing import Any
 
 from service.engine import EngineInfo
 from service.openapi.bodies import raw_frame
-from service.openapi.headers import STAGE_NAMES
 from service.openapi.problems import problem_schemas
 from service.openapi.shapes import INPUT_SIZE, REQUEST, TEXT, record, ref, said
 from service.query import MAX_CANDIDATES
 from service.routes.detect import max_files
 from service.settings import Settings
+from service.stages import STAGES
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ def example_answer(info: EngineInfo) -> Json:
     return {
         "detections": [{"label": info.classes[0], "class_id": 0, "score": 0.9184, "box": [66.21, 33.4, 112.08, 94.77]}],
         "image": {"width": 176, "height": 144},
-        "timings_ms": dict(zip(STAGE_NAMES, (0.512, 0.094, 30.12, 0.21), strict=True)),
+        "timings_ms": dict(zip(STAGES, (0.512, 0.094, 30.12, 0.21), strict=True)),
         "model": {"name": info.model, "input": info.input_size},
         "request_id": "camera-7-000123",
     }
@@ -95,7 +95,7 @@ def _answer(settings: Settings) -> Json:
                 "items": ref("Detection"),
             },
             "image": record("The picture's size in pixels.", {"width": side, "height": side}),
-            "timings_ms": record("What each stage took.", dict.fromkeys(STAGE_NAMES, MILLISECONDS)),
+            "timings_ms": record("What each stage took.", dict.fromkeys(STAGES, MILLISECONDS)),
             "model": record("What answered.", {"name": TEXT, "input": INPUT_SIZE}),
             "request_id": REQUEST,
         },

@@ -3,17 +3,16 @@
 from typing import Any
 
 from service.observe import SANE_ID
-from service.stages import Stages
+from service.stages import STAGES
 
 Json = dict[str, Any]
 
 REQUEST_ID = "X-Request-ID"
-STAGE_NAMES = tuple(name for name, _ in Stages(0, 0, 0, 0).named())
 
 
 def answer_headers() -> Json:
     """Every header that an answer may carry, by the name it is referred to with."""
-    timing = ", ".join(rf'{name};dur=[0-9]+\.[0-9]+(;desc="[a-z0-9 ]+")?' for name in STAGE_NAMES)
+    timing = ", ".join(rf'{name};dur=[0-9]+\.[0-9]+(;desc="[a-z0-9 ]+")?' for name in STAGES)
     return {
         REQUEST_ID: {
             "description": "The request's id, as it stands in the log: the one sent if it was sane, else a new one.",
@@ -28,7 +27,7 @@ def answer_headers() -> Json:
             "example": "gpu0",
         },
         "Server-Timing": {
-            "description": f"Milliseconds of each stage ({', '.join(STAGE_NAMES)}), and how many frames the engine "
+            "description": f"Milliseconds of each stage ({', '.join(STAGES)}), and how many frames the engine "
             "took together; where one picture was sent.",
             "schema": {"type": "string", "pattern": f"^{timing}$"},
             "example": 'decode;dur=0.512, queue;dur=0.094, infer;dur=30.120;desc="batch of 1", post;dur=0.210',

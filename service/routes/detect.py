@@ -17,6 +17,7 @@ from service.problems import problem_document
 from service.query import read_selection
 from service.routes.exchange import json_answer, read_upload_form, reception
 from service.settings import Settings
+from service.stages import STAGES
 from service.visit import Visit
 
 # What the first server computed, for ever: its clients depend on these figures.
@@ -43,7 +44,7 @@ def detect_routes(detector: Detector, settings: Settings) -> Blueprint:
     def detect() -> Response:
         info = detector.batcher.info
         selection = read_selection(request.args, defaults, info.classes)
-        drawn = request.accept_mimetypes.best_match(["application/json", "image/jpeg"]) == "image/jpeg"
+        drawn = _wants_picture()
         with take_in() as visit:
             form = read_upload_form(visit, max_files(settings))
             names, pictures = [upload.name for upload in form.files], _data(form)
@@ -55,6 +56,12 @@ def detect_routes(detector: Detector, settings: Settings) -> Blueprint:
         return _answer(msgspec.json.encode(_document(detector, found)), "application/json", found)
 
     return routes
+
+
+def _wants_picture() -> bool:
+    if request.headers.get("Accept", "*/*") in ("*/*", "application/json"):  # as almost always, and soon told
+        return False
+    return request.accept_mimetypes.best_match(["application/json", "image/jpeg"]) == "image/jpeg"
 
 
 def default_selection(settings: Settings) -> Selection:
@@ -85,7 +92,7 @@ def native_answer(found: Detections, classes: tuple[str, ...]) -> dict[str, obje
             for box in found.boxes
         ],
         "image": {"width": found.frame.width, "height": found.frame.height},
-        "timings_ms": {name: round(ms, MS_DIGITS) for name, ms in found.stages.named()},
+        "timings_ms": {name: round(ms, MS_DIGITS) for name, ms in zip(STAGES, found.stages.ms, strict=True)},
     }
 
 
