@@ -152,9 +152,7 @@ def _decoded(pieces: Iterable[Body], pixels: memoryview) -> int:
         if count + len(data) <= len(pixels):
             pixels[count : count + len(data)] = data
         count += len(data)
-    if rest:
-        raise ValueError("its last characters are missing")
-    return count
+    return count + len(pybase64.b64decode(rest, validate=True))
 
 
 def _unescaped(text: memoryview) -> Iterator[bytes]:
