@@ -83,7 +83,7 @@ def read_form(body: bytes | memoryview, content_type: str, max_files: int) -> Fo
         MalformedBody: a form that breaks off, is not built as one, or holds no file.
         InvalidValue: more files or parts than allowed, or one of them is too long.
     """
-    if _is_one_file(bytes(body[:MAX_PART_HEAD_BYTES]), content_type):
+    if is_one_file(body, content_type):
         return Form([Upload("", body)], {})
     body = bytes(body)
     boundary = _boundary(body, content_type)
@@ -103,8 +103,9 @@ def read_form(body: bytes | memoryview, content_type: str, max_files: int) -> Fo
     return form
 
 
-def _is_one_file(head: bytes, content_type: str) -> bool:
-    """Whether a body is no form by its first bytes, whatever follows them."""
+def is_one_file(body: bytes | memoryview, content_type: str) -> bool:
+    """Whether a body is no form by its first bytes, whatever follows them: it is taken as it is, without a copy."""
+    head = bytes(body[:MAX_PART_HEAD_BYTES])
     if _named_boundary(content_type) or head.lstrip(b"\r\n").startswith(b"--"):
         return False
     return is_picture(head) or _FIRST_BOUNDARY.search(head) is None

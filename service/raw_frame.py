@@ -1,7 +1,7 @@
 """The first server's body: JSON with a frame's raw bytes, decoded with one copy of the pixels and no more.
 
-Almost all of it is one text in which JSON has nothing to say. What stands around that text is read as JSON, and the
-text as base64, in which no quote, bracket or escape passes; where either fails, all of it is read as JSON.
+Almost all of it is one text, over which a reader of JSON would go to find nothing but its end. So what stands around it
+is read as JSON, and the text as base64, which has no quotes, brackets or escapes; if it is none, all is read as JSON.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ import msgspec
 import pybase64
 
 from service.errors import InvalidValue, MalformedBody
-from service.image import Frame, ImageLimits
+from service.image import NO_PIXELS, Frame, ImageLimits
 from service.json_depth import check_depth
 
 CHANNELS = 3
@@ -65,8 +65,9 @@ def decode_raw_frame(body: Body, limits: ImageLimits) -> Frame:
     limits.claim(asked.width * asked.height, max(size, len(body)) + (2 * len(body) if asked.escaped else 0))
     if asked.image[0] != ord('"'):
         raise InvalidValue("JSON body: image is not a string; send the base64 of the raw BGR bytes")
-    pixels = limits.pixels_memory(asked.height, asked.width)
-    found = _base64(asked, pixels.data.cast("B"))
+    enough = len(asked.image) - len('""') >= GROUP * asked.width * asked.height  # else it is only counted
+    pixels = limits.pixels_memory(asked.height, asked.width) if enough else NO_PIXELS
+    found = _base64(asked, pixels.reshape(-1).data)
     if isinstance(found, str) and not asked.read:
         del pixels  # what follows takes as much
         asked, found = _again(body, asked)
@@ -93,7 +94,7 @@ def _around(body: Body) -> _Asked | None:
     except (msgspec.DecodeError, MalformedBody):
         return None
     image = memoryview(body)[begin : len(body) - len(tail) + end + 1]
-    if bytes(frame.image) != _IMAGE or len(image) - 2 != GROUP * frame.width * frame.height:
+    if bytes(frame.image) != _IMAGE or len(image) - len('""') != GROUP * frame.width * frame.height:
         return None
     return _Asked(frame.height, frame.width, image, read=False)
 
@@ -119,9 +120,9 @@ def _again(body: Body, asked: _Asked) -> tuple[_Asked, int | str]:
         MalformedBody: read as a whole it is another frame, for which no memory was claimed.
     """
     read = _read(body)
-    if (read.height, read.width, len(read.image)) != (asked.height, asked.width, len(asked.image)):
-        raise MalformedBody("JSON body: height, width or image is there twice; send each of them once")
-    return read, _base64(read, memoryview(b""))
+    if (read.height, read.width) != (asked.height, asked.width):
+        raise MalformedBody("JSON body: height or width is there twice; send each of them once")
+    return read, _base64(read, memoryview(b""))  # shorter than what it looked like, and so never a frame
 
 
 def _base64(asked: _Asked, pixels: memoryview) -> int | str:

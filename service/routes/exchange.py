@@ -15,7 +15,7 @@ from service.caller import caller_of
 from service.client_gone import client_gone
 from service.detector import Detector
 from service.errors import ServiceError
-from service.form import Form, read_form
+from service.form import Form, is_one_file, read_form
 from service.query import read_timeout_ms
 from service.sent_body import sent_body
 from service.settings import Settings
@@ -122,7 +122,7 @@ def read_upload_form(visit: Visit, max_files: int) -> Form:
     """
     content_type = request.headers.get("Content-Type", "")
     body = [read_body(visit, blanks=False)]
-    if len(body[0]) < SHORT_BYTES:
+    if len(body[0]) < SHORT_BYTES or is_one_file(body[0], content_type):
         return read_form(body.pop(), content_type, max_files)
     with visit.working(FORM_COPIES * len(body[0])):
         return read_form(body.pop(), content_type, max_files)

@@ -27,7 +27,10 @@ class DigestEngine:
     def infer(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return np.array(
             [
-                [(x, y, x + 2, y + 2, score, byte) for (x, y), score, byte in zip(CORNERS, SCORES, digest(frame))]
+                [
+                    (x, y, x + 2, y + 2, score, byte)
+                    for (x, y), score, byte in zip(CORNERS, SCORES, digest(frame), strict=True)
+                ]
                 for frame in frames
             ],
             np.float32,

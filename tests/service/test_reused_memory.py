@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -55,7 +54,12 @@ def form(content: bytes) -> bytes:
 
 
 def tensor(datatype: str, shape: list[int], data: bytes) -> tuple[bytes, dict[str, str]]:
-    given = {"name": "image" if datatype == "BYTES" else "images", "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": len(data)}}
+    given = {
+        "name": "image" if datatype == "BYTES" else "images",
+        "datatype": datatype,
+        "shape": shape,
+        "parameters": {"binary_data_size": len(data)},
+    }
     head = json.dumps({"inputs": [given]}).encode()
     return head + data, {"Inference-Header-Content-Length": str(len(head))}
 

@@ -1,26 +1,23 @@
 """Bodies are received from gunicorn's socket straight into their memory, and nothing else of a connection is."""
 
 import io
-import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.client import HTTPResponse
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from flask import Flask
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 from werkzeug.exceptions import ClientDisconnected
 
-from service.buffers import LEAST_BYTES
+from service.batch_queue import never_gone
+from service.routes.exchange import read_body
 from service.sent_body import SentBody, sent_body
-from tests.instance import RunningInstance, running_instance
-from tests.service.digest_engine import SIZE, digest
-from tests.service.test_reused_memory import raw_frame
+from service.settings import Settings
+from service.visit import Visit, make_pools
 
 LIMIT_S = 60
 LENGTHS = (1, 100, 8000, 8192, 70_000, 3_000_000)
@@ -134,3 +131,20 @@ def test_what_is_not_known_is_left_alone(stream: object) -> None:
     connection = getattr(getattr(getattr(stream, "reader", None), "unreader", None), "sock", None)
     if connection:
         connection.close()
+
+
+@pytest.mark.parametrize("length", [0, 1, LEAST_BYTES - 1, LEAST_BYTES, 3_000_000])
+def test_routes_get_their_bodies_this_way(length: int) -> None:
+    body = bytes(number % 251 for number in range(length))
+    pools = make_pools(Settings())
+    app = Flask("tested")
+    app.config["MAX_CONTENT_LENGTH"] = 2 * length
+    with sending(head(length) + body) as parser, closing(Visit(pools, "", 1, float("inf"), never_gone)) as visit:
+        sent = next(parser).body
+        environ = {"wsgi.input": sent, "wsgi.input_terminated": True, "CONTENT_LENGTH": str(length)}
+        with app.test_request_context("/", method="POST", environ_overrides=environ):
+            found = read_body(visit)
+        assert (found, type(found)) == (body, memoryview if length >= LEAST_BYTES else bytes)
+        assert (sent.reader.length, pools.bodies.ledger.held) == (0, length)
+    assert pools.bodies.ledger.held == 0
+    assert (pools.buffers.held > 0) == (length >= LEAST_BYTES)

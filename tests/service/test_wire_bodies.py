@@ -29,7 +29,9 @@ _VARIES = re.compile(
 
 
 @pytest.fixture(scope="module")
-def instances(free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RunningInstance]]:
+def instances(
+    free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[RunningInstance]]:
     folder = tmp_path_factory.mktemp("wire")
     limits = {"deadline_ms": 60_000, "max_body_bytes": 8_000_000}
     with (
@@ -52,7 +54,7 @@ def bodies(dice: random.Random) -> dict[str, bytes]:
 
 
 def request(dice: random.Random, body: bytes, *more: str, longer: int = 0) -> bytes:
-    """One request, which may say that its body is longer, or shorter, than it is."""
+    """One request, which may say that its body is longer than it is."""
     path, lines = dice.choice(("/v1/detect", "/predict", "/v1/vision/detection")), ["Host: a", *more]
     if dice.random() < 0.2 and body:
         body, headers = tensor("BYTES", [1], len(body).to_bytes(4, "little") + body)
@@ -65,14 +67,14 @@ def request(dice: random.Random, body: bytes, *more: str, longer: int = 0) -> by
         chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
         lines, body = [*lines, "Transfer-Encoding: chunked"], chunk + b"0\r\n\r\n"
     else:
-        lines.append(f"Content-Length: {max(0, len(body) + longer)}")
+        lines.append(f"Content-Length: {len(body) + longer}")
     return "\r\n".join([f"POST {path} HTTP/1.1", *lines, "", ""]).encode() + body
 
 
 def connection(dice: random.Random, texts: Sequence[bytes]) -> list[bytes]:
     """What comes over one connection, in the pieces that it comes in."""
-    if dice.random() < 0.3:  # one that breaks off, or goes on behind its end
-        stream = request(dice, dice.choice(texts), longer=dice.choice((-1, 1, 1000, 10**6)))
+    if dice.random() < 0.3:  # one that breaks off
+        stream = request(dice, dice.choice(texts), longer=dice.choice((1, 1000, 10**6)))
         stream = stream[: dice.choice((len(stream), dice.randrange(len(stream))))]
     else:
         before = [request(dice, dice.choice(texts)) for _ in range(dice.randrange(3))]
