@@ -18,6 +18,11 @@ def digest(frame: npt.NDArray[np.uint8]) -> list[int]:
     return list(zlib.crc32(np.ascontiguousarray(frame)).to_bytes(4, "big"))
 
 
+def _box(corner: tuple[int, int], score: float, byte: int) -> tuple[float, ...]:
+    x, y = corner
+    return x, y, x + 2, y + 2, score, byte
+
+
 class DigestEngine:
     """Answers four boxes, whose classes are the bytes of the frame's checksum."""
 
@@ -25,16 +30,7 @@ class DigestEngine:
         self.info = EngineInfo("digest", "digest", "none", (SIZE, SIZE), 4, tuple(map(str, range(256))))
 
     def infer(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return np.array(
-            [
-                [
-                    (x, y, x + 2, y + 2, score, byte)
-                    for (x, y), score, byte in zip(CORNERS, SCORES, digest(frame), strict=True)
-                ]
-                for frame in frames
-            ],
-            np.float32,
-        )
+        return np.array([list(map(_box, CORNERS, SCORES, digest(frame))) for frame in frames], np.float32)
 
     def __enter__(self) -> "DigestEngine":
         return self

@@ -14,6 +14,7 @@ from gunicorn.http.parser import RequestParser
 from werkzeug.exceptions import ClientDisconnected
 
 from service.batch_queue import never_gone
+from service.buffers import LEAST_BYTES
 from service.routes.exchange import read_body
 from service.sent_body import SentBody, sent_body
 from service.settings import Settings
