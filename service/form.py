@@ -108,7 +108,7 @@ def is_one_file(body: bytes | memoryview, content_type: str) -> bool:
     head = bytes(body[:MAX_PART_HEAD_BYTES])
     if _named_boundary(content_type) or head.lstrip(b"\r\n").startswith(b"--"):
         return False
-    return is_picture(head) or _FIRST_BOUNDARY.search(head) is None
+    return b"--" not in head or is_picture(head) or _FIRST_BOUNDARY.search(head) is None
 
 
 def _boundary(body: bytes, content_type: str) -> bytes | None:
