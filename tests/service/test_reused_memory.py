@@ -20,7 +20,7 @@ from tests.service.digest_engine import SIZE, digest
 
 LIMITS = ImageLimits(max_pixels=40_000_000, max_side=16_384)
 SEED = 20_261_201
-ROUNDS, CLIENTS = 12, 6
+ROUNDS, CLIENTS = 8, 6
 SIDES = ((1280, 720), (320, 240), (640, 480), (500, 900), (1920, 1080), (90, 60), (801, 601))
 BOUNDARY = b"framefleetboundary"
 LIMIT_S = 60
