@@ -1,6 +1,6 @@
 """Recognises one picture by its first bytes and decodes it; forms are taken apart in form.py."""
 
-import codecs
+import re
 
 from service.errors import MalformedBody, ServiceError
 from service.image import Frame, ImageLimits
@@ -9,8 +9,11 @@ from service.observe import log_event
 from service.picture import decode_picture
 from service.raw_frame import decode_raw_frame
 
+# With the mark with which Windows begins its texts.
+_BLANKS = re.compile(rb"\s*(?:\xef\xbb\xbf\s*)?")
 
-def decode(data: bytes, limits: ImageLimits) -> Frame:
+
+def decode(data: bytes | memoryview, limits: ImageLimits) -> Frame:
     """Decodes one picture of any kind the service takes; blanks before it are passed over.
 
     Args:
@@ -24,7 +27,7 @@ def decode(data: bytes, limits: ImageLimits) -> Frame:
     if not data:
         raise MalformedBody(f"body: empty; send a {TAKEN} file, or JSON with height, width and image")
     try:
-        return decode_raw_frame(data, limits) if data.startswith((b"{", b"[")) else decode_picture(data, limits)
+        return decode_raw_frame(data, limits) if data[0] in b"{[" else decode_picture(data, limits)
     except ServiceError:  # its own, or that nobody waits for it any more
         raise
     except Exception as error:  # whatever a decoder trips over is the fault of this picture, and of no other
@@ -33,7 +36,7 @@ def decode(data: bytes, limits: ImageLimits) -> Frame:
         raise MalformedBody(f"image: its decoder gave up ({name}); save it anew and send that") from error
 
 
-def without_blanks(data: bytes) -> bytes:
+def without_blanks(data: bytes | memoryview) -> bytes | memoryview:
     """What a picture begins with, without blanks and the mark with which Windows begins its texts."""
-    data = data.lstrip()
-    return data[len(codecs.BOM_UTF8) :].lstrip() if data.startswith(codecs.BOM_UTF8) else data
+    blanks = _BLANKS.match(data)
+    return data[blanks.end() :] if blanks and blanks.end() else data

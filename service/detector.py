@@ -105,7 +105,7 @@ class Detector:
         self._limits = ImageLimits(settings.max_pixels, settings.max_side)
         self._quarantine = quarantine or Quarantine(None)
         self.pools = make_pools(settings, clock)
-        self._decoder = Decoder(lanes())
+        self._decoder = Decoder(lanes(), self.pools.buffers)
         self.metrics = Metrics()
         self.gpus: GpuCollector | None = None
         self.batcher = Batcher(
@@ -153,7 +153,7 @@ class Detector:
             finally:
                 visit.close()
 
-    def detect(self, pictures: list[bytes], wish: Wish, visit: Visit) -> list[Detections | ServiceError]:
+    def detect(self, pictures: list[bytes | memoryview], wish: Wish, visit: Visit) -> list[Detections | ServiceError]:
         """Detects the objects in each picture; a picture that fails does so alone.
 
         Args:
@@ -223,7 +223,7 @@ class Detector:
         self.metrics.record(stages)
         return Inference(inferred.candidates, stages, inferred.batch_size)
 
-    def _submit(self, case: Case, index: int, pictures: list[bytes], wish: Wish, part: Part) -> _Submitted:
+    def _submit(self, case: Case, index: int, pictures: list[bytes | memoryview], wish: Wish, part: Part) -> _Submitted:
         case.check(index)
         picture, pictures[index] = pictures[index], b""
         started = self._clock()

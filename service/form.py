@@ -47,7 +47,7 @@ class Upload:
     """One picture file of a request: its `name` (empty outside forms), its bytes, and the form's `field` it came in."""
 
     name: str
-    data: bytes
+    data: bytes | memoryview
     field: str = ""
 
 
@@ -68,7 +68,7 @@ class _Part:
     content: bytes
 
 
-def read_form(body: bytes, content_type: str, max_files: int) -> Form:
+def read_form(body: bytes | memoryview, content_type: str, max_files: int) -> Form:
     """Takes a body apart: the files and texts of a form, or one file that is the body itself.
 
     A file field that was left empty, as browsers send it, is no file.
@@ -83,6 +83,9 @@ def read_form(body: bytes, content_type: str, max_files: int) -> Form:
         MalformedBody: a form that breaks off, is not built as one, or holds no file.
         InvalidValue: more files or parts than allowed, or one of them is too long.
     """
+    if is_one_file(body, content_type):
+        return Form([Upload("", body)], {})
+    body = bytes(body)
     boundary = _boundary(body, content_type)
     if boundary is None:
         return Form([Upload("", body)], {})
@@ -98,6 +101,14 @@ def read_form(body: bytes, content_type: str, max_files: int) -> Form:
     if len(form.files) > max_files:
         raise InvalidValue(f"form: {len(form.files)} files, at most {max_files} are taken; send the rest separately")
     return form
+
+
+def is_one_file(body: bytes | memoryview, content_type: str) -> bool:
+    """Whether a body is no form by its first bytes, whatever follows them: it is taken as it is, without a copy."""
+    head = bytes(body[:MAX_PART_HEAD_BYTES])
+    if _named_boundary(content_type) or head.lstrip(b"\r\n").startswith(b"--"):
+        return False
+    return b"--" not in head or is_picture(head) or _FIRST_BOUNDARY.search(head) is None
 
 
 def _boundary(body: bytes, content_type: str) -> bytes | None:

@@ -7,10 +7,13 @@ request threads and pictures of all sizes that adds up: the process grows by hal
 import ctypes
 
 # From malloc.h.
+M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 M_ARENA_MAX = -8
 # A raw 640x480 frame stays on the heap; larger ones are mapped, which costs a few per cent of their decoding.
 LARGE_BYTES = 2**20
+# An arena's unused end goes back when it is longer than this. At glibc's 128 KiB a frame's memory goes back each time.
+TRIM_BYTES = 4 * 2**20
 ARENAS = 4
 
 
@@ -19,4 +22,5 @@ def bound_heap() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
         mallopt(M_ARENA_MAX, ARENAS)

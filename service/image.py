@@ -41,6 +41,11 @@ class Frame:
     height: int
 
 
+def fresh(height: int, width: int) -> Pixels:
+    """Memory for so many pixels, uint8 [height, width, 3], that nobody had before."""
+    return np.empty((height, width, 3), np.uint8)
+
+
 def _unlimited(pixels: int, size: int) -> None:
     pass
 
@@ -56,7 +61,8 @@ class ImageLimits:
     `max_pixels` in all and `max_side` along one side; `shrink_to` is the model's input (height, width) if JPEGs may be
     decoded scaled down towards it, else None; `claim` is called with the picture's pixels and the bytes that its
     decoding is going to take, and returns when they may be allocated; `look` is called before what takes long is done
-    once more, and raises if nobody waits for the picture any longer.
+    once more, and raises if nobody waits for the picture any longer; `pixels_memory` gives memory for pixels of so much
+    height and width, uint8 [h, w, 3], whatever it holds: all of it is written before it is read.
     """
 
     max_pixels: int
@@ -64,6 +70,7 @@ class ImageLimits:
     shrink_to: tuple[int, int] | None = None
     claim: Callable[[int, int], None] = _unlimited
     look: Callable[[], None] = _wanted
+    pixels_memory: Callable[[int, int], Pixels] = fresh
 
     def check(self, width: int, height: int) -> None:
         """Refuses a picture by its announced size, before it is decoded.

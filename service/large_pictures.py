@@ -10,9 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 
+import numpy as np
+
 from service.body import decode
+from service.buffers import Buffers
 from service.errors import ServiceError
-from service.image import Frame, ImageLimits
+from service.image import Frame, ImageLimits, Pixels
 from service.pool import Part
 
 LARGE_BYTES = 32 * 2**20  # held while decoding: a baseline JPEG of 10 megapixels, a PNG of 5
@@ -28,15 +31,17 @@ class Decoder:
 
     Args:
         lanes: large pictures that are decoded at once.
+        buffers: for their pixels.
     """
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, buffers: Buffers) -> None:
+        self._buffers = buffers
         self._behind = ThreadPoolExecutor(lanes, "large", initializer=_step_back)
 
     @contextmanager
     def decoded(
         self,
-        picture: bytes,
+        picture: bytes | memoryview,
         limits: ImageLimits,
         part: Part,
         at_work: AbstractContextManager[None],
@@ -51,7 +56,7 @@ class Decoder:
             at_work: entered once that memory is there, and left with the block: nothing is waited for meanwhile.
             drawn_bytes: a pixel, at least.
         """
-        limits = replace(limits, look=part.look)
+        limits = replace(limits, look=part.look, pixels_memory=self._pixels)
         with ExitStack() as working:
 
             def claim(pixels: int, size: int) -> None:
@@ -65,6 +70,10 @@ class Decoder:
                 frame = decode(picture, replace(limits, claim=claim))
             # Here, where the first look's frames and what they hold are gone.
             yield frame or self._behind.submit(decode, picture, limits).result()
+
+    def _pixels(self, height: int, width: int) -> Pixels:
+        memory = self._buffers.lend(height * width * 3)
+        return np.frombuffer(memory, np.uint8).reshape(height, width, 3)
 
 
 def _step_back() -> None:

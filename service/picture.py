@@ -13,12 +13,12 @@ from service.webp import decode_webp, is_webp
 Decoder = Callable[[bytes, ImageLimits], Frame]
 
 
-def is_picture(data: bytes) -> bool:
+def is_picture(data: bytes | memoryview) -> bool:
     """Whether a file starts as one that is decoded here, blanks before it or not."""
-    return _decoder(data[:HEAD_BYTES].lstrip()) is not None
+    return _decoder(bytes(data[:HEAD_BYTES]).lstrip()) is not None
 
 
-def decode_picture(data: bytes, limits: ImageLimits) -> Frame:
+def decode_picture(data: bytes | memoryview, limits: ImageLimits) -> Frame:
     """Decodes a JPEG, PNG, WebP or BMP file.
 
     Raises:
@@ -26,10 +26,11 @@ def decode_picture(data: bytes, limits: ImageLimits) -> Frame:
         ImageTooLarge: over the limits.
         UnsupportedBody: a file of another kind.
     """
-    decoder = _decoder(data)
+    head = bytes(data[:HEAD_BYTES])
+    decoder = _decoder(head)
     if decoder is None:
-        raise refusal(data)
-    return decoder(data, limits)
+        raise refusal(head)
+    return decoder(bytes(data), limits)
 
 
 def _decoder(data: bytes) -> Decoder | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from service.buffers import Buffers
 from service.ledger import Ledger
 from service.pool import Part, Pool
 from service.settings import Settings
@@ -28,10 +29,14 @@ DRAWN_BYTES_A_PIXEL = 6
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """An instance's memory for `bodies` and for `pixels`, each bounded, and shared fairly by clients."""
+    """An instance's memory for `bodies` and for `pixels`, each bounded, and shared fairly by clients.
+
+    What large ones are in comes from `buffers`, once there is room for it by those.
+    """
 
     bodies: Pool
     pixels: Pool
+    buffers: Buffers
 
 
 def lanes() -> int:
@@ -47,6 +52,7 @@ def make_pools(settings: Settings, clock: Callable[[], float] = time.monotonic) 
         # With a body nothing is computed yet: it needs no lane.
         Pool(Ledger(body, SPARE_BODY_BYTES, lanes(), clock, small=body + 1), clock, for_work=False),
         Pool(Ledger(pixels, SPARE_PIXEL_BYTES, lanes(), clock, small=SMALL_BYTES), clock),
+        Buffers(clock=clock),
     )
 
 

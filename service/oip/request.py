@@ -82,7 +82,7 @@ class _Request(msgspec.Struct):
     outputs: msgspec.Raw = msgspec.Raw(b"[]")
 
 
-def read_request(body: bytes, header_length: str | None) -> InferRequest:
+def read_request(body: bytes | memoryview, header_length: str | None) -> InferRequest:
     """Takes a request apart.
 
     Args:
@@ -171,7 +171,7 @@ def _small(text: msgspec.Raw, kind: type[Kind], where: str) -> Kind:
     return _decode(text, kind, where)
 
 
-def _decode(text: bytes | msgspec.Raw, kind: type[Kind], where: str) -> Kind:
+def _decode(text: bytes | memoryview | msgspec.Raw, kind: type[Kind], where: str) -> Kind:
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, ValueError) as error:  # also bytes that are no UTF-8

@@ -53,7 +53,7 @@ class OutputTensor:
         return b"".join(len(element).to_bytes(LENGTH_BYTES, "little") + element for element in elements)
 
 
-def read_pictures(tensor: InputTensor, most: int) -> list[bytes]:
+def read_pictures(tensor: InputTensor, most: int) -> list[bytes | memoryview]:
     """Reads a BYTES tensor of shape [n] or [n, 1]: picture files, or the base64 of such files.
 
     Args:

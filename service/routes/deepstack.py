@@ -115,7 +115,7 @@ def _selection(texts: Mapping[str, str], defaults: Selection) -> Selection:
         raise InvalidValue(f"min_confidence: {confidence[:40]!r} is not a number from 0 to 1") from None
 
 
-def _picture(form: Form) -> list[bytes]:
+def _picture(form: Form) -> list[bytes | memoryview]:
     """The file named image, else the first: both servers take what comes. The form is emptied."""
     picture = next((upload for upload in form.files if upload.field == "image"), form.files[0]).data
     form.files.clear()

@@ -108,21 +108,23 @@ def annotated(found: Detections, classes: tuple[str, ...]) -> bytes:
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
-def _data(form: Form) -> list[bytes]:
+def _data(form: Form) -> list[bytes | memoryview]:
     """The pictures, taken out of the form: what holds them is emptied while they are decoded."""
     data = [upload.data for upload in form.files]
     form.files.clear()
     return data
 
 
-def _single(detector: Detector, pictures: list[bytes], wish: Wish, visit: Visit) -> Detections:
+def _single(detector: Detector, pictures: list[bytes | memoryview], wish: Wish, visit: Visit) -> Detections:
     (found,) = detector.detect(pictures, wish, visit)
     if isinstance(found, ServiceError):
         raise found
     return found
 
 
-def _several(detector: Detector, names: Sequence[str], pictures: list[bytes], wish: Wish, visit: Visit) -> Response:
+def _several(
+    detector: Detector, names: Sequence[str], pictures: list[bytes | memoryview], wish: Wish, visit: Visit
+) -> Response:
     """Answers each file of a form; one that fails has its problem in its place."""
     answers = detector.detect(pictures, wish, visit)
     failures = [found for found in answers if isinstance(found, ServiceError)]

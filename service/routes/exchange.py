@@ -10,12 +10,14 @@ from flask import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.body import without_blanks
+from service.buffers import LEAST_BYTES
 from service.caller import caller_of
 from service.client_gone import client_gone
 from service.detector import Detector
 from service.errors import ServiceError
-from service.form import Form, read_form
+from service.form import Form, is_one_file, read_form
 from service.query import read_timeout_ms
+from service.sent_body import sent_body
 from service.settings import Settings
 from service.visit import Visit
 
@@ -50,13 +52,18 @@ def reception(detector: Detector, settings: Settings) -> Reception:
     return take_in
 
 
-def read_body(visit: Visit, inflate: Callable[[bytes], Iterator[bytes]] | None = None, *, blanks: bool = True) -> bytes:
+def read_body(
+    visit: Visit, inflate: Callable[[bytes], Iterator[bytes]] | None = None, *, blanks: bool = True
+) -> bytes | memoryview:
     """The body as it came; never through the form parser: curl and urllib claim form types for plain files.
 
     Args:
         visit: waits for the memory.
         inflate: undoes the compression of one piece after the other; b"" says that there are no more.
         blanks: False drops those that it begins with, here where that takes no copy.
+
+    Returns:
+        Of a large one a view of memory that others get once there is no view of it any more.
 
     Raises:
         RequestEntityTooLarge: it has more bytes than the instance takes.
@@ -68,6 +75,18 @@ def read_body(visit: Visit, inflate: Callable[[bytes], Iterator[bytes]] | None =
         raise RequestEntityTooLarge
     # One that is compressed, or sent in chunks, does not say how long it is.
     visit.body.claim(most if announced is None or inflate else announced)
+    sent = sent_body(request.environ) if announced and not inflate else None
+    if sent and announced:
+        long = announced >= LEAST_BYTES
+        whole = sent.receive_into(visit.pools.buffers.lend(announced)) if long else sent.receive()
+        whole = whole if blanks else without_blanks(whole)
+    else:
+        whole = _gathered(inflate, blanks=blanks)
+    visit.body.keep(len(whole))
+    return whole
+
+
+def _gathered(inflate: Callable[[bytes], Iterator[bytes]] | None, *, blanks: bool) -> bytes | memoryview:
     body = io.BytesIO()
     for piece in _pieces():
         if inflate:
@@ -76,9 +95,7 @@ def read_body(visit: Visit, inflate: Callable[[bytes], Iterator[bytes]] | None =
             body.write(piece if blanks or body.tell() else without_blanks(piece))
     if inflate:
         body.writelines(inflate(b""))
-    whole = body.getvalue()  # without a copy
-    visit.body.keep(len(whole))
-    return whole
+    return body.getvalue()  # without a copy
 
 
 def _pieces() -> Iterator[bytes]:
@@ -105,7 +122,7 @@ def read_upload_form(visit: Visit, max_files: int) -> Form:
     """
     content_type = request.headers.get("Content-Type", "")
     body = [read_body(visit, blanks=False)]
-    if len(body[0]) < SHORT_BYTES:
+    if len(body[0]) < SHORT_BYTES or is_one_file(body[0], content_type):
         return read_form(body.pop(), content_type, max_files)
     with visit.working(FORM_COPIES * len(body[0])):
         return read_form(body.pop(), content_type, max_files)

@@ -7,6 +7,7 @@ import re
 import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -104,6 +105,59 @@ def test_one_character_makes_no_raw_frame_four_times_as_large(character: str) ->
         assert tracemalloc.get_traced_memory()[1] < 2 * len(body)
     finally:
         tracemalloc.stop()
+
+
+def large_frame() -> tuple[np.ndarray, str]:
+    """Pixels, and their base64, of which only what stands around it is read as JSON."""
+    pixels = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
+    return pixels, base64.b64encode(pixels.tobytes()).decode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"height": 120, "width": 160, "image": "%s"}',
+        '{"image":"%s","width":160,"height":120}\n',
+        '  {"width" : 160 , "image" : "%s" , "height" : 120, "more": [{"image": ""}, "\\\\\\"", {}]}',
+        '{"more": "' + "x" * 5000 + '", "width": 160, "height": 120, "image": "%s"}',
+        '{"image": "%s", "width": 160, "height": 120, "more": "' + "x" * 5000 + '"}',
+        '{"image": "", "image": "%s", "width": 160, "height": 120}',
+        '{"wi\\u0064th": 160, "height": 120, "im\\u0061ge": "%s"}',
+    ],
+    ids=["last", "first", "middle", "behind much", "before much", "twice", "escaped names"],
+)
+@pytest.mark.parametrize("kind", [bytes, lambda body: memoryview(bytearray(body))], ids=["bytes", "view"])
+def test_a_large_raw_frame_is_found_wherever_it_stands(body: str, kind: type) -> None:
+    pixels, text = large_frame()
+    assert np.array_equal(decode(kind((body % text).encode()), LIMITS).pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "words"),
+    [
+        (lambda text: "*" + text[1:], MalformedBody, "not base64"),
+        (lambda text: text[:-1] + "*", MalformedBody, "not base64"),
+        (lambda text: text[:-4] + "\xe9" + text[-2:], MalformedBody, "not base64"),
+        (lambda text: text[:40_000] + "AA==" + text[40_004:], MalformedBody, "not base64"),
+        (lambda text: text[:-4] + "AA==", InvalidValue, "57598 bytes"),
+        (lambda text: text[:-4], InvalidValue, "57597 bytes"),
+        (lambda text: text[:-8] + "\\u0041" + text[-2:], MalformedBody, "not base64"),
+        (lambda text: text[:-8] + "\\/\\/\\/\\/", InvalidValue, "57597 bytes"),
+        (lambda text: text[:-8] + "\\\\AAAAAA", MalformedBody, "backslash"),
+        (lambda text: text[:-2] + '\\"', MalformedBody, "JSON body"),
+        (lambda text: text[:40_000] + '"' + text[40_001:], MalformedBody, "JSON body"),
+        (lambda text: text[:40_000] + '","x":"' + text[40_007:], InvalidValue, "30000 bytes"),
+        (lambda text: text[:40_000] + '","height":4,"x":"' + text[40_018:], MalformedBody, "twice"),
+    ],
+)
+def test_a_large_raw_frame_is_refused_for_what_is_in_its_image(damage: object, error: type, words: str) -> None:
+    _, text = large_frame()
+    claims = list[tuple[int, int]]()
+    limits = replace(LIMITS, claim=lambda pixels, size: claims.append((pixels, size)))
+    body = f'{{"height": 120, "width": 160, "image": "{damage(text)}"}}'  # type: ignore[operator]
+    with pytest.raises(error, match=words):
+        decode(body.encode(), limits)
+    assert len(claims) <= 1
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
