@@ -46,8 +46,8 @@ def fresh(height: int, width: int) -> Pixels:
     return np.empty((height, width, 3), np.uint8)
 
 
-def _unlimited(pixels: int, size: int) -> None:
-    pass
+def unlimited(pixels: int, size: int) -> None:
+    """Claims nothing; see `ImageLimits.claim`."""
 
 
 def _wanted() -> None:
@@ -68,7 +68,7 @@ class ImageLimits:
     max_pixels: int
     max_side: int
     shrink_to: tuple[int, int] | None = None
-    claim: Callable[[int, int], None] = _unlimited
+    claim: Callable[[int, int], None] = unlimited
     look: Callable[[], None] = _wanted
     pixels_memory: Callable[[int, int], Pixels] = fresh
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from service.errors import ImageTooLarge, MalformedBody, UnsupportedBody
+from service.jpeg_data import end_of_data
 
 JPEG_MAGIC = b"\xff\xd8"
 # Each scan goes over the whole picture, and takes 10 bytes to send. Progressive files have about 10.
@@ -24,7 +25,6 @@ _LENGTH_BYTES = 2
 _SEARCHED_BYTES = 2**18
 # The last of any fill bytes, and a marker that means something there. Two bytes: longer patterns take quadratic time.
 _NEXT_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
-_END_OF_DATA = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _SOF, _SEQUENTIAL = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA), (0xC0, 0xC1, 0xC9)
 _BASELINE, _ARITHMETIC = (0xC0, 0xC1), (0xC9, 0xCA)
 _DHT, _DAC, _EOI, _SOS, _DQT, _DNL, _DRI = 0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD
@@ -107,7 +107,7 @@ class Jpeg:
         return replace(self, scans=tuple(scans))
 
 
-def read_jpeg(body: bytes) -> Jpeg:
+def read_jpeg(body: bytes | memoryview) -> Jpeg:
     """Takes a JPEG file apart, up to the end of its picture.
 
     Args:
@@ -135,7 +135,7 @@ class _Reader:
     if something else than segments stands between scans.
     """
 
-    body: bytes
+    body: bytes | memoryview
     at: int = len(JPEG_MAGIC)
     frame: bytes = b""  # the SOF segment, marker included
     height: int = 0
@@ -151,8 +151,8 @@ class _Reader:
 
     def next_marker(self) -> int:
         """Steps behind the next marker, over whatever stands before it."""
-        at = self._search(_NEXT_MARKER)
-        self.interrupted |= bool(self.scans) and bool(self.body[self.at : at].strip(b"\xff"))
+        at = self._search()
+        self.interrupted |= bool(self.scans) and bool(bytes(self.body[self.at : at]).strip(b"\xff"))
         self.at = at + 2
         return self.body[self.at - 1]
 
@@ -166,19 +166,20 @@ class _Reader:
         begin, self.at = self.at, self.at + length
         if self.at > len(self.body):
             raise MalformedBody("image: the JPEG ends inside of a segment; send a whole JPEG file")
+        segment = bytes(self.body[begin - 2 : self.at])
         if marker in _TABLES:
             self.table_bytes += length
             if self.table_bytes > MAX_TABLE_BYTES:
                 raise ImageTooLarge(f"image: the JPEG has over {MAX_TABLE_BYTES} bytes of tables; save it anew")
-            self.tables.append(self.body[begin - 2 : self.at])
+            self.tables.append(segment)
         elif marker in _SOF:
-            self._take_frame(self.body[begin - 2 : self.at])
+            self._take_frame(segment)
         elif marker == _SOS:
-            self._take_scan(self.body[begin - 2 : self.at])
+            self._take_scan(segment)
         elif marker == _DNL:
             self.height = self.height or int.from_bytes(self.body[begin + 2 : begin + 4], "big")
         elif marker in (_APP0, _APP14) and not self.scans:
-            self._take_colours(marker, self.body[begin + 2 : min(self.at, begin + 16)])
+            self._take_colours(marker, segment[4:18])
 
     def _take_frame(self, frame: bytes) -> None:
         if self.frame:
@@ -208,7 +209,7 @@ class _Reader:
             )
         if self.frame[1] in _SEQUENTIAL:
             head = head[:-3] + _WHOLE_BLOCK
-        end = self._search(_END_OF_DATA)
+        end = end_of_data(self.body, self.at)
         first, last, bits = head[-3:]
         self.uncoded -= set(head[5:-3:2])
         if self.unfinished and not bits & 15:
@@ -219,10 +220,10 @@ class _Reader:
         self.tables = []
         self.at = end
 
-    def _search(self, marker: re.Pattern[bytes]) -> int:
-        """Where the next marker of these is; other threads have their turn while a long body is searched."""
+    def _search(self) -> int:
+        """Where the next marker is; other threads have their turn while a long body is searched."""
         for at in range(self.at, len(self.body), _SEARCHED_BYTES):
-            if found := marker.search(self.body, at, at + _SEARCHED_BYTES + 1):
+            if found := _NEXT_MARKER.search(self.body, at, at + _SEARCHED_BYTES + 1):
                 return found.start()
         raise MalformedBody("image: the JPEG ends before its end marker; send a whole JPEG file")
 

@@ -8,18 +8,23 @@ is decoded anew. Where they cannot be found, two decodes have to agree that diff
 import re
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 
 import simplejpeg
 
 from service.errors import ImageTooLarge, MalformedBody
-from service.image import Frame, ImageLimits, Pixels, decode_with_opencv, scaled_sides
+from service.image import Frame, ImageLimits, Pixels, decode_with_opencv, scaled_sides, unlimited
 from service.jpeg import END, MAX_JPEG_SCANS, Jpeg, Scan, read_jpeg
+from service.jpeg_head import usual_jpeg
 
 MAX_SPARE_PLACES = 8  # more are left where they are, and only missing data is looked for
 MAX_RESTARTS = 2**18
 # Each scan goes over the whole picture. Encoders write 10, of CMYK 18; a smaller picture may have more.
 SCANS_OF_LARGEST = 20
 MAX_READ_AHEAD = 16  # bytes that libjpeg has read before it misses any: 8, each of which may be stuffed
+_PIXEL_BYTES = 3.0
 BYTES_A_SAMPLE = 2  # of coefficients, which files of several scans need all at once
 SMALL_CHANGE = 2**20
 # What is held for as much is decoded at low priority.
@@ -44,7 +49,7 @@ Look = Callable[[], None]
 """See `ImageLimits.look`."""
 
 
-def decode_jpeg(body: bytes, limits: ImageLimits) -> Frame:
+def decode_jpeg(body: bytes | memoryview, limits: ImageLimits) -> Frame:
     """Decodes a JPEG file; grey and CMYK ones become BGR.
 
     Raises:
@@ -52,36 +57,65 @@ def decode_jpeg(body: bytes, limits: ImageLimits) -> Frame:
         ImageTooLarge: over the limits.
         UnsupportedBody: a JPEG of a kind that is not decoded here.
     """
+    if usual := usual_jpeg(body):
+        width, height = usual.width, usual.height
+        limits.check(width, height)
+        limits.claim(width * height, _held(_PIXEL_BYTES * width * height, len(body)))
+        with suppress(ValueError):  # what it is, and whether it matters, is seen once it is taken apart
+            return Frame(_to_bgr(width, height, limits)(usual.file), width, height)
+        limits.look()
+        limits = replace(limits, claim=unlimited)  # it would be the same
+    return decode_taken_apart(body, limits)
+
+
+def decode_taken_apart(body: bytes | memoryview, limits: ImageLimits) -> Frame:
+    """Decodes any JPEG file; see `decode_jpeg`, which is quicker with usual ones."""
     jpeg = read_jpeg(body)
-    limits.check(jpeg.width, jpeg.height)
-    if len(jpeg.scans) * jpeg.width * jpeg.height > SCANS_OF_LARGEST * limits.max_pixels:
+    width, height = jpeg.width, jpeg.height
+    limits.check(width, height)
+    if len(jpeg.scans) * width * height > SCANS_OF_LARGEST * limits.max_pixels:
         raise ImageTooLarge(
-            f"image: a JPEG of {jpeg.width}x{jpeg.height} pixels in {len(jpeg.scans)} scans; save it anew, not "
-            "progressive"
+            f"image: a JPEG of {width}x{height} pixels in {len(jpeg.scans)} scans; save it anew, not progressive"
         )
-    limits.claim(jpeg.width * jpeg.height, _needed(jpeg, len(body)))
-    return Frame(_pixels(jpeg, limits), jpeg.width, jpeg.height)
+    limits.claim(width * height, _needed(jpeg, len(body)))
+    return Frame(_pixels(jpeg, limits), width, height)
 
 
 def _needed(jpeg: Jpeg, length: int) -> int:
-    """Bytes held while such a file of so many bytes is decoded (measured); of many scans more, as they take as long."""
-    pixel = 6.0 if jpeg.components == _CMYK else 3.0
+    """Bytes held while such a file of so many bytes is decoded; of many scans more, as they take as long."""
+    pixel = 2 * _PIXEL_BYTES if jpeg.components == _CMYK else _PIXEL_BYTES
     if jpeg.in_several_scans:
-        pixel = 3 + BYTES_A_SAMPLE * jpeg.samples
+        pixel = _PIXEL_BYTES + BYTES_A_SAMPLE * jpeg.samples
     pixels = jpeg.width * jpeg.height
-    return max(int(pixel * pixels) + 2 * length + SMALL_CHANGE, min(len(jpeg.scans) * pixels, LONG_WORK_BYTES))
+    return max(_held(pixel * pixels, length), min(len(jpeg.scans) * pixels, LONG_WORK_BYTES))
+
+
+def _held(size: float, length: int) -> int:
+    """Bytes held by a decoder that makes `size` bytes of a file of `length` (measured)."""
+    return int(size) + 2 * length + SMALL_CHANGE
 
 
 def _pixels(jpeg: Jpeg, limits: ImageLimits) -> Pixels:
-    least = scaled_sides(jpeg.width, jpeg.height, limits.shrink_to) if limits.shrink_to else (0, 0)
     if jpeg.components == _CMYK:
         return _settled(jpeg, _checked_cmyk, _with_opencv, limits.look)
+    decode = _to_bgr(jpeg.width, jpeg.height, limits)
+    return _settled(jpeg, decode, partial(decode, strict=False), limits.look)
 
-    def decode(file: bytes, *, strict: bool = True) -> Pixels:
-        pixels: Pixels = simplejpeg.decode_jpeg(file, "BGR", min_width=least[0], min_height=least[1], strict=strict)
-        return pixels
 
-    return _settled(jpeg, decode, lambda file: decode(file, strict=False), limits.look)
+def _to_bgr(width: int, height: int, limits: ImageLimits) -> Callable[..., Pixels]:
+    """A decoder of files of these sides, scaled down if the limits say so; all its pixels are in the same memory."""
+    least, eighths = (width, height), 8
+    if limits.shrink_to:
+        least = scaled_sides(width, height, limits.shrink_to)
+        fitting = (n for n in range(1, 8) if _eighths(width, n) >= least[0] and _eighths(height, n) >= least[1])
+        eighths = next(fitting, 8)
+    memory = limits.pixels_memory(_eighths(height, eighths), _eighths(width, eighths))
+    # It chooses the same eighths.
+    return partial(simplejpeg.decode_jpeg, colorspace="BGR", min_width=least[0], min_height=least[1], buffer=memory)
+
+
+def _eighths(side: int, count: int) -> int:
+    return -(-side * count // 8)
 
 
 def _settled(jpeg: Jpeg, decode: Decode, decode_on: Decode, look: Look) -> Pixels:

@@ -15,7 +15,7 @@ import numpy as np
 from service.body import decode
 from service.buffers import Buffers
 from service.errors import ServiceError
-from service.image import Frame, ImageLimits, Pixels
+from service.image import Frame, ImageLimits, Pixels, unlimited
 from service.pool import Part
 
 LARGE_BYTES = 32 * 2**20  # held while decoding: a baseline JPEG of 10 megapixels, a PNG of 5
@@ -56,7 +56,6 @@ class Decoder:
             at_work: entered once that memory is there, and left with the block: nothing is waited for meanwhile.
             drawn_bytes: a pixel, at least.
         """
-        limits = replace(limits, look=part.look, pixels_memory=self._pixels)
         with ExitStack() as working:
 
             def claim(pixels: int, size: int) -> None:
@@ -66,10 +65,11 @@ class Decoder:
                     raise _Large
 
             frame: Frame | None = None
+            limits = replace(limits, claim=claim, look=part.look, pixels_memory=self._pixels)
             with suppress(_Large):
-                frame = decode(picture, replace(limits, claim=claim))
+                frame = decode(picture, limits)
             # Here, where the first look's frames and what they hold are gone.
-            yield frame or self._behind.submit(decode, picture, limits).result()
+            yield frame or self._behind.submit(decode, picture, replace(limits, claim=unlimited)).result()
 
     def _pixels(self, height: int, width: int) -> Pixels:
         memory = self._buffers.lend(height * width * 3)

@@ -27,6 +27,8 @@ def decode_picture(data: bytes | memoryview, limits: ImageLimits) -> Frame:
         UnsupportedBody: a file of another kind.
     """
     head = bytes(data[:HEAD_BYTES])
+    if head.startswith(JPEG_MAGIC):  # which alone is decoded where it is
+        return decode_jpeg(data, limits)
     decoder = _decoder(head)
     if decoder is None:
         raise refusal(head)
