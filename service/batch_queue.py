@@ -51,7 +51,7 @@ class Item:
     ready: bool = False
     abandoned: bool = False
     done: bool = False
-    _answered: Lock = field(default_factory=_closed_lock, init=False)  # opened once; an Event would cost as much as the whole item
+    _answered: Lock = field(default_factory=_closed_lock, init=False)  # opened once; an Event costs as much as the rest
     candidates: npt.NDArray[np.float32] | None = None
     error: ServiceError | None = None
     started: float = 0.0

@@ -75,8 +75,8 @@ def ordered_boxes(draw: st.DrawFn) -> np.ndarray:
     grid = draw(st.sampled_from([None, 1, 8]))
     boxes = np.zeros((count, 6), np.float32)
     boxes[:, :2] = random.random((count, 2)) * spread
-    boxes[:, 2:4] = boxes[:, :2] + random.random((count, 2)) * draw(st.sampled_from([1, 16, 120])) - draw(
-        st.sampled_from([0, 1])
+    boxes[:, 2:4] = (
+        boxes[:, :2] + random.random((count, 2)) * draw(st.sampled_from([1, 16, 120])) - draw(st.sampled_from([0, 1]))
     )
     if grid:
         boxes[:, :4] = np.round(boxes[:, :4] / grid) * grid
