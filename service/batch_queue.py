@@ -194,8 +194,8 @@ class BatchQueue:
             batch = item.batch
             item.ready = True
             batch.written += 1
-            if batch is self._closed:
-                news = batch.whole
+            if self._closed is not None:
+                news = batch is self._closed and batch.whole
             else:  # the first slot written lets the oldest batch go, at once or in a while; the last one at once
                 news = batch is self._waiting[0] and (batch.written == 1 or len(batch.items) == self._max_batch)
             if news:
