@@ -91,7 +91,7 @@ def to_candidates(layout: Layout, output: npt.NDArray[Any]) -> Floats:
 
     Args:
         layout: the engine's.
-        output: float32 or float16, batch first, of a shape that `fits`.
+        output: float32 or float16, batch first, of a shape that `fits`; objectness and class scores are 0 to 1.
 
     Returns:
         float32 [n, k, 6]: see `Engine.infer`; memory of its own; highest score first.

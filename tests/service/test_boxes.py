@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.boxes import Selection, nms, select, unletterbox
@@ -85,6 +85,7 @@ def ordered_boxes(draw: st.DrawFn) -> np.ndarray:
     return boxes
 
 
+@settings(deadline=None)
 @given(ordered_boxes(), st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0])), st.booleans())
 def test_what_stays_is_what_stays_box_by_box(boxes: np.ndarray, iou: float, agnostic: bool) -> None:
     assert nms(boxes, iou, agnostic=agnostic).tolist() == greedy(boxes, iou, agnostic=agnostic)

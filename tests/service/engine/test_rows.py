@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.engine.rows import FrameShape, fits, frame_shape, to_candidates, to_planes
@@ -69,6 +69,7 @@ def network_rows(draw: st.DrawFn) -> Floats:
     return rows
 
 
+@settings(deadline=None)
 @given(network_rows(), st.sampled_from([np.float32, np.float16]))
 def test_the_candidates_are_those_of_all_rows_in_order(rows: Floats, element: type) -> None:
     given_rows = rows.astype(element)
