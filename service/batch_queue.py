@@ -4,11 +4,12 @@ Request threads reserve a slot, write their frame into it and mark it ready; the
 batch. No engine here, and no waiting for answers.
 """
 
-import threading
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Condition, Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -25,24 +26,32 @@ def never_gone() -> bool:
     return False
 
 
+def _closed_lock() -> Lock:
+    lock = Lock()
+    lock.acquire()
+    return lock
+
+
 @dataclass(slots=True, eq=False)
 class Item:
     """One frame's place in a batch, and what became of it.
 
-    `deadline`, `entered`, `started`, `finished` are the clock's seconds; `gone` says whether the client has hung up;
-    `mark` stands for it while the engine works on it; `client` is whose it is; `done` is set once `candidates` (float32
-    [k, 6]) or `error` is there.
+    `deadline`, `entered`, `started`, `finished` are the clock's seconds; `slot` is its memory in `batch`; `gone` says
+    whether the client has hung up; `mark` stands for it while the engine works on it; `client` is whose it is; `done`
+    once `candidates` (float32 [k, 6]) or `error` is there.
     """
 
     deadline: float
     entered: float
     slot: Slot
+    batch: "Batch"
     gone: Callable[[], bool] = never_gone
     mark: Mark = NO_MARK
     client: str = ""
     ready: bool = False
     abandoned: bool = False
-    done: threading.Event = field(default_factory=threading.Event)
+    done: bool = False
+    _answered: Lock = field(default_factory=_closed_lock, init=False)  # opened once; an Event costs as much as the rest
     candidates: npt.NDArray[np.float32] | None = None
     error: ServiceError | None = None
     started: float = 0.0
@@ -53,13 +62,31 @@ class Item:
         """Whether anybody still waits for the answer."""
         return not self.abandoned and self.deadline > now and not self.gone()
 
+    def finish(self) -> None:
+        """Wakes the thread that waits; called once, when all else is set."""
+        self.done = True
+        self._answered.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Waits until it is done, at most so many seconds; returns whether it is. For one thread, until True."""
+        return self._answered.acquire(timeout=max(0.0, timeout_s))
+
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Frames that go into the engine together: uint8 [max_batch, h, w, 3] and their items, in slot order."""
+    """Frames that go into the engine together: uint8 [max_batch, h, w, 3] and their items, in slot order.
+
+    `written`: how many of the items' slots are.
+    """
 
     frames: Slot
     items: list[Item] = field(default_factory=list)
+    written: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether every slot is written."""
+        return self.written == len(self.items)
 
     def keep(self, live: list[Item]) -> Slot:
         """Moves live frames over dropped ones; returns uint8 [len(live), h, w, 3]."""
@@ -89,8 +116,10 @@ class BatchQueue:
         self._clock = clock
         self._max_batch = 0
         self._served: dict[str, int] = {}
-        self._changed = threading.Condition()
+        self._lock = Lock()
+        self._news = Condition(self._lock)  # for the batcher's thread: told only what it can act upon
         self._waiting: deque[Batch] = deque()
+        self._closed: Batch | None = None  # taken, with slots still being written
         self._free: list[Batch] = []
 
     @property
@@ -106,9 +135,8 @@ class BatchQueue:
     @property
     def full(self) -> bool:
         """Whether a largest batch waits with every slot written: taking it keeps nobody waiting."""
-        with self._changed:
-            items = self._waiting[0].items if self._waiting else []
-            return 0 < len(items) == self._max_batch and all(item.ready for item in items)
+        with self._lock:
+            return bool(self._waiting) and self._waiting[0].written == self._max_batch
 
     def allocate(self, max_batch: int, input_size: tuple[int, int], in_flight: int = 1) -> None:
         """Makes all batches there can ever be: the queue's, and the `in_flight` ones in the engine."""
@@ -128,14 +156,14 @@ class BatchQueue:
         Raises:
             Overloaded: not that many places are free.
         """
-        with self._changed:
+        with self._lock:
             if not self._places.take(client, places, beside):
                 self.shed += 1
                 raise Overloaded(f"this instance already works on {self.admitted} of at most {self.size}; try again")
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._places.give_back(client, places)
 
     def reserve(self, deadline: float, gone: Callable[[], bool], mark: Mark = NO_MARK, client: str = "") -> Item:
@@ -144,26 +172,34 @@ class BatchQueue:
         Raises:
             Overloaded: the instance is stopping, or there is no slot, which does not happen while places are held.
         """
-        with self._changed:
+        with self._lock:
             if self.stopping:
                 raise Overloaded("this instance is stopping; try again")
             if not self._waiting or len(self._waiting[-1].items) == self._max_batch:
                 if not self._free:
                     batch, place = self._given_up()
-                    item = Item(deadline, self._clock(), batch.items[place].slot, gone, mark, client)
+                    item = Item(deadline, self._clock(), batch.items[place].slot, batch, gone, mark, client)
                     batch.items[place] = item
+                    batch.written -= 1
                     return item
                 self._waiting.append(self._free.pop())
             batch = self._waiting[-1]
-            item = Item(deadline, self._clock(), batch.frames[len(batch.items)], gone, mark, client)
+            item = Item(deadline, self._clock(), batch.frames[len(batch.items)], batch, gone, mark, client)
             batch.items.append(item)
             return item
 
     def mark_ready(self, item: Item) -> None:
         """Says that the item's slot is written, or will never be (`abandoned`)."""
-        with self._changed:
+        with self._lock:
+            batch = item.batch
             item.ready = True
-            self._changed.notify_all()
+            batch.written += 1
+            if self._closed is not None:
+                news = batch is self._closed and batch.whole
+            else:  # the first slot written lets the oldest batch go, at once or in a while; the last one at once
+                news = batch is self._waiting[0] and (batch.written == 1 or len(batch.items) == self._max_batch)
+            if news:
+                self._news.notify()
 
     def take(self, patience_s: float | None = None) -> Batch | None:
         """Waits for work and closes the oldest batch.
@@ -174,39 +210,42 @@ class BatchQueue:
         Returns:
             A batch whose every slot is written, or None: out of patience, or stopping with nothing left.
         """
-        with self._changed:
+        with self._lock:
             give_up = None if patience_s is None else self._clock() + patience_s
-            while not self._due():
-                if (self.stopping and not self._waiting) or (give_up is not None and self._clock() >= give_up):
+            while (due_s := self._due_s()) > 0:
+                left_s = math.inf if give_up is None else give_up - self._clock()
+                if (self.stopping and not self._waiting) or left_s <= 0:
                     return None
-                self._changed.wait(self._nap(give_up))
-            batch = self._next()
-            # The others are being letterboxed right now, which takes about a millisecond.
-            self._changed.wait_for(lambda: all(item.ready for item in batch.items))
+                nap_s = min(due_s, left_s)
+                self._news.wait(nap_s if nap_s < math.inf else None)
+            batch = self._closed = self._next()
+            while not batch.whole:  # the others are being letterboxed right now, which takes about a millisecond
+                self._news.wait()
+            self._closed = None
             return batch
 
     def recycle(self, batch: Batch) -> None:
         """Gives a batch's memory back."""
-        batch.items = []
-        with self._changed:
+        batch.items, batch.written = [], 0
+        with self._lock:
             self._free.append(batch)
 
     def finished(self) -> bool:
         """Whether nothing will ever come again."""
-        with self._changed:
+        with self._lock:
             return self.stopping and not self._waiting
 
     def abandon(self, item: Item) -> bool:
         """Gives an item up, unless it is done by now; returns whether it was."""
-        with self._changed:
-            item.abandoned = not item.done.is_set()
+        with self._lock:
+            item.abandoned = not item.done
             return item.abandoned
 
     def stop(self) -> None:
         """Refuses new frames from now on."""
-        with self._changed:
+        with self._lock:
             self.stopping = True
-            self._changed.notify_all()
+            self._news.notify()
 
     def _given_up(self) -> tuple[Batch, int]:
         """Where a frame waits that nobody wants any more: its place was given back, so its slot is somebody else's."""
@@ -230,16 +269,11 @@ class BatchQueue:
         self._served = {client: turn for client, turn in served.items() if client in waiting}
         return batch
 
-    def _due(self) -> bool:
-        if not self._waiting or not any(item.ready for item in self._waiting[0].items):
-            return False
+    def _due_s(self) -> float:
+        """Seconds until the oldest batch may go, as things are; infinite where it takes news."""
+        if not self._waiting or not self._waiting[0].written:
+            return math.inf
         items = self._waiting[0].items
-        full = len(items) == self._max_batch
-        return full or self.stopping or self._clock() >= items[0].entered + self._max_wait_s
-
-    def _nap(self, give_up: float | None) -> float | None:
-        """Seconds until there is something to look at again; None to wait for news."""
-        times = [] if give_up is None else [give_up]
-        if self._waiting and any(item.ready for item in self._waiting[0].items):
-            times.append(self._waiting[0].items[0].entered + self._max_wait_s)
-        return max(0.0, min(times) - self._clock()) if times else None
+        if len(items) == self._max_batch or self.stopping:
+            return 0.0
+        return items[0].entered + self._max_wait_s - self._clock()

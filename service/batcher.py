@@ -179,12 +179,11 @@ class Batcher:
             InferenceFailed: the engine refused this frame.
         """
         item = ticket.item
-        item.done.wait(max(0.0, item.deadline - self._clock()))
-        if self.queue.abandon(item):
+        if not item.wait(item.deadline - self._clock()) and self.queue.abandon(item):
             raise DeadlineExceeded("no answer before the deadline; lower the rate or allow more time")
         if item.error is not None:
             raise item.error
-        assert item.candidates is not None  # set together with `done`
+        assert item.candidates is not None  # set before `done`
         return Inferred(
             candidates=item.candidates,
             filled=ticket.filled,
@@ -315,11 +314,11 @@ class Batcher:
         for row, item in enumerate(live):
             item.started, item.finished, item.batch_size = started, finished, len(live)
             item.candidates = candidates[row]
-            item.done.set()
+            item.finish()
 
     def _fail(self, item: Item, started: float, error: ServiceError) -> None:
         item.started, item.finished, item.error = started, self._clock(), error
-        item.done.set()
+        item.finish()
 
 
 def _marks(items: list[Item]) -> list[Mark]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from service.image import Letterbox
 
 Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,14 @@ def select(candidates: Floats, selection: Selection) -> Boxes:
     kept = candidates[candidates[:, 4] > np.float32(selection.conf)]
     if selection.classes is not None:
         kept = kept[np.isin(kept[:, 5], list(selection.classes))]
-    kept = kept[np.argsort(-kept[:, 4], kind="stable")]
-    kept = kept[nms(kept, selection.iou, agnostic=selection.agnostic)][: selection.max_det]
+    if len(kept) > 1:
+        kept = kept[np.argsort(-kept[:, 4], kind="stable")]
+        kept = kept[nms(kept, selection.iou, agnostic=selection.agnostic)]
+    kept = kept[: selection.max_det]
     return Boxes(kept[:, :4], kept[:, 4], kept[:, 5].astype(np.int64))
 
 
-def nms(ordered: Floats, iou: float, *, agnostic: bool) -> npt.NDArray[np.intp]:
+def nms(ordered: Floats, iou: float, *, agnostic: bool) -> Rows:
     """Greedy non-maximum suppression: the best box stays and silences what overlaps it by more than `iou`.
 
     Source: Felzenszwalb et al., "Object Detection with Discriminatively Trained Part-Based Models" (2010), section 3.2.
@@ -85,16 +88,30 @@ def nms(ordered: Floats, iou: float, *, agnostic: bool) -> npt.NDArray[np.intp]:
     Returns:
         Row numbers that stay, ascending.
     """
-    if len(ordered) == 0:
-        return np.empty(0, np.intp)
-    silences = overlaps(ordered[:, :4], ordered[:, :4]) > np.float32(iou)
-    if not agnostic:
-        silences &= ordered[:, 5, None] == ordered[None, :, 5]
+    if len(ordered) < 2:  # noqa: PLR2004  # there is no other
+        return np.arange(len(ordered))
+    better, worse = _rivals(ordered, iou, agnostic=agnostic)
     stays = np.ones(len(ordered), bool)
-    for row in range(len(ordered) - 1):
-        if stays[row]:
-            stays[row + 1 :] &= ~silences[row, row + 1 :]
-    return np.flatnonzero(stays)
+    while True:  # each round is right about one more link of every chain of boxes that silence one another
+        left = np.ones(len(ordered), bool)
+        left[worse[stays[better]]] = False
+        if np.array_equal(left, stays):
+            return np.flatnonzero(stays)
+        stays = left
+
+
+def _rivals(ordered: Floats, iou: float, *, agnostic: bool) -> tuple[Rows, Rows]:
+    """The pairs of which one box silences the other while it stays: row numbers of the better ones, and the worse."""
+    x1, y1, x2, y2, _, class_ids = columns = np.ascontiguousarray(ordered.T)
+    touch = (x1[:, None] < x2) & (y1[:, None] < y2)
+    touch &= touch.T
+    if not agnostic:
+        touch &= class_ids[:, None] == class_ids
+    row = np.arange(len(ordered))
+    touch &= row[:, None] < row
+    better, worse = np.nonzero(touch)  # few of all pairs, most often
+    silences = overlaps(columns[:4].take(better, axis=1), columns[:4].take(worse, axis=1)) > np.float32(iou)
+    return better[silences], worse[silences]
 
 
 def unletterbox(boxes: Boxes, letterbox: Letterbox, *, clip: bool) -> Boxes:
@@ -105,6 +122,8 @@ def unletterbox(boxes: Boxes, letterbox: Letterbox, *, clip: bool) -> Boxes:
         letterbox: how the picture was put there.
         clip: whether corners outside the picture are moved onto its edge.
     """
+    if not len(boxes):
+        return boxes
     padding = np.array([letterbox.pad_x, letterbox.pad_y] * 2, np.float32)
     corners = (boxes.corners - padding) / np.float32(letterbox.scale)
     if clip:
@@ -113,24 +132,24 @@ def unletterbox(boxes: Boxes, letterbox: Letterbox, *, clip: bool) -> Boxes:
 
 
 def overlaps(ours: Floats, theirs: Floats) -> Floats:
-    """Intersection over union of every pair; an empty box overlaps nothing.
+    """Intersection over union, pair by pair; an empty box overlaps nothing.
 
     Args:
-        ours: float32 [n, 4] x1, y1, x2, y2.
-        theirs: float32 [m, 4].
+        ours: float32 [4, ...] x1, y1, x2, y2.
+        theirs: float32 [4, ...], of a shape that broadcasts with ours.
 
     Returns:
-        float32 [n, m], 0 to 1.
+        float32 [...], 0 to 1.
     """
-    low = np.maximum(ours[:, None, :2], theirs[None, :, :2])
-    high = np.minimum(ours[:, None, 2:], theirs[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    union = _areas(ours)[:, None] + _areas(theirs) - shared
-    found: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return found
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = ours, theirs
+    shared = _sides(np.maximum(x1, u1), np.minimum(x2, u2))
+    shared *= _sides(np.maximum(y1, v1), np.minimum(y2, v2))
+    union = _sides(x1, x2) * _sides(y1, y2) + _sides(u1, u2) * _sides(v1, v2) - shared
+    union[union <= 0] = 1  # both are empty
+    shared /= union
+    return shared
 
 
-def _areas(corners: Floats) -> Floats:
-    sides = np.clip(corners[:, 2:] - corners[:, :2], 0, None)
-    areas: Floats = sides[:, 0] * sides[:, 1]
-    return areas
+def _sides(low: Floats, high: Floats) -> Floats:
+    sides: Floats = high - low
+    return np.maximum(sides, 0, out=sides)

@@ -19,6 +19,9 @@ CANDIDATE_COLUMNS = 6
 TOP_ROWS = 300
 """As many candidates as a serving graph gives."""
 
+SURELY_SEEN = 4 * TOP_ROWS
+"""Rows of the highest objectness whose scores are worked out first."""
+
 TENSORRTX_ROWS = 1000
 BOX_COLUMNS = {"yolov5": 5, "yolov8": 4}  # box, and objectness where there is one
 
@@ -88,36 +91,67 @@ def to_candidates(layout: Layout, output: npt.NDArray[Any]) -> Floats:
 
     Args:
         layout: the engine's.
-        output: float32 or float16, batch first, of a shape that `fits`.
+        output: float32 or float16, batch first, of a shape that `fits`; objectness and class scores are 0 to 1.
 
     Returns:
         float32 [n, k, 6]: see `Engine.infer`; memory of its own; highest score first.
     """
-    rows = output.astype(np.float32)
     if layout == "serving":
-        return rows
+        return output.astype(np.float32)
     if layout == "tensorrtx":
-        return np.stack([_counted(frame) for frame in rows.reshape(len(rows), -1)])
-    return np.stack([_best(frame if layout == "yolov5" else frame.T, BOX_COLUMNS[layout]) for frame in rows])
+        return np.stack([_counted(frame) for frame in output.astype(np.float32).reshape(len(output), -1)])
+    return np.stack([_best_of_v5(frame) if layout == "yolov5" else _best_of_v8(frame) for frame in output])
 
 
-def _best(rows: Floats, box_columns: int) -> Floats:
-    """One frame's best candidates.
-
-    Args:
-        rows: float32 [anchors, box_columns + classes]: cx, cy, w, h, objectness where there is one, class scores.
-        box_columns: 5 with objectness, 4 without.
+def _best_of_v5(rows: npt.NDArray[Any]) -> Floats:
+    """One frame's best candidates: float [anchors, 5 + classes], as `to_candidates` takes them.
 
     Returns:
         float32 [min(anchors, 300), 6], highest score first; among equals the earlier row.
     """
-    class_scores = rows[:, box_columns:]
-    scores = class_scores.max(axis=1)
-    if box_columns == BOX_COLUMNS["yolov5"]:
-        scores = scores * rows[:, 4]
-    order = np.argsort(-scores, kind="stable")[:TOP_ROWS]
-    classes = class_scores[order].argmax(axis=1).astype(np.float32)
-    return np.column_stack([_corners(rows[order, :4]), scores[order], classes])
+    objectness = rows[:, 4].astype(np.float32)
+    chosen = _that_may_be_best(rows, objectness)
+    class_scores = rows[chosen, 5:].astype(np.float32)
+    scores = class_scores.max(axis=1) * objectness[chosen]
+    best = _highest(scores)
+    return _candidates(rows[chosen[best], :4].astype(np.float32), scores[best], class_scores[best].argmax(axis=1))
+
+
+def _that_may_be_best(rows: npt.NDArray[Any], objectness: Floats) -> npt.NDArray[np.intp]:
+    """The rows that may be among the best, ascending: a class score is at most 1, so no score exceeds its objectness.
+
+    Rows of high objectness say how high the last of the best is at least. All rows where that says too little.
+    """
+    if len(rows) > SURELY_SEEN:
+        seen = np.argpartition(-objectness, SURELY_SEEN)[:SURELY_SEEN]
+        scores = rows[seen, 5:].astype(np.float32).max(axis=1) * objectness[seen]
+        least = scores[_highest(scores)[-1]]
+        chosen = np.flatnonzero(objectness >= least)
+        if least > 0 and len(chosen) >= TOP_ROWS:  # neither holds where numbers are none
+            return chosen
+    return np.arange(len(rows))
+
+
+def _best_of_v8(columns: npt.NDArray[Any]) -> Floats:
+    """One frame's best candidates: float [4 + classes, anchors], as `to_candidates` takes them; see `_best_of_v5`."""
+    columns = columns.astype(np.float32, copy=False)
+    scores = columns[4:].max(axis=0)
+    best = _highest(scores)
+    return _candidates(columns[:4, best].T, scores[best], columns[4:, best].argmax(axis=0))
+
+
+def _highest(scores: Floats) -> npt.NDArray[np.intp]:
+    """Where the highest 300 are, highest first; among equals the earlier."""
+    falling = -scores
+    if len(scores) > TOP_ROWS:
+        near = np.flatnonzero(falling <= np.partition(falling, TOP_ROWS - 1)[TOP_ROWS - 1])
+        if len(near) >= TOP_ROWS:  # else too many are no numbers
+            return near[np.argsort(falling[near], kind="stable")[:TOP_ROWS]]
+    return np.argsort(falling, kind="stable")[:TOP_ROWS]
+
+
+def _candidates(boxes: Floats, scores: Floats, classes: npt.NDArray[np.intp]) -> Floats:
+    return np.column_stack([_corners(boxes), scores, classes.astype(np.float32)])
 
 
 def _counted(floats: Floats) -> Floats:

@@ -108,7 +108,7 @@ def _partners(ours: Boxes, theirs: Boxes, counted: int) -> list[tuple[float, flo
     corners = ours.corners[:counted]
     shifts = np.abs(corners[:, None] - theirs.corners).max(axis=2)
     gaps = np.abs(ours.scores[:counted, None] - theirs.scores)
-    alike = (overlaps(corners, theirs.corners) >= SAME_BOX_IOU) | (shifts <= SAME_BOX_PX)
+    alike = (overlaps(corners.T[:, :, None], theirs.corners.T[:, None]) >= SAME_BOX_IOU) | (shifts <= SAME_BOX_PX)
     alike &= (gaps <= SCORE_TOLERANCE) & (ours.class_ids[:counted, None] == theirs.class_ids)
     rows = np.flatnonzero(alike.any(axis=1))
     partners = np.where(alike, shifts, np.inf)[rows].argmin(axis=1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.boxes import Selection, nms, select, unletterbox
@@ -46,6 +46,61 @@ def test_a_silenced_box_silences_nobody() -> None:
     # b overlaps a and c; a silences b; c, which overlaps only b, stays.
     rows = candidates([0, 0, 10, 10, 0.9, 0], [4, 0, 14, 10, 0.8, 0], [8, 0, 18, 10, 0.7, 0])
     assert nms(rows, 0.3, agnostic=True).tolist() == [0, 2]
+
+
+def greedy(ordered: np.ndarray, iou: float, *, agnostic: bool) -> list[int]:
+    """NMS as the paper says it, box by box; the reference."""
+    x1, y1, x2, y2 = ordered[:, None, :4].transpose(2, 0, 1)
+    u1, v1, u2, v2 = ordered[None, :, :4].transpose(2, 0, 1)
+    low = np.stack((np.maximum(x1, u1), np.maximum(y1, v1)), axis=2)
+    high = np.stack((np.minimum(x2, u2), np.minimum(y2, v2)), axis=2)
+    shared = np.prod(np.clip(high - low, 0, None), axis=2)
+    areas = np.clip(ordered[:, 2] - ordered[:, 0], 0, None) * np.clip(ordered[:, 3] - ordered[:, 1], 0, None)
+    union = areas[:, None] + areas - shared
+    silences = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0) > np.float32(iou)
+    if not agnostic:
+        silences &= ordered[:, 5, None] == ordered[:, 5]
+    stays: list[int] = []
+    for row in range(len(ordered)):
+        if not silences[stays, row].any():
+            stays.append(row)
+    return stays
+
+
+@st.composite
+def ordered_boxes(draw: st.DrawFn) -> np.ndarray:
+    """Up to hundreds of boxes; on a coarse grid many are alike, touch, share an overlap exactly, or are empty."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    count, spread = draw(st.integers(0, 320)), draw(st.sampled_from([1, 8, 40, 600]))
+    grid = draw(st.sampled_from([None, 1, 8]))
+    boxes = np.zeros((count, 6), np.float32)
+    boxes[:, :2] = random.random((count, 2)) * spread
+    boxes[:, 2:4] = (
+        boxes[:, :2] + random.random((count, 2)) * draw(st.sampled_from([1, 16, 120])) - draw(st.sampled_from([0, 1]))
+    )
+    if grid:
+        boxes[:, :4] = np.round(boxes[:, :4] / grid) * grid
+    boxes[:, 4] = np.sort(random.random(count))[::-1]
+    boxes[:, 5] = random.integers(0, draw(st.sampled_from([1, 3, 80])), count)
+    return boxes
+
+
+@settings(deadline=None)
+@given(ordered_boxes(), st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0])), st.booleans())
+def test_what_stays_is_what_stays_box_by_box(boxes: np.ndarray, iou: float, agnostic: bool) -> None:
+    assert nms(boxes, iou, agnostic=agnostic).tolist() == greedy(boxes, iou, agnostic=agnostic)
+
+
+@pytest.mark.parametrize("count", [2, 3, 300])
+def test_in_a_chain_every_second_box_stays(count: int) -> None:
+    start = np.arange(count, dtype=np.float32)[:, None] * 6
+    rows = np.hstack([start, start * 0, start + 10, start * 0 + 10, 1 - start / 1e4, start * 0])
+    assert nms(rows, 0.2, agnostic=True).tolist() == list(range(0, count, 2))
+
+
+def test_of_hundreds_that_all_overlap_the_best_stays() -> None:
+    rows = np.tile(np.array([*ONE, 0.9, 0], np.float32), (300, 1))
+    assert nms(rows, 0.5, agnostic=False).tolist() == [0]
 
 
 def test_the_class_filter_and_max_det_hold() -> None:

@@ -1,7 +1,9 @@
 """A client that hangs up is noticed on its own connection, by a real instance, before its frame is inferred."""
 
 import socket
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
@@ -36,6 +38,36 @@ def test_a_client_that_is_there_is_not_gone_even_when_it_has_sent_more() -> None
         assert here.recv(9) == b"GET /next", "looking must not read"
         there.close()
         assert gone()
+
+
+@contextmanager
+def tcp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        there = socket.create_connection(server.getsockname())
+        here, _ = server.accept()
+    with here, there:
+        yield here, there
+
+
+def test_over_tcp_who_closes_or_resets_is_gone() -> None:
+    for reset in (False, True):
+        with tcp_pair() as (here, there):
+            gone = client_gone({"gunicorn.socket": here})
+            assert not gone()
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))
+            there.close()
+            wait_until("it is noticed", gone)
+
+
+def test_over_tcp_who_has_sent_more_is_there_even_when_it_has_closed_after_that() -> None:
+    with tcp_pair() as (here, there):
+        gone = client_gone({"gunicorn.socket": here})
+        there.sendall(b"GET /next")
+        there.close()
+        wait_until("all has come", lambda: here.recv(9, socket.MSG_PEEK) == b"GET /next")
+        assert not gone()
+        assert here.recv(9) == b"GET /next"
+        wait_until("the end is noticed", gone)
 
 
 def test_without_a_socket_nobody_is_gone() -> None:

@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.engine.rows import FrameShape, fits, frame_shape, to_candidates, to_planes
 from service.model.manifest import Layout
@@ -40,6 +42,42 @@ def test_the_best_300_rows_become_candidates(layout: Layout, classes: int, ancho
     for frame, frame_rows in zip(found, rows, strict=True):
         wanted = reference(frame_rows, objectness=layout == "yolov5")[:300]
         np.testing.assert_allclose(frame, wanted, rtol=1e-5, atol=1e-4)
+
+
+def plainly(rows: Floats, *, objectness: bool) -> Floats:
+    """One frame's candidates with every row worked out and put in order; the reference for every last bit."""
+    scores = rows[:, 5 if objectness else 4 :]
+    highest = scores.max(axis=1) * rows[:, 4] if objectness else scores.max(axis=1)
+    order = np.argsort(-highest, kind="stable")[:300]
+    half = rows[order, 2:4] / 2
+    corners = [rows[order, :2] - half, rows[order, :2] + half]
+    return np.column_stack([*corners, highest[order], scores[order].argmax(axis=1).astype(np.float32)])
+
+
+@st.composite
+def network_rows(draw: st.DrawFn) -> Floats:
+    """[anchors, 5 + classes]: scores spread out as a network's, all the same, on a few steps, or not numbers at all."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    anchors, classes = draw(st.sampled_from([1, 300, 1199, 1201, 3000])), draw(st.sampled_from([1, 2, 80]))
+    rows = random_rows(anchors, 5 + classes, frames=1)[0]
+    sharpness = draw(st.sampled_from([0, 1, 8]))
+    rows[:, 4:] = random.random((anchors, 1 + classes), np.float32) ** sharpness
+    if steps := draw(st.sampled_from([None, 1, 4])):
+        rows[:, 4:] = np.floor(rows[:, 4:] * steps) / steps
+    rows[random.random(anchors) < draw(st.sampled_from([0, 0.5, 0.95, 1])), 4] = draw(st.sampled_from([0, np.nan]))
+    rows[random.random(anchors) < draw(st.sampled_from([0, 0.01, 0.95])), 5:] = draw(st.sampled_from([0, np.nan]))
+    return rows
+
+
+@settings(deadline=None)
+@given(network_rows(), st.sampled_from([np.float32, np.float16]))
+def test_the_candidates_are_those_of_all_rows_in_order(rows: Floats, element: type) -> None:
+    given_rows = rows.astype(element)
+    rows = given_rows.astype(np.float32)
+    np.testing.assert_array_equal(to_candidates("yolov5", given_rows[None])[0], plainly(rows, objectness=True))
+    without = np.ascontiguousarray(np.delete(given_rows, 4, axis=1).T)
+    wanted = plainly(np.delete(rows, 4, axis=1), objectness=False)
+    np.testing.assert_array_equal(to_candidates("yolov8", without[None])[0], wanted)
 
 
 def test_half_precision_rows_are_worked_on_in_single_precision() -> None:
