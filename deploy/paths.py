@@ -119,7 +119,7 @@ class Paths:
 
     @property
     def quarantine(self) -> Path:
-        """Hashes of pictures that instances died of, and who listens or drains; written by the instances."""
+        """Hashes of pictures that instances died of, their secret, who listens or drains; written by the instances."""
         return self.run / "quarantine"
 
     @property

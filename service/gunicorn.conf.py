@@ -30,7 +30,7 @@ try:
     from service.quarantine import make_quarantine
     from service.settings import read_settings
     from service.surroundings import check_surroundings, why_not_listening
-    from service.watchdog import EXIT_HANG, Watchdog, shared_memory
+    from service.watchdog import EXIT_HANG, Watchdog, heed_alarm, shared_memory
     from service.wire_problems import HeadLimits, Unquoted, problem_writer
 except ImportError as import_error:
     raise SystemExit(tell("service", import_error, lead="cannot start")) from None
@@ -49,6 +49,7 @@ except StartError as start_error:
     print(f"cannot start: {start_error}", file=sys.stderr, flush=True)
     raise SystemExit(EXIT_BAD_SETTINGS) from None
 
+heed_alarm()
 watchdog_fd = shared_memory()  # before the fork, so that the master learns why its worker ended
 watchdog = Watchdog(settings.watchdog_s, watchdog_fd)
 in_flight_fd = shared_table()  # likewise, so that it learns what the worker was at
@@ -84,7 +85,10 @@ def on_starting(server: Any) -> None:
 
     def stop_expecting_exits(graceful: bool = True) -> None:
         server.stop_asked = True
-        stop(graceful)
+        try:
+            stop(graceful)
+        except HaltServer as halt:  # gunicorn expects none here, and would end with 1 and a traceback
+            raise SystemExit(halt.exit_status) from None
 
     server.stop_asked = False
     server.stop = stop_expecting_exits

@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Condition
+from enum import Enum
+from threading import Condition, Lock
 
 from service.errors import Overloaded
 
-DIGEST_BYTES = 32
+DIGEST_BYTES = 16
 ROW_BYTES = 1 + DIGEST_BYTES
 DECODER, ENGINE = b"d", b"e"
 EMPTY = bytes(ROW_BYTES)
@@ -30,18 +31,26 @@ KEPT_SHARE = 0.1
 AHEAD_S = 2.0
 
 
+class Doubt(Enum):
+    """How much a picture is suspected of ending processes: what is has to be alone in work."""
+
+    NONE = "nothing is known of it, or nobody asks"
+    FIRST = "one death: nobody waits for long, and where it cannot be alone it runs all the same"
+    SHARED = "deaths in company alone: it is waited for, and runs all the same"
+    OWN = "it died alone: it runs alone, or not at all"
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A picture's `digest`, its SHA-256 or empty where nobody asks.
-
-    `alone`: nothing else should run with it; `at_once`: nobody waits for that for long; `company`: where it cannot be
-    alone it runs all the same.
-    """
+    """What stands for a picture in work: the `digest` of its bytes, empty where nobody asks, and the `doubt`."""
 
     digest: bytes = b""
-    alone: bool = False
-    at_once: bool = False
-    company: bool = False
+    doubt: Doubt = Doubt.NONE
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else should run with it."""
+        return self.doubt is not Doubt.NONE
 
 
 NO_MARK = Mark()
@@ -70,7 +79,9 @@ class InWork:
         self._alone_s, self._clock = alone_s, clock
         self._free = deque(range(ROWS))
         self._rows: dict[bytes, list[int]] = {}  # where each stands, and how often it is in work
-        self._changed = Condition()
+        self._lock = Lock()
+        self._changed = Condition(self._lock)
+        self._waiting = 0
         self._suspect: list[bytes] | None = None  # for whom others are kept out; its row, once it is in
         self._kept_since: float | None = None  # when the first of them came
         self._owed_until = 0.0  # when their waiting will have been a small part of the time again
@@ -99,32 +110,35 @@ class InWork:
 
         Args:
             stage: `DECODER` or `ENGINE`.
-            marks: more than one only of pictures that need not be alone.
+            marks: at least one; more only of pictures that need not be alone.
             patient: False waits for no suspect.
 
         Returns:
             False where nothing was noted: a suspect could not be alone.
         """
-        with self._changed:
-            if any(mark.alone for mark in marks):
-                (mark,) = marks
-                alone = self._be_alone(stage + mark.digest, AT_ONCE_S if mark.at_once else self._alone_s)
-                if not alone and not mark.company:
+        with self._lock:
+            first = marks[0]
+            if first.alone:
+                limit_s = AT_ONCE_S if first.doubt is Doubt.FIRST else self._alone_s
+                if not self._be_alone(stage + first.digest, limit_s) and first.doubt is Doubt.OWN:
                     return False
             elif patient and self.closed:
                 self._wait_for_suspect()
             for mark in marks:
-                self._note(stage + mark.digest)
+                if mark.digest:
+                    self._note(stage + mark.digest)
         return True
 
     def end(self, stage: bytes, marks: Sequence[Mark]) -> None:
         """Takes out what `begin` noted."""
-        with self._changed:
+        with self._lock:
             for mark in marks:
-                self._take_out(stage + mark.digest)
-                if self._suspect and self._suspect == [stage + mark.digest]:
-                    self._open()
-            self._changed.notify_all()
+                if mark.digest:
+                    self._take_out(stage + mark.digest)
+                    if self._suspect and self._suspect == [stage + mark.digest]:
+                        self._open()
+            if self._waiting:
+                self._changed.notify_all()
 
     def left(self, *, engine_alone: bool = False) -> set[bytes]:
         """The digests of what is noted, for the master of a worker that has died.
@@ -138,13 +152,13 @@ class InWork:
     def _be_alone(self, row: bytes, limit_s: float) -> bool:
         """Waits until nothing else is here, and keeps others out then, if they have not been for long enough lately."""
         until = self._clock() + limit_s
-        self._changed.wait_for(lambda: not self.closed, limit_s)
+        self._wait_for(lambda: not self.closed, limit_s)
         if self.closed or self._owed_until > self._clock() + AHEAD_S:
             # By chance, where it alone is kept waiting: the engine's thread has others to see to.
             patience_s = until - self._clock() if row.startswith(DECODER) and limit_s > AT_ONCE_S else 0.0
-            return self._changed.wait_for(lambda: not self._rows, max(0.0, patience_s))
+            return self._wait_for(lambda: not self._rows, max(0.0, patience_s))
         mine = self._suspect = list[bytes]()
-        self._changed.wait_for(lambda: not self._rows or self._suspect is not mine, max(0.0, until - self._clock()))
+        self._wait_for(lambda: not self._rows or self._suspect is not mine, max(0.0, until - self._clock()))
         if self._suspect is not mine:  # they were tired of waiting
             return False
         if self._rows:
@@ -153,10 +167,17 @@ class InWork:
         mine.append(row)
         return True
 
+    def _wait_for(self, holds: Callable[[], bool], limit_s: float) -> bool:
+        self._waiting += 1
+        try:
+            return self._changed.wait_for(holds, limit_s)
+        finally:
+            self._waiting -= 1
+
     def _wait_for_suspect(self) -> None:
         now = self._clock()
         self._kept_since = now if self._kept_since is None else self._kept_since
-        if not self._changed.wait_for(lambda: not self.closed, max(0.0, self._kept_since + self._alone_s - now)):
+        if not self._wait_for(lambda: not self.closed, max(0.0, self._kept_since + self._alone_s - now)):
             self._open()
 
     def _open(self) -> None:
@@ -167,8 +188,6 @@ class InWork:
         self._changed.notify_all()
 
     def _note(self, row: bytes) -> None:
-        if len(row) != ROW_BYTES:  # nobody asks for this one
-            return
         if (noted := self._rows.get(row)) is not None:
             noted[1] += 1
         elif self._free:

@@ -20,7 +20,7 @@ from service.errors import (
     Overloaded,
     StartError,
 )
-from service.in_work import DIGEST_BYTES, InWork, Mark
+from service.in_work import DIGEST_BYTES, Doubt, InWork, Mark
 from tests.instance import wait_until
 from tests.service.fakes import SIZE, PipelinedScriptedEngine, ScriptedEngine
 
@@ -465,7 +465,7 @@ def test_an_engine_that_opens_but_cannot_answer_is_the_starters_error() -> None:
 
 
 def marked(letter: bytes, *, alone: bool = False) -> Mark:
-    return Mark(letter * DIGEST_BYTES, alone)
+    return Mark(letter * DIGEST_BYTES, Doubt.OWN if alone else Doubt.NONE)
 
 
 def send_marked(bench: Bench, mark: Mark, timeout_s: float = FAR) -> "Future[Inferred[None]]":

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from service.errors import Overloaded
-from service.in_work import DECODER, DIGEST_BYTES, ENGINE, NO_MARK, ROWS, InWork, Mark, shared_table
+from service.in_work import DECODER, DIGEST_BYTES, ENGINE, NO_MARK, ROWS, Doubt, InWork, Mark, shared_table
 from tests.instance import wait_until
 
 LIMIT_S = 60.0
 A, B, C = (Mark(letter * DIGEST_BYTES) for letter in (b"a", b"b", b"c"))
-SUSPECT = Mark(b"s" * DIGEST_BYTES, alone=True)
+SUSPECT = Mark(b"s" * DIGEST_BYTES, Doubt.OWN)
 
 
 def test_the_master_sees_what_is_in_work_and_no_longer_what_is_done() -> None:
@@ -94,7 +94,7 @@ def test_others_are_kept_waiting_for_suspects_a_small_part_of_the_time_alone() -
     assert not worker.closed, "once is enough: what came later need not wait"
     worker.end(DECODER, [SUSPECT])
     assert not worker.begin(DECODER, [SUSPECT])
-    assert worker.begin(DECODER, [replace(SUSPECT, company=True)]) and not worker.closed
+    assert worker.begin(DECODER, [replace(SUSPECT, doubt=Doubt.SHARED)]) and not worker.closed
     worker.end(DECODER, [SUSPECT])
     worker.end(DECODER, [A])
     assert worker.begin(DECODER, [SUSPECT]) and not worker.closed, "it is alone by chance"

@@ -1,6 +1,5 @@
 """A picture that instances die of is refused after three, whoever asks; its neighbours are not, whoever wants it."""
 
-import hashlib
 import json
 import os
 import signal
@@ -12,18 +11,16 @@ import pytest
 import requests
 
 from service.errors import DeadlineExceeded, MalformedBody, Overloaded, Quarantined
-from service.in_work import ENGINE, InWork, shared_table
+from service.in_work import ENGINE, Doubt, InWork, shared_table
 from service.quarantine import Case, Quarantine
+from service.secret import FILE, host_secret
 from tests.instance import running_instance, stop_instance
 from tests.service import faulty_engine
 from tests.service.held import picture
 
 CONF = "tests/service/faulty.conf.py"
 POISON, GOOD = b"poison", b"good"
-
-
-def digest(picture: bytes) -> bytes:
-    return hashlib.sha256(picture).digest()
+SECRET = 7
 
 
 class Host:
@@ -35,7 +32,12 @@ class Host:
         self.meanwhile: list[Callable[[], None]] = []
 
     def instance(self, table_fd: int | None = None) -> Quarantine:
-        return Quarantine(self.folder, InWork(table_fd), expiry_s=100, clock=lambda: self.now, sleep=self.sleep)
+        return Quarantine(
+            self.folder, InWork(table_fd), secret=SECRET, expiry_s=100, clock=lambda: self.now, sleep=self.sleep
+        )
+
+    def digest(self, picture: bytes) -> bytes:
+        return self.instance().digest(picture)
 
     def sleep(self, seconds: float) -> None:
         """What other masters note meanwhile is what `meanwhile` does."""
@@ -46,14 +48,14 @@ class Host:
         """A worker ends while it decodes them all; its master, another process, looks at what it left."""
         table = shared_table()
         master, worker = self.instance(table), self.instance(table)
-        worker.in_work.begin(ENGINE, [Case(worker, [digest(one)], [b""]).mark(0) for one in pictures])
+        worker.in_work.begin(ENGINE, [Case(worker, [worker.digest(one)], [b""]).mark(0) for one in pictures])
         master.blame()
         os.close(table)
         for file in self.folder.iterdir():
             os.utime(file, (self.now, self.now))
 
     def deaths(self, picture: bytes) -> int:
-        return len(self.instance().record(digest(picture)))
+        return len(self.instance().record(self.digest(picture)))
 
     def refused(self, picture: bytes) -> bool:
         with self.instance().watch([picture]) as case:
@@ -131,11 +133,11 @@ def test_only_a_picture_that_was_dealt_with_is_acquitted(host: Host, outcome: ob
 def test_a_disk_at_fault_costs_no_picture_its_answer(host: Host) -> None:
     host.die_of(POISON)
     # What cannot be read as a file cannot be removed as one either.
-    (host.folder / digest(GOOD).hex()).mkdir()
+    (host.folder / host.digest(GOOD).hex()).mkdir()
     with host.instance().watch([GOOD, POISON]) as case:
         case.check(0)
         case.close(0, "an answer")
-    host.instance().acquit(digest(GOOD))
+    host.instance().acquit(host.digest(GOOD))
     assert host.deaths(GOOD) == 0
 
 
@@ -159,11 +161,7 @@ def test_what_never_died_alone_is_let_in_where_it_cannot_be_alone(host: Host) ->
         host.die_of(GOOD, *company)
         with host.instance().watch([GOOD]) as case:
             marks.append(case.mark(0))
-    assert [(mark.alone, mark.at_once, mark.company) for mark in marks] == [
-        (True, True, True),
-        (True, False, True),
-        (True, False, False),
-    ]
+    assert [mark.doubt for mark in marks] == [Doubt.FIRST, Doubt.SHARED, Doubt.OWN]
 
 
 def test_the_first_death_may_be_in_company(host: Host) -> None:
@@ -201,7 +199,7 @@ def test_a_hang_is_no_fault_of_what_was_being_decoded(host: Host) -> None:
 def test_a_suspect_that_was_acquitted_while_it_waited_keeps_nobody_out(host: Host) -> None:
     host.die_of(GOOD)
     instance = host.instance()
-    host.meanwhile = [lambda: host.instance().acquit(digest(GOOD))]
+    host.meanwhile = [lambda: host.instance().acquit(host.digest(GOOD))]
     with instance.watch([GOOD]) as case, instance.watch([GOOD]):
         assert not case.mark(0).alone
 
@@ -214,7 +212,21 @@ def test_deaths_are_forgotten_after_a_while(host: Host) -> None:
     host.now = 100.0
     assert not host.refused(POISON)
     host.die_of(GOOD)
-    assert [file.name for file in host.folder.iterdir()] == [hashlib.sha256(GOOD).hexdigest()]
+    assert [file.name for file in host.folder.iterdir()] == [host.digest(GOOD).hex()]
+
+
+def test_what_an_earlier_release_named_by_sha_256_is_forgotten_too(host: Host) -> None:
+    host.die_of(POISON)
+    old = host.folder / ("ab" * 32)
+    old.write_bytes(b"+++")
+    os.utime(old, (0, 0))
+    host.now = 100.0
+    host.die_of(GOOD)
+    assert [file.name for file in host.folder.iterdir()] == [host.digest(GOOD).hex()]
+
+
+def test_another_host_has_another_name_for_the_same_picture(host: Host) -> None:
+    assert host.digest(GOOD) != Quarantine(None, secret=SECRET + 1).digest(GOOD)
 
 
 def test_without_a_folder_nothing_is_noted_and_nothing_refused(tmp_path: Path) -> None:
@@ -232,7 +244,7 @@ def test_real_instances_die_of_a_picture_three_times_and_then_refuse_it(
     fault: int, free_port: Callable[[], int], tmp_path: Path
 ) -> None:
     poison = picture(fault)
-    settings = {"watchdog_s": 0.5, "self_test_s": 0, "quarantine": tmp_path / "shared"}
+    settings = {"watchdog_s": 0.5, "self_test_s": 0, "quarantine": tmp_path / "shared", "cache": tmp_path}
     for _ in range(3):
         with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
             with pytest.raises(requests.ConnectionError):
@@ -258,7 +270,9 @@ def test_a_good_picture_in_one_form_and_one_batch_with_what_real_instances_die_o
     with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
         answers = [requests.post(f"{instance.url}/v1/detect", one, timeout=30) for one in (poison, good)]
         assert [answer.status_code for answer in answers] == [422, 200]
-    assert [file.name for file in (tmp_path / "shared").iterdir() if not file.suffix] == [digest(poison).hex()]
+    name = Quarantine(None, secret=host_secret(tmp_path / "shared")).digest(poison).hex()
+    files = {file.name for file in (tmp_path / "shared").iterdir() if not file.suffix}
+    assert files == {name, FILE}
 
 
 def test_a_stop_or_a_killed_idle_worker_blames_nobody(free_port: Callable[[], int], tmp_path: Path) -> None:
@@ -270,4 +284,4 @@ def test_a_stop_or_a_killed_idle_worker_blames_nobody(free_port: Callable[[], in
         assert instance.process.wait(30) == 70
     events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
     assert "pictures_blamed" not in {event["event"] for event in events}
-    assert [file.name for file in shared.iterdir()] == ["tested.listening"]
+    assert {file.name for file in shared.iterdir()} == {"tested.listening", FILE}
