@@ -266,7 +266,10 @@ def _whole(text: str) -> int:
 def _own_cpus(text: str) -> Own:
     if text == EVENLY:
         return EVENLY
-    number = _whole(text)
+    try:
+        number = _whole(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto") from None
     if not 0 <= number <= MAX_CPUS:
         raise argparse.ArgumentTypeError(f"{text} is outside 0-{MAX_CPUS}")
     return number

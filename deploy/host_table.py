@@ -56,7 +56,11 @@ def read_host(table: Table) -> Host:
 
 
 def _own_cpus(table: Table) -> Own:
-    if table.value("cpus_per_instance") in (MISSING, EVENLY):
+    value: Any = table.value("cpus_per_instance")
+    if value is MISSING or value == EVENLY:
+        return EVENLY
+    if isinstance(value, str):
+        table.problem("cpus_per_instance", f"{value!r} will not do", 'write "auto", or a whole number')
         return EVENLY
     return table.number("cpus_per_instance", 0, 0, MAX_CPUS)
 

@@ -26,6 +26,7 @@ from deploy.fleet import (
     Balancer,
     Code,
     Fleet,
+    Instance,
     Machine,
     free_port,
 )
@@ -102,19 +103,7 @@ def local_fleet(
     return Fleet(
         release=options.release,
         model=model,
-        instances=tuple(
-            make_instance(
-                f"cpu{index}",
-                LOOPBACK,
-                options.instance_port + index,
-                place=place,
-                model=model,
-                release=options.release,
-                settings=settings,
-                quarantine=paths.quarantine,
-            )
-            for index, place in enumerate(places)
-        ),
+        instances=tuple(_instances(options, places, model, settings, paths)),
         balancer=Balancer(
             host=LOOPBACK,
             port=options.port,
@@ -131,6 +120,22 @@ def local_fleet(
         lasting=code,
         stop_wait_s=limits.stop_wait_s,
     )
+
+
+def _instances(
+    options: FleetOptions, places: tuple[Place, ...], model: str, settings: Mapping[str, str], paths: Paths
+) -> Iterator[Instance]:
+    for index, where in enumerate(places):
+        yield make_instance(
+            f"cpu{index}",
+            LOOPBACK,
+            options.instance_port + index,
+            place=where,
+            model=model,
+            release=options.release,
+            settings=settings,
+            quarantine=paths.quarantine,
+        )
 
 
 def _settings(machine: Machine, environ: Mapping[str, str]) -> dict[str, str]:
