@@ -1,7 +1,7 @@
 """Gives each instance of a machine its CPUs: some for itself alone, on its GPU's NUMA node. Pure.
 
 The threads of one process fight for its GIL across CPUs, and two processes on one CPU wait for each other while another
-idles: measured, see docs/capacity.md.
+idles: figures are in ARCHITECTURE.md, among the decisions.
 """
 
 from collections.abc import Mapping, Sequence

@@ -24,7 +24,7 @@ def keep_to_cpus(wanted: str) -> str:
 
 
 def usable_threads(threads: int) -> int:
-    """How many threads that compute an engine may start: more than CPUs would wait for one another, spinning.
+    """How many threads that compute an engine may start: more than CPUs only wait for one another.
 
     Args:
         threads: as asked for; 0 takes as many as there are CPUs.
