@@ -3,7 +3,7 @@
 # What may be given, as in `make up PORT=9000`. Only make's command line counts, and a value is taken as it stands there:
 # HOST, NAME or SECONDS in the environment come from a shell, conda or WSL, and a $ in an address is no variable of make.
 # By design in the environment: FRAMEFLEET_* settings, FLEET_API_KEY, and what pip needs to reach an index.
-GIVEN := ADDRESS ARGS BASELINE BATCH BUNDLE BURST CACERT CAMERAS CAPACITY CONCURRENCY FLEET FPS FRAMES HOST HOSTS INSTALL \
+GIVEN := ADDRESS ARGS BASELINE BATCH BUNDLE BURST CACERT CAMERAS CAPACITY CONCURRENCY CPUS FLEET FPS FRAMES HOST HOSTS INSTALL \
 	INSTANCES INSTANCE_PORT KEYS LAYOUT MAX_BATCH MINUTES MODEL NAME NAMES ONLY P95_MS PLUGIN PORT PRECISION PYTHON RATE \
 	SCENARIO SCOPES SECONDS SHA256 SIGN_KEY SIZE SLICE_MB SLO_MS SSH_USER STREAMS TESTS URL VAR VIDEO
 define NEWLINE
@@ -40,7 +40,7 @@ PY := .venv/bin/python
 ON_HOST = $(call q,INSTALL)/current/bin/framefleet
 UP_OPTIONS = --var=$(call q,VAR) $(call option,--instances,INSTANCES) $(call option,--port,PORT) \
 	$(call option,--instance-port,INSTANCE_PORT) $(call option,--model,MODEL) \
-	$(call option,--rate,RATE) $(call option,--burst,BURST) $(call option,--concurrency,CONCURRENCY)
+	$(call option,--cpus-per-instance,CPUS) $(call option,--rate,RATE) $(call option,--burst,BURST) $(call option,--concurrency,CONCURRENCY)
 # Whom the tools ask: URL=, or what listens on PORT= of this machine, or the fleet that runs in VAR.
 AT = $(or $(call option,--url,URL),$(if $(PORT),--url=http://127.0.0.1:$(call q,PORT)),--var=$(call q,VAR)) $(call option,--cacert,CACERT)
 REPLAY = $(PY) -m loadtest replay $(AT) --video=$(call q,VIDEO) --cameras=$(call q,CAMERAS) --fps=$(call q,FPS) \
@@ -55,7 +55,7 @@ LOCK = $(PY) -m uv pip compile pyproject.toml --universal --python-version 3.10 
 	--generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet
 
 TARGETS := help setup demo up status logs smoke down key certificate model engine torch bundle deploy rollback undeploy \
-	deploy-fleet rollback-fleet drain undrain render config-check diff replay detect scenario load-ui capacity plan simulate \
+	deploy-fleet rollback-fleet drain undrain render config-check diff replay detect scenario load-ui capacity tune plan simulate \
 	scaling chaos siege test test-slow test-hosts check-trt test-gpu bench bench-gpu lint format lock audit clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS) not-set-up
@@ -85,7 +85,7 @@ demo: ## The main job in one command: 2 instances, 30 s of video, a report, and 
 	@$(PY) -m deploy exec --check $(UP_OPTIONS) -- $(REPLAY)
 
 ##@ Run a fleet on this machine
-up: ## Start INSTANCES=2 behind nginx on PORT=8080 (INSTANCE_PORT=8101 MODEL=path RATE= BURST= CONCURRENCY=)
+up: ## Start INSTANCES=2 behind nginx on PORT=8080 (CPUS=auto INSTANCE_PORT=8101 MODEL=path RATE= BURST= CONCURRENCY=)
 	@$(PY) -m deploy up $(UP_OPTIONS)
 
 status: ## Show every process: state, pid, uptime, ready or not
@@ -170,6 +170,10 @@ load-ui: ## Open Locust's web page for URL on http://127.0.0.1:8089
 capacity: ## Find what URL holds within SLO_MS=100: capacity.json and a page in ./var/capacity (BASELINE=file, ARGS=...)
 	@$(PY) -m loadtest capacity $(AT) --video=$(call q,VIDEO) --slo-ms=$(call q,SLO_MS) --out=$(call q,VAR)/capacity \
 		$(call option,--baseline,BASELINE) $(call several,ARGS)
+
+tune: ## Find how many INSTANCES=, on which CPUS=, answer most here (MODEL=path VIDEO=path; 5 minutes on 2 cores)
+	@$(PY) -m bench.tune --video=$(call q,VIDEO) $(call option,--model,MODEL) \
+		--var=$(call q,VAR) $(call several,ARGS)
 
 plan: ## Hosts and GPUs for STREAMS=100 cameras at FPS=5 (P95_MS=, CAPACITY="files", ARGS="--batch-ms ... ")
 	@$(PY) -m loadtest plan $(PLAN)

@@ -35,6 +35,7 @@ from deploy.inventory_verbs import (
 from deploy.local import FleetOptions, local_fleet
 from deploy.ownership import note_of_root, resolved
 from deploy.paths import Folders, Paths, local_paths
+from deploy.placement import EVENLY, MAX_CPUS, Own
 from deploy.preflight import nginx_problems
 from deploy.recipes import down, run_while_up, up
 from deploy.release import RECORD
@@ -163,9 +164,10 @@ def _fleet(options: argparse.Namespace, world: World) -> Fleet:
         model=options.model,
         release=options.release or NO_RELEASE,
         allowance=Allowance(options.rate, options.burst, options.concurrency, options.connections, options.large),
+        cpus_per_instance=options.cpus_per_instance,
     )
     machine = run.this_machine(options.nginx, world.environ)
-    return local_fleet(wanted, machine, run.this_code(), world.environ)
+    return local_fleet(wanted, machine, run.this_cpus(), run.this_code(), world.environ)
 
 
 def _paths(options: argparse.Namespace) -> Paths:
@@ -243,6 +245,8 @@ def _fleet_options(place: argparse.ArgumentParser) -> argparse.ArgumentParser:
         default=default.instance_port,
         help="the first instance's port (default %(default)s)",
     )
+    text = "CPUs that each instance has for itself; auto deals them out, 0 shares them (default %(default)s)"
+    wish.add_argument("--cpus-per-instance", type=_own_cpus, default=default.cpus_per_instance, help=text)
     wish.add_argument("--model", help="path or simulated:... (default: FRAMEFLEET_MODEL, then the default model)")
     wish.add_argument("--release", help=f"id shown by /readyz (default {NO_RELEASE}; of a host, the one that runs)")
     for name, why in LIMIT_OPTIONS.items():
@@ -257,6 +261,18 @@ def _whole(text: str) -> int:
     if not re.fullmatch(r"\s*[+-]?[0-9]{1,20}\s*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
     return int(text)
+
+
+def _own_cpus(text: str) -> Own:
+    if text == EVENLY:
+        return EVENLY
+    try:
+        number = _whole(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor auto") from None
+    if not 0 <= number <= MAX_CPUS:
+        raise argparse.ArgumentTypeError(f"{text} is outside 0-{MAX_CPUS}")
+    return number
 
 
 def _limit(text: str) -> int:

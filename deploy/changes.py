@@ -10,10 +10,11 @@ from pathlib import Path
 from deploy.fleet import OWNED, PREFIX, SIMULATED, Fleet
 
 DEFAULT, OFF, ANY = "default", "off", "any"
-KEYS, THREADS = PREFIX + "KEYS", PREFIX + "THREADS"
+KEYS, THREADS, CPUS = PREFIX + "KEYS", PREFIX + "THREADS", PREFIX + "CPUS"
 # The model has a line of its own, and where pictures are quarantined nobody is asked.
-OWN_WORDS = OWNED | {PREFIX + "MODEL", PREFIX + "QUARANTINE"}
-NAMES = {KEYS: "keys", THREADS: "threads of each"}
+OWN_WORDS = (OWNED - {CPUS}) | {PREFIX + "MODEL", PREFIX + "QUARANTINE"}
+NAMES = {KEYS: "keys", THREADS: "threads of each", CPUS: "CPUs of the first"}
+NONE = {KEYS: OFF, CPUS: "all"}
 
 
 def changes(before: Fleet, after: Fleet) -> tuple[str, ...]:
@@ -42,7 +43,7 @@ def _pairs(before: Fleet, after: Fleet) -> Iterator[tuple[str, object, object]]:
 def _settings(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[tuple[str, object, object]]:
     for name in sorted((old.keys() | new.keys()) - OWN_WORDS):
         if name.startswith(PREFIX):
-            none = OFF if name == KEYS else DEFAULT
+            none = NONE.get(name, DEFAULT)
             yield NAMES.get(name, name), old.get(name) or none, new.get(name) or none
 
 

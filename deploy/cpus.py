@@ -1,28 +1,9 @@
-"""CPUs by NUMA node, and lists of CPUs as the kernel and taskset write them."""
+"""A machine's CPUs by NUMA node, those of one core side by side: /sys -> [Devices] | local_fleet -> placement."""
 
 from collections.abc import Collection
 from pathlib import Path
 
-
-def parse_cpus(text: str) -> tuple[int, ...]:
-    """Reads a list of CPUs as the kernel writes them, such as `0-3,8`."""
-    cpus: list[int] = []
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        if first:
-            cpus += range(int(first), int(last or first) + 1)
-    return tuple(cpus)
-
-
-def write_cpus(cpus: Collection[int]) -> str:
-    """Writes CPUs as the kernel and taskset do: the inverse of `parse_cpus`."""
-    runs: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if runs and cpu == runs[-1][1] + 1:
-            runs[-1][1] = cpu
-        else:
-            runs.append([cpu, cpu])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+from framefleet.cpus import parse_cpus
 
 
 def cpu_nodes(allowed: Collection[int], sys: Path) -> dict[int, tuple[int, ...]]:
@@ -30,6 +11,19 @@ def cpu_nodes(allowed: Collection[int], sys: Path) -> dict[int, tuple[int, ...]]
     nodes = {}
     for folder in sorted((sys / "devices/system/node").glob("node[0-9]*")):
         cpus = parse_cpus((folder / "cpulist").read_text())
-        if usable := tuple(cpu for cpu in cpus if cpu in allowed):
-            nodes[int(folder.name.removeprefix("node"))] = usable
-    return nodes or {0: tuple(sorted(allowed))}
+        if usable := [cpu for cpu in cpus if cpu in allowed]:
+            nodes[int(folder.name.removeprefix("node"))] = _by_core(usable, sys)
+    return nodes or {0: _by_core(allowed, sys)}
+
+
+def _by_core(cpus: Collection[int], sys: Path) -> tuple[int, ...]:
+    """CPUs with the threads of one core side by side, however the machine numbers them."""
+    return tuple(sorted(cpus, key=lambda cpu: (_core(cpu, sys), cpu)))
+
+
+def _core(cpu: int, sys: Path) -> int:
+    """The first CPU of the core that this one is a thread of; itself where the kernel does not tell."""
+    try:
+        return min(parse_cpus((sys / f"devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text()))
+    except (OSError, ValueError):
+        return cpu

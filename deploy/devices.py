@@ -47,7 +47,7 @@ class Devices:
 
     Attributes:
         gpus: usable ones in the order of their index; a GPU that is cut into MIG devices is not among them.
-        nodes: CPUs by NUMA node, as far as they may be used.
+        nodes: CPUs by NUMA node, as far as they may be used, those of one core side by side.
     """
 
     gpus: tuple[Gpu, ...]

@@ -16,7 +16,7 @@ PREFIX = "FRAMEFLEET_"
 SIMULATED = "simulated:"
 REVIVER = "reviver"
 # The fleet decides these per instance; nobody else's values are passed on.
-OWNED = frozenset(PREFIX + name for name in ("HOST", "PORT", "INSTANCE", "RELEASE"))
+OWNED = frozenset(PREFIX + name for name in ("HOST", "PORT", "INSTANCE", "RELEASE", "CPUS"))
 MAX_INSTANCES = 64
 MAX_PORT = 65535
 # supervisord's own default is 1024; every connection of a program it starts needs one.
@@ -84,7 +84,6 @@ class Instance:
         port: port it listens on.
         environment: what supervisord adds to its environment.
         device: UUID of its GPU or MIG device, or `cpu`.
-        cpus: the CPUs it may run on, as taskset takes them (`0-3,8`); empty for all.
     """
 
     name: str
@@ -92,7 +91,6 @@ class Instance:
     port: int
     environment: Mapping[str, str]
     device: str = "cpu"
-    cpus: str = ""
 
     @property
     def url(self) -> str:

@@ -46,13 +46,12 @@ def make_instances(
             name,
             instance_address(inventory, host),
             inventory.first_port + number,
-            threads=where_it_runs.threads,
+            place=where_it_runs,
             model=models.get(gpu.name if gpu else CPU, models[CPU]),
             release=release,
             settings=settings,
             quarantine=inventory.folders.paths.quarantine,
             device=gpu.uuid if gpu else CPU,
-            cpus=where_it_runs.cpus,
             # Each process sees one GPU, or none: it cannot take another one's memory by mistake.
             surroundings={"CUDA_VISIBLE_DEVICES": gpu.uuid if gpu else ""},
         )

@@ -6,12 +6,12 @@ from typing import Any, Literal
 from deploy.fleet import MAX_INSTANCES, NAME, OWNED, PREFIX, UNSAFE
 from deploy.inventory import AUTO, Host
 from deploy.limits import Limits
+from deploy.placement import EVENLY, MAX_CPUS, Own
 from deploy.tables import MISSING, Table, more_than_once
 
 HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 GPU = re.compile(r"\d{1,2}(?::\d{1,2})?|(?:GPU|MIG)-[0-9A-Za-z/-]{4,}")
 GPU_FIX = '"auto", or a list of indices (0, "0:1" for a MIG device) and UUIDs as `nvidia-smi -L` shows them'
-MAX_CPUS = 1024
 
 
 def read_settings(table: Table) -> dict[str, str]:
@@ -47,12 +47,22 @@ def read_host(table: Table) -> Host:
         gpus=_gpus(table, () if cpu else AUTO),
         cpu=cpu,
         instances_per_gpu=table.number("instances_per_gpu", 1, 1, MAX_INSTANCES),
-        cpus_per_instance=table.number("cpus_per_instance", 0, 0, MAX_CPUS),
+        cpus_per_instance=_own_cpus(table),
         settings=read_settings(table.table("settings")),
         drained=table.flag("drained", False),
     )
     table.close()
     return host
+
+
+def _own_cpus(table: Table) -> Own:
+    value: Any = table.value("cpus_per_instance")
+    if value is MISSING or value == EVENLY:
+        return EVENLY
+    if isinstance(value, str):
+        table.problem("cpus_per_instance", f"{value!r} will not do", 'write "auto", or a whole number')
+        return EVENLY
+    return table.number("cpus_per_instance", 0, 0, MAX_CPUS)
 
 
 def _gpus(table: Table, default: "Literal['auto'] | tuple[str, ...]") -> "Literal['auto'] | tuple[str, ...]":

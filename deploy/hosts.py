@@ -15,6 +15,7 @@ from deploy.fleet import Fleet
 from deploy.fleet_file import read_inventory
 from deploy.host_fleet import host_fleet
 from deploy.inventory import AUTO, Host, Inventory
+from deploy.placement import EVENLY
 from deploy.record import from_json
 from deploy.tables import Doubts
 from deploy.world import World
@@ -123,7 +124,8 @@ def assumed_devices(host: Host, cores: int) -> Devices:
         cores: CPUs it is taken to have, if its instances do not need more.
     """
     gpus = tuple(_assumed(host))
-    needed = (len(gpus) * host.instances_per_gpu + host.cpu) * host.cpus_per_instance
+    each = 0 if host.cpus_per_instance == EVENLY else host.cpus_per_instance
+    needed = (len(gpus) * host.instances_per_gpu + host.cpu) * each
     return Devices(gpus, {0: tuple(range(max(cores, needed)))})
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.fleet import PREFIX, Instance
+from deploy.placement import Place
 
 CPU = "cpu"
 # Log lines must reach the log file when they are written, not when a buffer is full. And the engine has its own thread
@@ -16,13 +17,12 @@ def make_instance(
     host: str,
     port: int,
     *,
-    threads: int,
+    place: Place,
     model: str,
     release: str,
     settings: Mapping[str, str],
     quarantine: Path,
     device: str = CPU,
-    cpus: str = "",
     surroundings: Mapping[str, str] | None = None,
 ) -> Instance:
     """Puts one instance together.
@@ -31,19 +31,18 @@ def make_instance(
         name: unique on its machine.
         host: address it listens on.
         port: port it listens on.
-        threads: its CPU threads, unless the settings say otherwise.
+        place: its CPUs, and its CPU threads unless the settings say otherwise.
         model: absolute path or `simulated:...`.
         release: the id it shows.
         settings: service settings by their whole name.
         quarantine: folder that all instances of a machine share.
         device: UUID of its GPU, or `cpu`.
-        cpus: CPUs it may run on, as taskset takes them; empty for all.
         surroundings: variables that are no settings of the service.
     """
     environment = {
         **SURROUNDINGS,
         **(surroundings or {}),
-        PREFIX + "THREADS": str(threads),
+        PREFIX + "THREADS": str(place.threads),
         PREFIX + "QUARANTINE": str(quarantine),
         **settings,
         PREFIX + "MODEL": model,
@@ -51,5 +50,6 @@ def make_instance(
         PREFIX + "PORT": str(port),
         PREFIX + "INSTANCE": name,
         PREFIX + "RELEASE": release,
+        PREFIX + "CPUS": place.cpus,
     }
-    return Instance(name, host, port, environment, device, cpus)
+    return Instance(name, host, port, environment, device)

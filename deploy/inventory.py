@@ -12,6 +12,7 @@ from deploy.allowance import Allowance
 from deploy.errors import Problem, SettingsError
 from deploy.fleet import MAX_INSTANCES, MAX_PORT, SIMULATED, Monitoring, Tls
 from deploy.paths import Folders
+from deploy.placement import EVENLY, Own
 
 # each: clients go to any host, whose nginx balances over its own instances. one: one host's nginx balances over every
 # instance of the fleet. edge: some hosts' nginx balance over the other hosts' nginx.
@@ -47,7 +48,7 @@ class Host:
         gpus: `auto` for all, else indices (`0`, `0:1` for a MIG device) and UUIDs.
         cpu: instances without a GPU.
         instances_per_gpu: instances that share each GPU.
-        cpus_per_instance: CPUs that belong to each instance alone; 0 lets those of a NUMA node share its CPUs.
+        cpus_per_instance: CPUs that belong to each instance alone; `auto` deals them out, 0 shares a NUMA node's.
         settings: service settings by their whole name, over the fleet's.
         drained: True if no other host sends it requests.
     """
@@ -57,7 +58,7 @@ class Host:
     gpus: Literal["auto"] | tuple[str, ...] = AUTO
     cpu: int = 0
     instances_per_gpu: int = 1
-    cpus_per_instance: int = 0
+    cpus_per_instance: Own = EVENLY
     settings: Mapping[str, str] = field(default_factory=dict)
     drained: bool = False
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.allowance import GENEROUS, Allowance
+from deploy.devices import UNKNOWN_NODE
 from deploy.errors import Problem, SettingsError
 from deploy.fleet import (
     LOOPBACK,
@@ -25,12 +26,14 @@ from deploy.fleet import (
     Balancer,
     Code,
     Fleet,
+    Instance,
     Machine,
     free_port,
 )
 from deploy.instances import make_instance
 from deploy.limits import Limits, balancer_workers
 from deploy.paths import Paths, local_paths
+from deploy.placement import EVENLY, Own, Place, place
 
 # Instances start elsewhere than where these were typed.
 PATHS = tuple(PREFIX + name for name in ("CACHE", "KEYS", "PLUGIN", "QUARANTINE"))
@@ -50,6 +53,7 @@ class FleetOptions:
         model: path or `simulated:...`; None takes FRAMEFLEET_MODEL, then the default model.
         release: the id that /readyz shows.
         allowance: how much one client may ask of nginx.
+        cpus_per_instance: CPUs that belong to each instance alone; `auto` deals them out, 0 shares them.
     """
 
     var: Path
@@ -59,14 +63,22 @@ class FleetOptions:
     model: str | None = None
     release: str = "dev"
     allowance: Allowance = GENEROUS
+    cpus_per_instance: Own = EVENLY
 
 
-def local_fleet(options: FleetOptions, machine: Machine, code: Code, environ: Mapping[str, str]) -> Fleet:
+def local_fleet(
+    options: FleetOptions,
+    machine: Machine,
+    nodes: Mapping[int, tuple[int, ...]],
+    code: Code,
+    environ: Mapping[str, str],
+) -> Fleet:
     """Expands the options into a fleet on this machine.
 
     Args:
         options: what was asked for.
         machine: what there is.
+        nodes: its usable CPUs by NUMA node.
         code: what every program is started from.
         environ: the caller's environment; its FRAMEFLEET_* service settings reach every instance, except the ones
             in `OWNED`. FRAMEFLEET_MODEL is the model if the options name none.
@@ -78,8 +90,10 @@ def local_fleet(options: FleetOptions, machine: Machine, code: Code, environ: Ma
     paths = local_paths(options.var)
     model = _model(options, machine, settings, paths)
     limits = Limits(settings)
+    places, too_few = _places(options, nodes)
     problems = [
         *_port_problems(options),
+        *too_few,
         *_path_problems(paths, machine, code, model),
         *_text_problems(options, settings),
         *limits.problems,
@@ -89,19 +103,7 @@ def local_fleet(options: FleetOptions, machine: Machine, code: Code, environ: Ma
     return Fleet(
         release=options.release,
         model=model,
-        instances=tuple(
-            make_instance(
-                f"cpu{index}",
-                LOOPBACK,
-                options.instance_port + index,
-                threads=max(1, machine.cores // options.instances),
-                model=model,
-                release=options.release,
-                settings=settings,
-                quarantine=paths.quarantine,
-            )
-            for index in range(options.instances)
-        ),
+        instances=tuple(_instances(options, places, model, settings, paths)),
         balancer=Balancer(
             host=LOOPBACK,
             port=options.port,
@@ -118,6 +120,22 @@ def local_fleet(options: FleetOptions, machine: Machine, code: Code, environ: Ma
         lasting=code,
         stop_wait_s=limits.stop_wait_s,
     )
+
+
+def _instances(
+    options: FleetOptions, places: tuple[Place, ...], model: str, settings: Mapping[str, str], paths: Paths
+) -> Iterator[Instance]:
+    for index, where in enumerate(places):
+        yield make_instance(
+            f"cpu{index}",
+            LOOPBACK,
+            options.instance_port + index,
+            place=where,
+            model=model,
+            release=options.release,
+            settings=settings,
+            quarantine=paths.quarantine,
+        )
 
 
 def _settings(machine: Machine, environ: Mapping[str, str]) -> dict[str, str]:
@@ -151,6 +169,17 @@ def _port_problems(options: FleetOptions) -> Iterator[Problem]:
     if options.instance_port <= options.port <= last:
         clash = f"{options.port} lies within the instance ports {options.instance_port}-{last}"
         yield Problem("--port", clash, "move --port or --instance-port")
+
+
+def _places(
+    options: FleetOptions, nodes: Mapping[int, tuple[int, ...]]
+) -> tuple[tuple[Place, ...], tuple[Problem, ...]]:
+    if not 1 <= options.instances <= MAX_INSTANCES:
+        return (), ()
+    try:
+        return place(nodes, [UNKNOWN_NODE] * options.instances, options.cpus_per_instance), ()
+    except ValueError as error:
+        return (), (Problem("--cpus-per-instance", str(error), "lower it, or run fewer"),)
 
 
 def _path_problems(paths: Paths, machine: Machine, code: Code, model: str) -> Iterator[Problem]:

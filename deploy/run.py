@@ -19,7 +19,8 @@ from typing import NoReturn
 
 from deploy import run_files
 from deploy.check import Outcome, find_nginx
-from deploy.devices import Devices, find_devices, load_nvml
+from deploy.cpus import cpu_nodes
+from deploy.devices import SYS, Devices, find_devices, load_nvml
 from deploy.errors import ControlError, Problem, StartError
 from deploy.fleet import Code, Machine
 from deploy.ownership import in_roots_way, refuse_strangers, running_stranger
@@ -53,6 +54,11 @@ def this_machine(nginx: Path | None, environ: Mapping[str, str]) -> Machine:
         root=os.geteuid() == 0,
         cwd=Path.cwd(),
     )
+
+
+def this_cpus() -> dict[int, tuple[int, ...]]:
+    """The CPUs that this process may use, by NUMA node."""
+    return cpu_nodes(os.sched_getaffinity(0), SYS)
 
 
 def this_code() -> Code:

@@ -50,9 +50,8 @@ def try_instance(
     """
     port = spare_port(fleet)
     log = fleet.paths.state / f"{NAME}.log"
-    taskset = ("taskset", "-c", instance.cpus) if instance.cpus else ()
     code = fleet.code
-    command = (*taskset, str(code.python), "-m", "gunicorn", "-c", str(code.repo / "service" / "gunicorn.conf.py"))
+    command = (str(code.python), "-m", "gunicorn", "-c", str(code.repo / "service" / "gunicorn.conf.py"))
     endpoint = Endpoint(NAME, f"http://{LOOPBACK}:{port}", NAME, fleet.release)
     environment = _environment(instance, port, world)
     with open_session() as session, trial_process(command, environment, code.repo, log, user) as process:

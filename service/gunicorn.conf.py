@@ -20,6 +20,7 @@ from framefleet.listening import resolve
 
 try:
     from service.allow import keep_out_others, parse_allow
+    from service.cpus import keep_to_cpus
     from service.drain_turn import DrainTurn
     from service.errors import StartError
     from service.heap import bound_heap
@@ -48,6 +49,8 @@ try:
 except StartError as start_error:
     print(f"cannot start: {start_error}", file=sys.stderr, flush=True)
     raise SystemExit(EXIT_BAD_SETTINGS) from None
+if missing := keep_to_cpus(settings.cpus):  # before the worker counts them, or starts a thread
+    log_event("cpus_not_used", instance=settings.instance, reason=f"FRAMEFLEET_CPUS: {missing}")
 
 heed_alarm()
 watchdog_fd = shared_memory()  # before the fork, so that the master learns why its worker ended

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
+from framefleet.cpus import parse_cpus
 from service.errors import StartError
 from service.host import parse_host
 
@@ -28,6 +29,11 @@ MODES: dict[str, dict[str, float]] = {
 def _plain_name(text: str) -> str:
     if not PLAIN_NAME.fullmatch(text):
         raise ValueError(f"{text!r} is no plain name; {PLAIN_NAME_FIX}")
+    return text
+
+
+def _cpu_list(text: str) -> str:
+    parse_cpus(text)
     return text
 
 
@@ -78,7 +84,10 @@ class Settings:
         low=0,
         high=1,
     )
-    threads: int = _setting(0, "CPU threads of ONNX Runtime; 0 uses every core", low=0, high=256)
+    threads: int = _setting(0, "CPU threads of ONNX Runtime, one for each CPU at most; 0 is that many", low=0, high=256)
+    cpus: str = _setting(
+        "", "CPUs to run on, as taskset takes them, such as 0-3,8; empty takes all there are", parse=_cpu_list
+    )
     max_batch: int = _setting(0, "frames inferred together at most; 0 takes what the engine prefers", low=0, high=128)
     max_wait_ms: float = _setting(0.0, "ms an idle engine waits for a fuller batch; 0 never waits", low=0, high=1000)
     queue_size: int = _setting(

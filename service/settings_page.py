@@ -19,8 +19,8 @@ Every setting of an instance. They are read once, at its start, from environment
 `FRAMEFLEET_` and is not in this table, or a value out of range, is fatal and named in one line.
 
 - *A fleet on this machine* takes them from the environment of `make up`: `FRAMEFLEET_CONF=0.5 make up INSTANCES=4`.
-  It sets `HOST`, `PORT`, `INSTANCE` and `RELEASE` itself and, unless you do, `QUARANTINE`, and `THREADS` to this
-  machine's cores divided by `INSTANCES`.
+  It sets `HOST`, `PORT`, `INSTANCE`, `RELEASE` and `CPUS` itself and, unless you do, `QUARANTINE`, and `THREADS` to
+  the number of CPUs that an instance gets.
 - *Hosts* take them from `[settings]` in `fleet.toml`, or for one host from `[hosts.settings]`: in lower case and
   without the prefix, `conf = 0.5`. `model`, `keys` and what names an instance have places of their own in that file.
 - *One instance* in the foreground: `FRAMEFLEET_CONF=0.5 .venv/bin/python -m service`. With `--help` that prints this

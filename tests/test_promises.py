@@ -11,6 +11,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from bench import placements
 from deploy.allowance import GENEROUS
 from deploy.host_folders import KEPT_RELEASES
 from deploy.host_preflight import FREE_BYTES
@@ -153,6 +154,7 @@ CAPACITY = {
     "batch": f"and `--max-batch` ({typed.MAX_BATCH})",
     "assumed": f"without one {typed.REQUEST_BYTES / 1e3:g} kB and {typed.AROUND_MS:g} ms are assumed",
     "agrees": f"by more than {per_cent(agreement.DIFFERS_BEYOND)} and {agreement.DIFFERS_BEYOND_MS:g} ms",
+    "tune": f"the fewest instances within {per_cent(round(1 - placements.AS_GOOD, 3))} of the",
     "gate": f"the loss is over {per_cent(gate.LOSS_ALLOWED)}",
 }
 CLIENT = {

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from service.cpus import usable_threads
 from service.engine.trusted import owners_by
 from service.errors import StartError
 from service.settings import Settings
@@ -105,7 +106,7 @@ def load_engine(settings: Settings) -> Engine:
             settings.model,
             device=settings.device,
             cache=Path(settings.cache),
-            threads=settings.threads,
+            threads=usable_threads(settings.threads),
             max_batch=settings.max_batch,
             owners=owners_by(settings.trust_any_path),
         )
@@ -116,7 +117,7 @@ def load_engine(settings: Settings) -> Engine:
             settings.model,
             device=settings.device,
             precision=settings.precision,
-            threads=settings.threads,
+            threads=usable_threads(settings.threads),
             max_batch=settings.max_batch,
             owners=owners_by(settings.trust_any_path),
         )

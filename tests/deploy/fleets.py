@@ -5,6 +5,7 @@ from pathlib import Path
 
 from deploy.fleet import Code, Fleet, Machine
 from deploy.local import FleetOptions, local_fleet
+from deploy.placement import EVENLY, Own
 
 MACHINE = Machine(
     nginx=Path("/usr/sbin/nginx"),
@@ -28,6 +29,7 @@ def fleet_of(
     machine: Machine = MACHINE,
     code: Code = CODE,
     environ: Mapping[str, str] | None = None,
+    cpus_per_instance: Own = EVENLY,
 ) -> Fleet:
-    options = FleetOptions(var, instances, port, instance_port, model, release)
-    return local_fleet(options, machine, code, environ or {})
+    options = FleetOptions(var, instances, port, instance_port, model, release, cpus_per_instance=cpus_per_instance)
+    return local_fleet(options, machine, {0: tuple(range(machine.cores))}, code, environ or {})

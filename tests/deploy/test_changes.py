@@ -26,7 +26,10 @@ KEYS = {"FRAMEFLEET_KEYS": "var/keys"}
         pytest.param({"port": 8080}, {"port": 8090}, ("port 8080 -> 8090",), id="port"),
         pytest.param({}, {"instance_port": 8201}, ("instance port 8101 -> 8201",), id="instance port"),
         pytest.param(
-            {"instances": 2}, {"instances": 4}, ("instances 2 -> 4", "threads of each 4 -> 2"), id="instances"
+            {"instances": 2},
+            {"instances": 4},
+            ("instances 2 -> 4", "CPUs of the first 0-3 -> 0-1", "threads of each 4 -> 2"),
+            id="instances",
         ),
         pytest.param({}, {"release": "r2"}, ("release dev -> r2",), id="release"),
         pytest.param({}, {"environ": KEYS}, ("keys off -> /home/operator/var/keys",), id="keys on"),

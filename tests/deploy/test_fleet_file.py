@@ -108,6 +108,11 @@ def test_settings_become_variables_and_a_hosts_own_are_kept_apart() -> None:
         ),
         pytest.param("[[hosts]]", "hosts[0].name: missing; write text in quotes", id="no name"),
         pytest.param(
+            hosts('cpus_per_instance = "all"'),
+            "hosts[0].cpus_per_instance: 'all' will not do; write \"auto\", or a whole number",
+            id="CPUs that are neither a number nor auto",
+        ),
+        pytest.param(
             hosts("cpu = -1"), "hosts[0].cpu: -1 is outside 0-64; choose a number in that range", id="number too low"
         ),
         pytest.param(

@@ -57,7 +57,10 @@ def test_a_process_sees_its_own_gpu_and_no_other() -> None:
 
 def test_an_instance_runs_on_the_cpus_near_its_gpu_with_that_many_threads() -> None:
     fleet = expanded(hosts('gpus = "auto"'))
-    assert [(i.cpus, i.environment["FRAMEFLEET_THREADS"]) for i in fleet.instances] == [("0-7", "8"), ("8-15", "8")]
+    assert [(i.environment["FRAMEFLEET_CPUS"], i.environment["FRAMEFLEET_THREADS"]) for i in fleet.instances] == [
+        ("0-7", "8"),
+        ("8-15", "8"),
+    ]
 
 
 def test_settings_of_the_host_win_over_the_fleets_and_over_the_shared_cpus() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import SettingsError
+from deploy.placement import EVENLY, Own
 from tests.deploy.fleets import MACHINE, VAR, fleet_of
 
 
@@ -17,9 +18,17 @@ def test_instances_are_named_and_get_ports_in_a_row() -> None:
     assert fleet.programs == ("cpu0", "cpu1", "cpu2", "balancer")
 
 
-@pytest.mark.parametrize(("instances", "threads"), [(1, "8"), (2, "4"), (3, "2"), (8, "1"), (20, "1")])
-def test_instances_share_the_cores(instances: int, threads: str) -> None:
-    assert {i.environment["FRAMEFLEET_THREADS"] for i in fleet_of(instances).instances} == {threads}
+def placed(instances: int, own: Own = EVENLY) -> list[tuple[str, str]]:
+    environments = [i.environment for i in fleet_of(instances, cpus_per_instance=own).instances]
+    return [(environment["FRAMEFLEET_CPUS"], environment["FRAMEFLEET_THREADS"]) for environment in environments]
+
+
+def test_instances_get_cpus_of_their_own_and_as_many_threads() -> None:
+    assert placed(1) == [("", "8")]
+    assert placed(2) == [("0-3", "4"), ("4-7", "4")]
+    assert placed(20) == [("", "1")] * 20
+    assert placed(2, own=1) == [("0", "1"), ("4", "1")]
+    assert placed(2, own=0) == [("", "4")] * 2
 
 
 def test_every_instance_gets_its_own_name_port_and_release() -> None:
@@ -39,6 +48,7 @@ def test_the_callers_settings_pass_through_except_those_the_fleet_owns() -> None
         "FRAMEFLEET_PORT": "1",
         "FRAMEFLEET_INSTANCE": "mine",
         "FRAMEFLEET_RELEASE": "mine",
+        "FRAMEFLEET_CPUS": "7",
         "GUNICORN_CMD_ARGS": "--workers 9",
     }
     environment = fleet_of(1, environ=environ).instances[0].environment
@@ -48,6 +58,7 @@ def test_the_callers_settings_pass_through_except_those_the_fleet_owns() -> None
     assert environment["FRAMEFLEET_INSTANCE"] == "cpu0"
     assert environment["FRAMEFLEET_HOST"] == "127.0.0.1"
     assert environment["FRAMEFLEET_RELEASE"] == "dev"
+    assert environment["FRAMEFLEET_CPUS"] == ""
     assert "GUNICORN_CMD_ARGS" not in environment
 
 
@@ -99,6 +110,11 @@ def test_nginx_gets_few_workers(cores: int, workers: int) -> None:
     [
         pytest.param({"instances": 0}, "--instances: 0 is outside 1-64; choose a number in that range", id="none"),
         pytest.param({"instances": 65}, "--instances: 65 is outside 1-64; choose a number in that range", id="many"),
+        pytest.param(
+            {"cpus_per_instance": 5},
+            "--cpus-per-instance: 2 x 5 = 10 CPUs on NUMA node 0, which has 8; lower it, or run fewer",
+            id="more CPUs than there are",
+        ),
         pytest.param({"port": 0}, "--port: 0 is outside 1-65535; choose a port such as 8080", id="port 0"),
         pytest.param(
             {"port": 0, "instance_port": 8080},

@@ -47,6 +47,15 @@ def test_what_is_no_number_is_named(option: str, number: str, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
+    ("text", "said"), [("all", "'all' is no whole number, nor auto"), ("-1", "-1 is outside 0-1024")]
+)
+def test_cpus_that_are_none_are_refused(text: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["up", f"--cpus-per-instance={text}"])
+    assert capsys.readouterr().err.endswith(f"error: argument --cpus-per-instance: {said}\n")
+
+
+@pytest.mark.parametrize(
     "limits",
     [[], ["--rate", "5", "--burst", "0", "--concurrency", "2"], ["--rate", "65535", "--burst", "65535"]],
     ids=["default", "smallest", "largest"],

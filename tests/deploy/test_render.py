@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,8 +81,8 @@ def test_only_files_of_an_instance_change_with_that_instance() -> None:
     def texts(fleet: Fleet) -> dict[str, str]:
         return {str(file.path): file.text for file in render(fleet)}
 
-    environ = {"FRAMEFLEET_THREADS": "1"}
-    two, three = texts(fleet_of(2, environ=environ)), texts(fleet_of(3, environ=environ))
+    own: dict[str, Any] = {"environ": {"FRAMEFLEET_THREADS": "1"}, "cpus_per_instance": 0}
+    two, three = texts(fleet_of(2, **own)), texts(fleet_of(3, **own))
     differing = {path for path in two.keys() | three.keys() if two.get(path) != three.get(path)}
     assert differing == {
         "fleet.json",

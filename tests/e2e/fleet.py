@@ -25,12 +25,13 @@ COMMAND_LIMIT_S = 120
 
 @dataclass(frozen=True, slots=True)
 class LocalFleet:
-    """Where a test's fleet lives; `model` is what `up` starts unless told otherwise."""
+    """Where a test's fleet lives; `model` is what `up` starts unless told otherwise, on `own` CPUs for each."""
 
     var: Path
     port: int
     instance_port: int
     model: str = SIMULATED
+    own: str = "auto"
 
     @property
     def url(self) -> str:
@@ -45,7 +46,8 @@ class LocalFleet:
 
     def options(self, instances: int = 2) -> tuple[str, ...]:
         ports = ("--port", str(self.port), "--instance-port", str(self.instance_port))
-        return ("--var", str(self.var), "--instances", str(instances), "--model", self.model, *ports)
+        instances_on = ("--instances", str(instances), "--cpus-per-instance", self.own)
+        return ("--var", str(self.var), *instances_on, "--model", self.model, *ports)
 
     def run(self, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """Runs one verb to its end; `settings` are FRAMEFLEET_* names in lower case."""

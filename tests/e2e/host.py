@@ -74,6 +74,8 @@ log = "{self.folder / "log"}"
 [[hosts]]
 name = "here"
 cpu = {cpu}
+# Scaling must not change the CPUs of instances that are to stay.
+cpus_per_instance = 0
 """
 
     def make_release(self, picture: bytes, changes: Mapping[str, str] | None = None) -> str:

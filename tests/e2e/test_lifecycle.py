@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -46,18 +47,29 @@ def test_a_second_up_restarts_nothing_and_says_so(fleet: LocalFleet) -> None:
 
 
 def test_scaling_leaves_unchanged_instances_alone_and_loses_no_request(fleet: LocalFleet, picture: bytes) -> None:
+    sharing = replace(fleet, own="0")  # dealt out anew, CPUs change for everyone
+    sharing.up()
     before = fleet.pids()
     with steady_load(fleet.url, picture) as load:
         load.wait_for_answers(50)
-        fleet.up(instances=3)
+        sharing.up(instances=3)
         wait_until("the new instance answers", lambda: load.good["cpu2"] > 0)
         grown = fleet.pids()
-        fleet.up(instances=2)
+        sharing.up(instances=2)
         shrunk = fleet.pids()
         load.wait_for_answers(50)
     assert load.failures == []
     assert shrunk == before
     assert grown == before | {"cpu2": grown["cpu2"]}
+
+
+def test_two_instances_have_cpus_of_their_own_and_the_balancer_has_all(fleet: LocalFleet) -> None:
+    fleet.up()
+    allowed, pids = os.sched_getaffinity(0), fleet.pids()
+    first, second = (os.sched_getaffinity(fleet.worker_pid(number)) for number in range(2))
+    if len(allowed) > 1:
+        assert (first & second, first | second) == (set(), allowed)
+    assert os.sched_getaffinity(pids["balancer"]) == os.sched_getaffinity(pids["reviver"]) == allowed
     assert not ready(fleet.instance_url(2))
 
 

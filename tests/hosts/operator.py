@@ -23,6 +23,8 @@ threads = 1
 [[hosts]]
 name = "h1"
 cpu = 2
+# One instance more must not change the others' CPUs.
+cpus_per_instance = 0
 """
 
 
