@@ -56,7 +56,8 @@ LOCK = $(PY) -m uv pip compile pyproject.toml --universal --python-version 3.10 
 
 TARGETS := help setup demo up status logs smoke down key certificate model engine torch bundle deploy rollback undeploy \
 	deploy-fleet rollback-fleet drain undrain render config-check diff replay detect scenario load-ui capacity tune plan simulate \
-	scaling chaos siege test test-slow test-hosts check-trt test-gpu bench bench-gpu lint format lock audit clean
+	scaling chaos siege test test-slow test-hosts check-trt test-gpu bench bench-guard bench-link \
+	bench-gpu lint format lock audit clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS) not-set-up
 # With -j in MAKEFLAGS, `make setup demo` would do both at once.
@@ -200,8 +201,14 @@ test-gpu: ## Run the tests that need an NVIDIA GPU
 bench-gpu: ## Measure the engines on this GPU, bare and through the service
 	@$(PY) -m bench.gpu
 
-bench: ## Measure overload and scaled decoding on this machine (10 minutes; nothing else should run)
-	@$(PY) -m bench.jpeg_scaling && $(PY) -m bench.overload
+bench-guard: ## Hold CPU time per request against the kept ratios (1 minute); ARGS=--update keeps those of now
+	@$(PY) -m bench.guard $(call several,ARGS)
+
+bench-link: ## Measure pixels to boxes over 1 Gbit/s and 100 Mbit/s, each way to send them (5 minutes; needs root)
+	@$(PY) -m bench.link $(call several,ARGS)
+
+bench: ## Measure the guard, encodings, scaled decoding and overload (15 minutes; nothing else should run)
+	@$(PY) -m bench.guard && $(PY) -m bench.encoding_boxes && $(PY) -m bench.jpeg_scaling && $(PY) -m bench.overload
 
 scaling: ## Predict 4 simulated instances from 1 and 2, and measure them (25 minutes; nothing else should run)
 	@$(PY) -m bench.scaling --out=$(call q,VAR)/scaling

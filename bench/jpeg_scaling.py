@@ -22,7 +22,7 @@ from service.batcher import Inferred
 from service.body import decode
 from service.boxes import Boxes, Selection, select, unletterbox
 from service.detector import Detector
-from service.image import ImageLimits, Letterbox, letterbox
+from service.image import Frame, ImageLimits, Letterbox, letterbox
 from service.settings import Settings
 
 ENLARGE = 8
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             began = time.process_time()
             frame = decode(body, limits)
             times[name].append((time.process_time() - began) * 1000)
-            found[name] = _detect(detector, frame)
+            found[name] = detect(detector, frame)
         if len(found["whole"]) != len(found["scaled"]):
             unmatched += 1
             continue
@@ -73,9 +73,11 @@ def _bodies(video: Path) -> list[bytes]:
     return bodies
 
 
-def _detect(detector: Detector, frame: object) -> Boxes:
+def detect(detector: Detector, frame: Frame) -> Boxes:
+    """What the detector finds in one frame, in its px."""
+
     def fill(slot: npt.NDArray[np.uint8]) -> Letterbox:
-        return letterbox(frame, slot)  # type: ignore[arg-type]
+        return letterbox(frame, slot)
 
     with detector.batcher.queue.admit():
         ticket = detector.batcher.submit(fill, time.monotonic() + 60)
