@@ -5,6 +5,7 @@ connection sends the next request when it has its answer. Open: requests are due
 the server does, and latency counts from the due moment. Only the standard library.
 """
 
+import http.client
 import json
 import random
 import selectors
@@ -43,14 +44,13 @@ class Sent:
     """What came of it.
 
     `done_s`: s from the start to each good answer; `latency_ms`: of the same ones; `lost`: requests that failed or were
-    answered with anything but 200; `cpu_s`: of this program while it sent; `first_failure`: in words.
+    answered with anything but 200, tries again not counted; `cpu_s`: of this program while it sent; `first_failure`: in words.
     """
 
     done_s: list[float] = field(default_factory=list)
     latency_ms: list[float] = field(default_factory=list)
     lost: int = 0
     cpu_s: float = 0.0
-    wall_s: float = 0.0
     first_failure: str = ""
 
 
@@ -60,9 +60,8 @@ class Connection:
     def __init__(self, load: Load) -> None:
         self._address = ("127.0.0.1", load.port)
         self.socket: socket.socket | None = None
-        self.busy = False
-        self.due = self.sent = 0.0
-        self.retry_at = 0.0
+        self.busy = self.failing = False
+        self.due = self.retry_at = 0.0
         self._left = memoryview(b"")
         self._answer = bytearray()
 
@@ -72,7 +71,7 @@ class Connection:
             self.socket = socket.create_connection(self._address, timeout=LIMIT_S)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.socket.setblocking(False)
-        self.busy, self.due, self.sent = True, due, time.monotonic()
+        self.busy, self.due = True, due
         self._left, self._answer = memoryview(request), bytearray()
         self.send()
 
@@ -129,88 +128,91 @@ def _is_whole(lines: list[bytes], body: bytes) -> bool:
     return False  # until the server closes
 
 
-def run(load: Load) -> Sent:
-    """Sends a load and waits for its answers."""
-    requests = [_request(load, Path(body).read_bytes()) for body in load.bodies]
-    sent, count = Sent(), 0
-    idle = deque(Connection(load) for _ in range(load.connections))
-    selector, under_way = selectors.EpollSelector(), set[Connection]()
-    moments, due = random.Random(load.seed), deque[float]()
-    began, cpu = time.monotonic(), time.process_time()
-    end, next_due = began + load.seconds, began
-    while (now := time.monotonic()) < end + LIMIT_S:
-        while load.rate and next_due <= now and next_due < end:
-            due.append(next_due)
-            next_due += moments.expovariate(load.rate)
-        while idle and now >= idle[0].retry_at and (due if load.rate else now < end):
-            connection = idle.popleft()
-            try:
-                connection.start(requests[count % len(requests)], due.popleft() if load.rate else now)
-            except OSError as error:
-                _fail(sent, connection, error, now)
-                idle.append(connection)
-                continue
-            count += 1
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
-            assert connection.socket
-            selector.register(connection.socket, events, connection)
-            under_way.add(connection)
-        if now >= end and not under_way and not due:
-            break
-        wait = max(0.0, min(next_due - now, RETRY_S)) if load.rate else RETRY_S
-        for key, events in selector.select(wait):
-            _serve(key.data, key, events, selector, sent, began)
-            if not key.data.busy:
-                under_way.discard(key.data)
-                idle.append(key.data)
-    sent.lost += len(under_way)
-    sent.cpu_s, sent.wall_s = time.process_time() - cpu, min(time.monotonic(), end) - began
-    return sent
+class Loop:
+    """Sends one load and waits for its answers; `sent` is what came of it."""
 
+    def __init__(self, load: Load) -> None:
+        self.sent = Sent()
+        self._load, self._count = load, 0
+        self._requests = [_request(load, Path(body).read_bytes()) for body in load.bodies]
+        self._idle = deque(Connection(load) for _ in range(load.connections))
+        self._under_way: set[Connection] = set()
+        self._selector = selectors.EpollSelector()
+        self._moments, self._due = random.Random(load.seed), deque[float]()
+        self._began = self._next_due = time.monotonic()
+        self._end = self._began + load.seconds
 
-def _serve(
-    connection: Connection,
-    key: selectors.SelectorKey,
-    events: int,
-    selector: selectors.BaseSelector,
-    sent: Sent,
-    began: float,
-) -> None:
-    try:
-        if events & selectors.EVENT_WRITE:
-            connection.send()
-            if not connection.unsent:
-                selector.modify(key.fileobj, selectors.EVENT_READ, connection)
-        status = 0
-        if events & selectors.EVENT_READ:
-            # Before it may be closed in there.
-            status = connection.receive() if connection.socket else 0
+    def run(self) -> Sent:
+        """Until the time is over and every answer is there, or has been waited for long enough."""
+        cpu = time.process_time()
+        while (now := time.monotonic()) < self._end + LIMIT_S:
+            self._fall_due(now)
+            while self._idle and now >= self._idle[0].retry_at and (self._due if self._load.rate else now < self._end):
+                self._start(self._idle.popleft(), now)
+            if now >= self._end and not self._under_way and not self._due:
+                break
+            wait = max(0.0, min(self._next_due - now, RETRY_S)) if self._load.rate else RETRY_S
+            for key, events in self._selector.select(wait):
+                self._serve(key.data, events)
+        self.sent.lost += len(self._under_way) + len(self._due)
+        self.sent.cpu_s = time.process_time() - cpu
+        return self.sent
+
+    def _fall_due(self, now: float) -> None:
+        while self._load.rate and self._next_due <= now and self._next_due < self._end:
+            self._due.append(self._next_due)
+            self._next_due += self._moments.expovariate(self._load.rate)
+
+    def _start(self, connection: Connection, now: float) -> None:
+        due = self._due.popleft() if self._load.rate else now
+        try:
+            connection.start(self._requests[self._count % len(self._requests)], due)
+        except OSError as error:
+            self._fail(connection, error)
+            return
+        self._count += 1
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
+        assert connection.socket
+        self._selector.register(connection.socket, events, connection)
+        self._under_way.add(connection)
+
+    def _serve(self, connection: Connection, events: int) -> None:
+        asked, status = connection.socket, 0
+        assert asked
+        try:
+            if events & selectors.EVENT_WRITE:
+                connection.send()
+                if not connection.unsent:
+                    self._selector.modify(asked, selectors.EVENT_READ, connection)
+            if events & selectors.EVENT_READ:
+                status = connection.receive()
+        except OSError as error:
+            self._done(connection, asked)
+            self._fail(connection, error)
+            return
         if connection.busy:
             return
-    except OSError as error:
-        selector.unregister(key.fileobj)
-        _fail(sent, connection, error, time.monotonic())
-        return
-    with_socket = connection.socket is not None
-    selector.unregister(key.fileobj) if with_socket else _forget(selector, key)
-    now = time.monotonic()
-    if status != 200:
-        _fail(sent, connection, RuntimeError(f"answered {status}"), now)
-        return
-    sent.done_s.append(now - began)
-    sent.latency_ms.append((now - connection.due) * 1000)
+        self._done(connection, asked)
+        if status != http.client.OK:
+            self._fail(connection, RuntimeError(f"answered {status}"))
+            return
+        now, connection.failing = time.monotonic(), False
+        self.sent.done_s.append(now - self._began)
+        self.sent.latency_ms.append((now - connection.due) * 1000)
+        self._idle.append(connection)
 
+    def _done(self, connection: Connection, asked: socket.socket) -> None:
+        self._selector.unregister(asked)
+        self._under_way.discard(connection)
 
-def _forget(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
-    """Unregisters a socket that is closed: its number is known by the key alone."""
-    selector.unregister(key.fd)
-
-
-def _fail(sent: Sent, connection: Connection, error: Exception, now: float) -> None:
-    sent.lost += 1
-    sent.first_failure = sent.first_failure or str(error)
-    connection.close()
-    connection.retry_at = now + RETRY_S
+    def _fail(self, connection: Connection, error: Exception) -> None:
+        # What is tried again while the server is away is one request.
+        self.sent.lost += not connection.failing
+        connection.failing = True
+        self.sent.first_failure = self.sent.first_failure or str(error)
+        connection.close()
+        connection.retry_at = time.monotonic() + RETRY_S
+        self._idle.append(connection)
 
 
 def _request(load: Load, body: bytes) -> bytes:
@@ -220,4 +222,4 @@ def _request(load: Load, body: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    json.dump(asdict(run(Load(**json.load(sys.stdin)))), sys.stdout)
+    json.dump(asdict(Loop(Load(**json.load(sys.stdin))).run()), sys.stdout)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers import environments
@@ -12,7 +13,12 @@ ROOT = Path(__file__).resolve().parents[2]
 A_MS, B_MS, SIDE = 2.0, 0.1, 640
 INSTANCES = 2
 
-ONE, FLEET, FIRST, FLASK = "Framefleet, 1 instance", "Framefleet, 2 behind nginx", "the first server", "bare Flask route"
+ONE, FLEET, FIRST, FLASK = (
+    "Framefleet, 1 instance",
+    "Framefleet, 2 behind nginx",
+    "the first server",
+    "bare Flask route",
+)
 MODEL_FLEET = "Framefleet, default model"
 PEERS = {
     "FastAPI": "fastapi",
@@ -24,13 +30,22 @@ PEERS = {
 # Who is left out of the ratios to the best peer: ourselves, and what does not do the work.
 NOT_PEERS = frozenset({ONE, FLEET, FLASK, MODEL_FLEET})
 SETUPS = {
+    FIRST: "Flask's own server, base64 in JSON",
     "FastAPI": "uvicorn[standard], a worker a core, thread pool, no access log; no batching",
     "LitServe": "a worker a core, batches of 8, fast_queue, raw body",
     "mosec": "a decoding process a core, one at the accelerator, batches of 8",
     "BentoML": "a worker a core, 16 threads each, no access log; no batching",
     "Ray Serve": "1 replica, batches of 8, decoding in threads, RAY_SERVE_THROUGHPUT_OPTIMIZED=1",
 }
-PACKAGES = {"FastAPI": "fastapi", "LitServe": "litserve", "mosec": "mosec", "BentoML": "bentoml", "Ray Serve": "ray"}
+LEFT_OUT = {
+    "Roboflow inference": (
+        "pip had not installed it after 7 minutes and 7.2 GB; its documents have the server fetch its weights from "
+        "Roboflow at the first request, which leaves no place for the simulated accelerator."
+    ),
+    "Triton's Python client": "it is no server.",
+}
+# The distribution whose version is shown.
+PACKAGES = {key: key for key in PEERS.values()} | {"first": "flask"}
 
 
 def simulated(lock: Path, *, accelerated: bool) -> str:
@@ -53,11 +68,11 @@ def instance(name: str, port: int, model: str) -> Spec:
     return Spec(name, (sys.executable, "-m", "service"), port, environment, ROOT, raw=True, setup="gunicorn, gthread")
 
 
-def fleet(name: str, folder: Path, port: int, model: str) -> Spec:
+def fleet(name: str, folder: Path, port: int, model: str, *, checked: bool = True) -> Spec:
     """Two instances behind nginx, as `make up` starts them."""
     command = [sys.executable, "-m", "deploy", "exec", "--var", str(folder), "--instances", str(INSTANCES)]
     command += ["--port", str(port), "--instance-port", str(port + 20), "--model", model, "--", "sleep", "86400"]
-    return Spec(name, tuple(command), port, {}, ROOT, raw=True, setup="as `make up` starts them")
+    return Spec(name, tuple(command), port, {}, ROOT, raw=True, checked=checked, setup="as `make up` starts them")
 
 
 def flask_route(port: int) -> Spec:
@@ -67,26 +82,22 @@ def flask_route(port: int) -> Spec:
     return Spec(FLASK, tuple(command), port, {}, SERVERS, checked=False, setup="gunicorn, gthread, 24 threads")
 
 
-def peers(folder: Path, port: int, environments_folder: Path, *, accelerated: bool) -> list[Spec]:
-    """The first server and the peers, each in its own environment.
+def peers(names: Sequence[str], folder: Path, port: int, environments_folder: Path, *, accelerated: bool) -> list[Spec]:
+    """The first server and its like, by their names, each in its own environment, on ports in a row.
 
     Raises:
         InstallError: one could not be installed.
     """
-    python = environments.python_of("first", environments_folder)
-    shared = _accelerator(folder / "first.lock", accelerated=accelerated) | {"PEER_PORT": str(port)}
-    version = f"Flask {environments.version_of(python, 'flask')}"
-    setup = "Flask's own server, base64 in JSON"
-    made = [
-        Spec(FIRST, (str(python), "first_server.py"), port, shared, SERVERS, False, True, version=version, setup=setup)
-    ]
-    for number, (name, key) in enumerate(PEERS.items(), port + 1):
+    made = []
+    for number, name in enumerate(names, port):
+        key = PEERS.get(name, "first")
         python = environments.python_of(key, environments_folder)
-        shared = _accelerator(folder / f"{key}.lock", accelerated=accelerated) | {"PEER_PORT": str(number)}
-        version = environments.version_of(python, PACKAGES[name])
-        environment = shared | {"PATH": f"{python.parent}:{os.environ['PATH']}"} | _own(key, folder)
+        own = _accelerator(folder / f"{key}.lock", accelerated=accelerated) | _own(key, folder)
+        own |= {"PEER_PORT": str(number), "PATH": f"{python.parent}:{os.environ['PATH']}"}
+        version = f"{PACKAGES[key]} {environments.version_of(python, PACKAGES[key])}"
+        raw = name == FIRST
         command = _command(key, python, number)
-        made.append(Spec(name, command, number, environment, SERVERS, version=version, setup=SETUPS[name]))
+        made.append(Spec(name, command, number, own, SERVERS, not raw, raw, version=version, setup=SETUPS[name]))
     return made
 
 

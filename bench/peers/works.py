@@ -88,4 +88,6 @@ def check(work: Work, answer: bytes) -> None:
     x, y = CENTRE[0] * work.width, CENTRE[1] * work.height
     off = max(abs(x1 - x), abs(y1 - y), abs(x2 - x - side), abs(y2 - y - side))
     if off > TOLERANCE * longer:
-        raise WrongAnswerError(f"{work.name}: the box {corners} is {off:.0f} pixels off; expected about {x:.0f}, {y:.0f}")
+        raise WrongAnswerError(
+            f"{work.name}: the box {corners} is {off:.0f} pixels off; expected about {x:.0f}, {y:.0f}"
+        )

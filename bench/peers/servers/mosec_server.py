@@ -41,7 +41,5 @@ if __name__ == "__main__":
     sys.argv[1:] = ["--address", "127.0.0.1", "--port", str(PORT)]
     server = Server()
     server.append_worker(Preprocess, num=CORES, route="/predict")
-    server.append_worker(
-        Inference, num=1, max_batch_size=MAX_BATCH, max_wait_time=BATCH_WAIT_MS, route="/predict"
-    )
+    server.append_worker(Inference, num=1, max_batch_size=MAX_BATCH, max_wait_time=BATCH_WAIT_MS, route="/predict")
     server.run()

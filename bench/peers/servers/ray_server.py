@@ -44,8 +44,6 @@ class Detector:
 
 if __name__ == "__main__":
     ray.init(include_dashboard=False, num_cpus=CORES, log_to_driver=False)
-    serve.start(
-        http_options={"host": "127.0.0.1", "port": PORT}, logging_config=LoggingConfig(enable_access_log=False)
-    )
+    serve.start(http_options={"host": "127.0.0.1", "port": PORT}, logging_config=LoggingConfig(enable_access_log=False))
     serve.run(Detector.bind(), route_prefix="/predict")
     signal.pause()
