@@ -44,7 +44,8 @@ class Sent:
     """What came of it.
 
     `done_s`: s from the start to each good answer; `latency_ms`: of the same ones; `lost`: requests that failed or were
-    answered with anything but 200, tries again not counted; `cpu_s`: of this program while it sent; `first_failure`: in words.
+    answered with anything but 200, each counted once however often it was tried again; `cpu_s`: of this program while
+    it sent; `first_failure`: in words.
     """
 
     done_s: list[float] = field(default_factory=list)

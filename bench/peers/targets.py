@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from math import exp, factorial
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from bench.peers.measured import Results
 from bench.peers.roster import FIRST, FLASK, FLEET, INSTANCES, MODEL_FLEET, NOT_PEERS, ONE
 from bench.peers.rounds import LOAD_SHARE, MODEL
 from bench.peers.works import LARGE, LARGE_RAW, SMALL, SMALL_RAW, TINY, WORKS, Work
+
+# Service times: how exactly waits are found, and up to where the sum holds; at a load of 0.7 the p99 is at 6.
+HALVED_TO, SURE_TO = 1e-6, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,20 @@ def best_peer(results: Results, work: Work, of: Callable[[str, str], float], *, 
     return min(values) if least else max(values)
 
 
-@cache
 def queue_tail(load: float) -> float:
-    """p99 over p50 of the time in an M/D/1 queue at that load (0 to 1), by Lindley's recursion over a fixed draw."""
-    gaps = np.random.default_rng(1).exponential(1 / load, 2_000_000)
-    walk = np.cumsum(1 - gaps)
-    waits = walk - np.minimum(np.minimum.accumulate(walk), 0)
-    p50, p99 = np.percentile(waits + 1, [50, 99])
-    return float(p99 / p50)
+    """p99 over p50 of the time in an M/D/1 queue at that load, above 0 and below 1."""
+    return (1 + _wait(0.99, load)) / (1 + _wait(0.5, load))
+
+
+def _wait(share: float, load: float) -> float:
+    """What that share of requests waits at most, in service times: Crommelin's formula, turned round by halving."""
+    low, high = 0.0, 100.0 / (1 - load)
+    while high - low > HALVED_TO:
+        middle = (low + high) / 2
+        # The terms alternate and grow with the wait; far out they only round to something near 1.
+        terms = ((load * (k - middle)) ** k / factorial(k) * exp(load * (middle - k)) for k in range(int(middle) + 1))
+        low, high = (middle, high) if middle < SURE_TO and (1 - load) * sum(terms) < share else (low, middle)
+    return low
 
 
 def _cpu(results: Results, _: int) -> list[Target]:

@@ -1,5 +1,6 @@
 """Ratios, the page and the plot, from figures that are made up."""
 
+import numpy as np
 import pytest
 
 from bench.peers import report
@@ -70,11 +71,13 @@ def test_a_run_of_some_servers_has_the_targets_it_has_figures_for() -> None:
     assert [target.value for target in targets(some, cores=2)] == [0.25]
 
 
-def test_the_tail_of_a_queue_is_that_of_an_m_d_1() -> None:
-    # Without queueing every time is the same; with more load the tail grows.
-    assert queue_tail(0.001) == pytest.approx(1, abs=0.01)
-    assert 1 < queue_tail(0.3) < queue_tail(0.7)
-    assert queue_tail(0.7) == pytest.approx(3.45, abs=0.3)
+@pytest.mark.parametrize("load", [0.3, 0.7])
+def test_the_tail_of_a_queue_is_that_of_a_simulated_one(load: float) -> None:
+    # Lindley: who comes waits for what the one before waited and took, less the time between them.
+    walk = np.cumsum(1 - np.random.default_rng(1).exponential(1 / load, 1_000_000))
+    times = 1 + walk - np.minimum(np.minimum.accumulate(walk), 0)
+    p50, p99 = np.percentile(times, [50, 99])
+    assert queue_tail(load) == pytest.approx(p99 / p50, rel=0.02)
 
 
 @pytest.mark.parametrize(
