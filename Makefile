@@ -199,7 +199,7 @@ bench-gpu: ## Measure the engines on this GPU, bare and through the service
 bench: ## Measure overload and scaled decoding on this machine (10 minutes; nothing else should run)
 	@$(PY) -m bench.jpeg_scaling && $(PY) -m bench.overload
 
-bench-peers: ## Measure it beside its peers, installed into ./var/peers, into docs/benchmarks.md (half an hour; quick trial: ROUNDS=1 TURN_S=1 ARGS=...)
+bench-peers: ## Measure it beside its peers, for docs/benchmarks.md (half an hour; a trial: ROUNDS=1 TURN_S=1 ARGS=...)
 	@$(PY) -m bench.peers --var=$(call q,VAR) $(call option,--rounds,ROUNDS) $(call option,--seconds,TURN_S) $(call several,ARGS)
 
 scaling: ## Predict 4 simulated instances from 1 and 2, and measure them (25 minutes; nothing else should run)

@@ -36,7 +36,7 @@ def to_markdown(results: Results, specs: Sequence[Spec], aims: Sequence[Target],
     closed = f"{WORKS[1].connections} clients ({WORKS[-1].connections} for JSON)"
     return "\n".join(
         [
-            f"## Beside its peers\n\n{when}\n",
+            f"## Beside its peers\n\n{when}\n\n![CPU ms a request](peers.svg)\n",
             f"The accelerator is simulated, {A_MS:g} ms + {B_MS:g} ms a frame, one for all processes of a server;",
             f"input 640. Closed loops of {closed}, all servers in turn within each round,",
             "medians of the rounds. CPU is the kernel's account of all processes of a server, balancers, helpers and",

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,7 +99,7 @@ class Server:
         """The body of a 200 answer to one request; None if there was none."""
         kind = {"Content-Type": "application/json" if body.name.endswith("-raw") else "image/jpeg"}
         connection = http.client.HTTPConnection("127.0.0.1", self.spec.port, timeout=ANSWER_LIMIT_S)
-        with suppress(OSError, http.client.HTTPException):
+        with closing(connection), suppress(OSError, http.client.HTTPException):
             connection.request("POST", self.spec.path, body.read_bytes(), kind)
             answer = connection.getresponse()
             content = answer.read()

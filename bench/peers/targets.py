@@ -11,7 +11,7 @@ from bench.peers.roster import FIRST, FLASK, FLEET, INSTANCES, MODEL_FLEET, NOT_
 from bench.peers.rounds import LOAD_SHARE, MODEL
 from bench.peers.works import LARGE, LARGE_RAW, SMALL, SMALL_RAW, TINY, WORKS, Work
 
-# Service times: how exactly waits are found, and up to where the sum holds; at a load of 0.7 the p99 is at 6.
+# Service times: how exactly waits are found, and up to where the sum holds; at a load of 0.7 the p99 is at 6.5.
 HALVED_TO, SURE_TO = 1e-6, 20.0
 
 
