@@ -34,7 +34,9 @@ def python_of(peer: str, folder: Path) -> Path:
         print(f"{peer}: installing into {home}", flush=True)
         shutil.rmtree(home, ignore_errors=True)
         _run([sys.executable, "-I", "-m", "venv", str(home)], peer)
-        _run([str(python), "-I", "-m", "pip", "install", "--disable-pip-version-check", "-q", "-r", str(pins)], peer)
+        # The pins are whole: nothing is left to resolve.
+        install = ["install", "--disable-pip-version-check", "--no-deps", "-q", "-r", str(pins)]
+        _run([str(python), "-I", "-m", "pip", *install], peer)
         stamp.write_text(digest)
     return python.absolute()
 
