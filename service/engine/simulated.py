@@ -6,7 +6,6 @@ Its answers are not detections, but they depend on the picture alone, so that cr
 import fcntl
 import os
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +48,6 @@ class SimulatedEngine:
     def __init__(self, spec: str, max_batch: int) -> None:
         self._cost = _parse(spec)
         self._lock: int | None = None
-        self._held = ExitStack()
         self.info = EngineInfo(
             kind="simulated",
             model="simulated",
@@ -86,12 +84,13 @@ class SimulatedEngine:
                 self._lock = os.open(self._cost.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 raise StartError(f"FRAMEFLEET_MODEL: simulated: lock={self._cost.lock}: {error.strerror}") from None
-            self._held.callback(os.close, self._lock)
         time.sleep(self._cost.load_ms / 1000)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._held.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def _parse(spec: str) -> SimulatedCost:
@@ -103,7 +102,7 @@ def _parse(spec: str) -> SimulatedCost:
             value = values[name] = kinds[name](text)
         except (KeyError, ValueError):
             raise StartError(
-                f"FRAMEFLEET_MODEL: simulated:{spec}: {part!r} is not {', '.join(kinds)} with a number"
+                f"FRAMEFLEET_MODEL: simulated:{spec}: {part!r} is not {', '.join(LIMITS)} with a number, or lock=FILE"
             ) from None
         if name not in LIMITS:
             continue
