@@ -157,6 +157,9 @@ class Loop:
                 self._serve(key.data, events)
         self.sent.lost += len(self._under_way) + len(self._due)
         self.sent.cpu_s = time.process_time() - cpu
+        self._selector.close()
+        for connection in (*self._idle, *self._under_way):
+            connection.close()
         return self.sent
 
     def _fall_due(self, now: float) -> None:
