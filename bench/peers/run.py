@@ -77,6 +77,7 @@ def _accelerated(rounds: Rounds, servers: Sequence[Server]) -> None:
     rounds.idle(servers)
     for work in ACCELERATED:
         rounds.closed(work, [server for server in servers if server.spec.takes(work)], with_bare=not work.raw)
+    print("random moments, mixed sizes, kills", flush=True)
     rounds.poisson(SMALL, [server for server in servers if server.spec.takes(SMALL)])
     rounds.memory(ACCELERATED, servers)
     # Last: some do not come back.
