@@ -5,7 +5,7 @@
 # By design in the environment: FRAMEFLEET_* settings, FLEET_API_KEY, and what pip needs to reach an index.
 GIVEN := ADDRESS ARGS BASELINE BATCH BUNDLE BURST CACERT CAMERAS CAPACITY CONCURRENCY CPUS FLEET FPS FRAMES HOST HOSTS INSTALL \
 	INSTANCES INSTANCE_PORT KEYS LAYOUT MAX_BATCH MINUTES MODEL NAME NAMES ONLY P95_MS PLUGIN PORT PRECISION PYTHON RATE \
-	SCENARIO SCOPES SECONDS SHA256 SIGN_KEY SIZE SLICE_MB SLO_MS SSH_USER STREAMS TESTS URL VAR VIDEO
+	ROUNDS SCENARIO SCOPES SECONDS SHA256 SIGN_KEY SIZE SLICE_MB SLO_MS SSH_USER STREAMS TESTS TURN_S URL VAR VIDEO
 define NEWLINE
 
 
@@ -57,7 +57,7 @@ LOCK = $(PY) -m uv pip compile pyproject.toml --universal --python-version 3.10 
 TARGETS := help setup demo up status logs smoke down key certificate model engine torch bundle deploy rollback undeploy \
 	deploy-fleet rollback-fleet drain undrain render config-check diff replay detect scenario load-ui capacity tune plan simulate \
 	scaling chaos siege test test-slow test-hosts check-trt test-gpu bench bench-guard bench-link \
-	bench-gpu lint format lock audit clean
+	bench-peers bench-gpu lint format lock audit clean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS) not-set-up
 # With -j in MAKEFLAGS, `make setup demo` would do both at once.
@@ -209,6 +209,9 @@ bench-link: ## Measure pixels to boxes over 1 Gbit/s and 100 Mbit/s, each way to
 
 bench: ## Measure the guard, encodings, scaled decoding and overload (15 minutes; nothing else should run)
 	@$(PY) -m bench.guard && $(PY) -m bench.encoding_boxes && $(PY) -m bench.jpeg_scaling && $(PY) -m bench.overload
+
+bench-peers: ## Measure it beside its peers, for docs/benchmarks.md (half an hour; a trial: ROUNDS=1 TURN_S=1 ARGS=...)
+	@$(PY) -m bench.peers --var=$(call q,VAR) $(call option,--rounds,ROUNDS) $(call option,--seconds,TURN_S) $(call several,ARGS)
 
 scaling: ## Predict 4 simulated instances from 1 and 2, and measure them (25 minutes; nothing else should run)
 	@$(PY) -m bench.scaling --out=$(call q,VAR)/scaling

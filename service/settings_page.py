@@ -29,7 +29,7 @@ Every setting of an instance. They are read once, at its start, from environment
 {table}
 
 `simulated:a_ms=2,b_ms=0.1` as the model is a stand-in accelerator that takes 2 ms and 0.1 ms a frame, for trying the
-kit itself.
+kit itself; with `,lock=FILE`, engines of any processes that name the same file are one accelerator and take turns.
 """
 HEAD = "| variable | type | default | range | what |\n|---|---|---|---|---|"
 

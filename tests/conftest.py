@@ -19,6 +19,7 @@ for _name in ("no_proxy", "NO_PROXY"):
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "localhost,127.0.0.1,127.0.0.0/8")))
 # What takes longest: `make test`, which is to end in about ten minutes, leaves it to `make test-slow`.
 SLOW = (
+    "tests/bench/peers/test_run.py",
     "tests/chaos",
     "tests/e2e/test_host_deploy.py",
     "tests/e2e/test_paths.py",

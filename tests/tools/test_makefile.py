@@ -80,6 +80,8 @@ GIVEN: list[tuple[str, str, Expected]] = [
     ("setup", "PYTHON", named("--python")),
     ("setup", "VAR", named("--var")),
     ("scaling", "VAR", lambda value: (f"--out={value}/scaling",)),
+    ("bench-peers", "ROUNDS", named("--rounds")),
+    ("bench-peers", "TURN_S", named("--seconds")),
     ("chaos", "MINUTES", named("--minutes")),
 ]
 
