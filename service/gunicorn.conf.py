@@ -23,7 +23,7 @@ try:
     from service.cpus import keep_to_cpus
     from service.drain_turn import DrainTurn
     from service.errors import StartError
-    from service.heap import bound_heap
+    from service.heap import bound_heap, settle_heap
     from service.host import in_address
     from service.in_work import shared_table
     from service.memory import EXIT_MEMORY, Ceiling, shared_state
@@ -119,6 +119,7 @@ def post_worker_init(worker: Any) -> None:
             flush=True,
         )
         raise SystemExit(EXIT_FAILED_TO_BOOT)
+    settle_heap()
     try:
         worker.cfg.set("bind", [_address()])
         worker.sockets = sock.create_sockets(worker.cfg, worker.log)

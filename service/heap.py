@@ -5,6 +5,7 @@ request threads and pictures of all sizes that adds up: the process grows by hal
 """
 
 import ctypes
+import gc
 
 # From malloc.h.
 M_TRIM_THRESHOLD = -1
@@ -24,3 +25,9 @@ def bound_heap() -> None:
         mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
         mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
         mallopt(M_ARENA_MAX, ARENAS)
+
+
+def settle_heap() -> None:
+    """Spares what was loaded by now Python's collections of garbage: each full one would look through all of it."""
+    gc.collect()
+    gc.freeze()

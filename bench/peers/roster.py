@@ -72,7 +72,9 @@ def fleet(name: str, folder: Path, port: int, model: str, *, checked: bool = Tru
     """Two instances behind nginx, as `make up` starts them."""
     command = [sys.executable, "-m", "deploy", "exec", "--var", str(folder), "--instances", str(INSTANCES)]
     command += ["--port", str(port), "--instance-port", str(port + 20), "--model", model, "--", "sleep", "86400"]
-    return Spec(name, tuple(command), port, {}, ROOT, raw=True, checked=checked, setup="as `make up` starts them")
+    parts = tuple(range(port + 20, port + 20 + INSTANCES))
+    setup = "as `make up` starts them"
+    return Spec(name, tuple(command), port, {}, ROOT, raw=True, checked=checked, setup=setup, parts=parts)
 
 
 def flask_route(port: int) -> Spec:

@@ -14,7 +14,7 @@ from statistics import median
 from bench.peers import bare, generator, processes
 from bench.peers.generator import Load, Sent
 from bench.peers.measured import Life, Poisson, Results, Turn
-from bench.peers.server import Server
+from bench.peers.server import ASK_EVERY_S, Server
 from bench.peers.works import Work, WrongAnswerError
 
 MODEL = "default model"
@@ -88,7 +88,7 @@ class Rounds:
             life.mixed_mb = processes.pss_mb(server.pid)
 
     def kill(self, work: Work, server: Server) -> None:
-        """Kills the busiest process of a server under load, and sees when its rate is back."""
+        """Kills the busiest process of a server under load, and sees when its rate is back, and all its parts are."""
         life, before = self._life(server), processes.tree(server.pid)
         with subprocess.Popen(
             [sys.executable, "-I", "-S", str(generator.__file__)],
@@ -102,9 +102,11 @@ class Rounds:
             running.stdin = None
             time.sleep(KILL_AFTER_S)
             os.kill(processes.busiest(before, processes.tree(server.pid)), signal.SIGKILL)
+            whole_s = _whole_again_s(server)
             sent = Sent(**json.loads(running.communicate()[0]))
-        life.killed = True
-        life.strong_s, life.kill_lost = strong_again_s(sent.done_s, KILL_AFTER_S, KILL_LIMIT_S), sent.lost
+        life.killed, life.kill_lost = True, sent.lost
+        rate_s = strong_again_s(sent.done_s, KILL_AFTER_S, KILL_LIMIT_S)
+        life.strong_s = None if rate_s is None or whole_s is None else max(rate_s, whole_s)
 
     def model(self, server: Server, work: Work, model: Path) -> None:
         """The default model behind nginx, and bare sessions of it on the same cores, in turn; then what it holds."""
@@ -175,6 +177,16 @@ def strong_again_s(done_s: Sequence[float], killed_s: float, limit_s: float) -> 
         if sum(begins <= done < begins + 1 for done in done_s) >= STRONG_SHARE * before:
             return window * WINDOW_S
     return None
+
+
+def _whole_again_s(server: Server) -> float | None:
+    """Seconds from now until every part of a server is ready; None if that takes too long."""
+    began = time.monotonic()
+    while not server.is_whole():
+        if time.monotonic() > began + KILL_LIMIT_S:
+            return None
+        time.sleep(ASK_EVERY_S)
+    return time.monotonic() - began
 
 
 def _percentiles(sent: Sent) -> tuple[float, float]:

@@ -27,7 +27,7 @@ class Spec:
 
     `name`: its row; `command`; `port` on which it answers `path`; `environment` beside this process's; `folder`: where
     it runs; `pictures`: takes JPEG; `raw`: takes the first server's JSON; `checked`: answers with a box; `version`: of
-    what it is made of, `setup`: how it is set up, both in words.
+    what it is made of, `setup`: how it is set up, both in words; `parts`: ports that answer `/readyz` once it is whole.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Spec:
     path: str = "/predict"
     version: str = ""
     setup: str = ""
+    parts: tuple[int, ...] = ()
 
     def takes(self, work: Work) -> bool:
         """True if it speaks the protocol of such requests."""
@@ -106,6 +107,10 @@ class Server:
             return content if answer.status == http.client.OK else None
         return None
 
+    def is_whole(self) -> bool:
+        """Whether every part of it says that it is ready; True where nothing can be asked."""
+        return all(map(_is_ready, self.spec.parts))
+
     def stop(self) -> None:
         """Asks it to end, and kills what has not after a while."""
         if self._keeper is None:
@@ -125,3 +130,11 @@ class Server:
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return f"no answer on port {self.spec.port}; {self.log}: {' / '.join(lines[-3:])}"
+
+
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    with closing(connection), suppress(OSError, http.client.HTTPException):
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    return False

@@ -132,6 +132,6 @@ def _kill(results: Results, _: int) -> list[Target]:
     life = results.lives[MODEL_FLEET]
     strong_s = float("nan") if life.strong_s is None else life.strong_s
     return [
-        Target("s from kill -9 until the rate is back, default model", strong_s, 2),
+        Target("s from kill -9 until rate and instances are back, default model", strong_s, 2),
         Target("requests lost by it", life.kill_lost, 0),
     ]
