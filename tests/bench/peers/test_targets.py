@@ -63,7 +63,7 @@ def test_a_ratio_is_of_medians_and_met_or_missed(measure: str, value: float, met
 
 
 def test_what_never_came_back_misses_its_target() -> None:
-    assert not by_measure()["s from kill -9 until the rate is back, default model"].met
+    assert not by_measure()["s from kill -9 until rate and instances are back, default model"].met
 
 
 def test_a_run_of_some_servers_has_the_targets_it_has_figures_for() -> None:
