@@ -4,9 +4,14 @@ The standard library's HTTP server with a thread for each connection; one other 
 scales into the model's input. Nothing is checked, and the answer is always the same.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("bench.bare_server")
+
+
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -82,6 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> None:
+    """Serves on a port of this machine until it is ended."""
     cv2.setNumThreads(1)
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+    ThreadingHTTPServer(("127.0.0.1", int(arguments[0])), Handler).serve_forever()

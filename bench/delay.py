@@ -3,9 +3,14 @@
 For kernels without `netem`. The sender's window grows as if there were no delay, which favours large bodies.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("bench.delay")
+
+
 import queue
 import socket
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -61,7 +66,3 @@ def _give(sink: socket.socket, pieces: "queue.SimpleQueue[tuple[float, bytes]]")
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     return host, int(port)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

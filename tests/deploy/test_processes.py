@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -149,9 +149,14 @@ def test_connections_wait_where_a_process_watches_and_nowhere_else() -> None:
         for server in (watched, watched, other):
             stack.enter_context(socket.create_connection(server.getsockname()))
         master = stack.enter_context(holding(watched, other))
-        assert connections_waiting([os.getpid(), master]) == {os.getpid(): 2, master: 1}
+        # The kernel's list leaves one out now and then, where sockets of others come and go while it is read.
+        assert {os.getpid(): 2, master: 1} in looks([os.getpid(), master])
         watched.accept()[0].close()
-        assert connections_waiting([os.getpid(), master]) == {os.getpid(): 1, master: 1}
+        assert {os.getpid(): 1, master: 1} in looks([os.getpid(), master])
+
+
+def looks(pids: list[int]) -> Iterator[Mapping[int, int]]:
+    return (connections_waiting(pids) for _ in range(5))
 
 
 @pytest.mark.parametrize("reuse_port", [True, False])
