@@ -4,10 +4,16 @@ A program of its own a core, so that no lock of the interpreter is shared: `pyth
 or `... model FILE S MODEL`. Each prints pictures, CPU s and wall s.
 """
 
+if __name__ == "__main__":
+    from framefleet.command import carry_out
+
+    carry_out("bench.peers.bare")
+
+
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,10 +72,11 @@ class Prepared:
         cv2.resize(self._pixels, self._inner, dst=self._inside, interpolation=cv2.INTER_LINEAR)
 
 
-def main(what: str, body: str, seconds: str, model: str = "") -> None:
+def main(arguments: Sequence[str]) -> None:
     """Does it for so long, and prints the figures."""
+    what, body, seconds, *model = arguments
     cv2.setNumThreads(1)
-    step = _decoding(Path(body)) if what == "decode" else _detecting(Path(model))
+    step = _decoding(Path(body)) if what == "decode" else _detecting(Path(*model))
     step()
     pictures, wall, cpu = 0, time.monotonic(), time.process_time()
     while (took := time.monotonic() - wall) < float(seconds):
@@ -93,7 +100,3 @@ def _detecting(model: Path) -> Callable[[], object]:
     shape = [size if isinstance(size, int) else 1 for size in asked.shape]
     frames = np.zeros(shape, kinds.get(asked.type, np.float32))
     return lambda: session.run(None, {asked.name: frames})
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -5,7 +5,7 @@ from statistics import median
 
 from bench.peers.measured import Life, Results
 from bench.peers.roster import A_MS, B_MS, LEFT_OUT
-from bench.peers.rounds import LOAD_SHARE
+from bench.peers.rounds import LOAD_SHARE, MIXED_TURNS
 from bench.peers.server import Spec
 from bench.peers.targets import Target, queue_tail
 from bench.peers.works import SMALL, WORKS
@@ -47,8 +47,8 @@ def to_markdown(results: Results, specs: Sequence[Spec], aims: Sequence[Target],
             *_by_work(results, specs, results.rate, "{:.0f}", with_bare=False),
             f"\n**Beside the requests.** Latency of a {SMALL.name}: p50 and p99 in ms at saturation, p99 over",
             f"p50 there and at {LOAD_SHARE:.0%} of the peak in Poisson arrivals (an M/D/1 queue has",
-            f"{queue_tail(LOAD_SHARE):.2f}); start to the first answer; MB (proportional) after load, and after mixed",
-            "sizes; cores taken while nobody asks; s from kill -9 of the busiest process until rate and instances are",
+            f"{queue_tail(LOAD_SHARE):.2f}); start to the first answer; MB (proportional) after a turn of mixed sizes (the default",
+            f"model: of one), and after {MIXED_TURNS} turns more; cores taken while nobody asks; s from kill -9 of the busiest process until rate and instances are",
             "back, and requests lost by it (what a client tries again, every 20 ms, counts once).\n",
             *_lives(results, specs),
             "\n**Targets**\n",
@@ -79,7 +79,7 @@ def _by_work(
 
 
 def _lives(results: Results, specs: Sequence[Spec]) -> Iterable[str]:
-    head = ("server", "p50", "p99", "p99/p50", "Poisson p99/p50", "start, s", "MB", "MB, mixed", "idle cores")
+    head = ("server", "p50", "p99", "p99/p50", "Poisson p99/p50", "start, s", "MB", "MB, later", "idle cores")
     rows = []
     for spec in specs:
         if (life := results.lives.get(spec.name)) is None:

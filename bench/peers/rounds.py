@@ -20,7 +20,7 @@ from bench.peers.works import Work, WrongAnswerError
 MODEL = "default model"
 WARM_S = 1.0
 LOAD_SHARE = 0.7
-MIXED_TURNS = 4
+MIXED_TURNS = 8
 WINDOW_S, STRONG_SHARE = 0.25, 0.8
 KILL_AFTER_S, KILL_LIMIT_S = 2.0, 10.0
 
@@ -78,14 +78,14 @@ class Rounds:
             self._life(server).idle_cores = used_s / self._seconds
 
     def memory(self, works: Sequence[Work], servers: Sequence[Server]) -> None:
-        """What they hold after the turns so far, and after requests of all sizes at once."""
+        """What they hold after requests of all sizes at once, and after many times more of those."""
         for server in servers:
             life, taken = self._life(server), [work for work in works if server.spec.takes(work)]
-            life.loaded_mb = processes.pss_mb(server.pid)
-            load = self._load(server, taken[0], MIXED_TURNS * self._seconds)
-            load.bodies.extend(str(self._bodies[work]) for work in taken[1:])
-            send(load)
-            life.mixed_mb = processes.pss_mb(server.pid)
+            for turns in (1, MIXED_TURNS):
+                load = self._load(server, taken[0], turns * self._seconds)
+                load.bodies.extend(str(self._bodies[work]) for work in taken[1:])
+                send(load)
+                life.loaded_mb, life.mixed_mb = life.mixed_mb, processes.pss_mb(server.pid)
 
     def kill(self, work: Work, server: Server) -> None:
         """Kills the busiest process of a server under load, and sees when its rate is back, and all its parts are."""

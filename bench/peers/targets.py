@@ -124,7 +124,7 @@ def _memory(results: Results, _: int) -> list[Target]:
     life, sizes = results.lives[MODEL_FLEET], results.lives[FLEET]
     return [
         Target("MB resident an instance, default model, its part of nginx too", life.loaded_mb / INSTANCES, 200),
-        Target("memory after requests of mixed sizes over before", sizes.mixed_mb / sizes.loaded_mb, 1.1),
+        Target("memory after many requests of mixed sizes over after a few", sizes.mixed_mb / sizes.loaded_mb, 1.1),
     ]
 
 

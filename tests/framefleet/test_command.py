@@ -15,7 +15,10 @@ from tests.conftest import ROOT
 from tests.users import NOBODY, as_root
 
 FOLDERS = ("framefleet", "service", "deploy", "loadtest", "chaos", "bench")
-MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+PEERS = ROOT / "bench" / "peers"
+# Peers run in environments of their own, without these packages, and their keeper and generator without any.
+ELSEWHERE = {PEERS / "generator.py", PEERS / "keeper.py", *(PEERS / "servers").iterdir()}
+MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")) if path not in ELSEWHERE]
 HEADER = re.compile(
     r'"""\n\nif __name__ == "__main__":\n'
     r'    from framefleet\.command import carry_out\n\n    carry_out\("(?P<name>[\w.]+)"\)\n'
@@ -23,9 +26,14 @@ HEADER = re.compile(
 PROGRAMS = {
     str(path.relative_to(ROOT)): found["name"] for path in MODULES if (found := HEADER.search(path.read_text()))
 }
-WITHOUT_PACKAGES = {"deploy.bootstrap", "framefleet.pip", "service.settings_page"}
+WITHOUT_PACKAGES = {"bench.delay", "deploy.bootstrap", "framefleet.pip", "service.settings_page"}
 # These read no options of their own, and work at once.
-WITHOUT_OPTIONS = {"bench.check_trt", "bench.jpeg_scaling", "deploy.balancer", "deploy.recovery", *WITHOUT_PACKAGES}
+WITHOUT_OPTIONS = {
+    *(f"bench.{name}" for name in ("bare_server", "check_trt", "encoding_boxes", "jpeg_scaling", "peers.bare")),
+    "deploy.balancer",
+    "deploy.recovery",
+    *WITHOUT_PACKAGES,
+}
 FAILING = """
 import atexit, errno, os, signal, sys, threading, time
 from pathlib import Path

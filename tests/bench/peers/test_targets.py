@@ -53,7 +53,7 @@ def by_measure() -> dict[str, Target]:
         # 100 a second at 0.5 ms take 0.05 of 2 cores from the fleet.
         ("default model through nginx over bare ONNX Runtime sessions, frames/s", 100 * 2 / 1.95 / 200, False),
         ("MB resident an instance, default model, its part of nginx too", 150, True),
-        ("memory after requests of mixed sizes over before", 1.2, False),
+        ("memory after many requests of mixed sizes over after a few", 1.2, False),
         ("requests lost by it", 1, False),
     ],
 )
