@@ -37,8 +37,8 @@ class Life:
     """A server beside its requests.
 
     `start_s` to the first answer; `idle_cores` it takes while nobody asks; `loaded_mb` after requests of mixed sizes
-    (the default model: of one), `mixed_mb` after many times more; `killed`: its busiest process was, with kill -9; `strong_s` from then to its rate of
-    before, None if that never came back; `kill_lost` requests then.
+    (the default model: of one), `mixed_mb` after many times more; `killed`: its busiest process was, with kill -9;
+    `strong_s` from then until it is as before, None if that never came; `kill_lost` requests then.
     """
 
     start_s: float = 0.0
