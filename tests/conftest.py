@@ -20,6 +20,7 @@ for _name in ("no_proxy", "NO_PROXY"):
 # What takes longest: `make test`, which is to end in about ten minutes, leaves it to `make test-slow`.
 SLOW = (
     "tests/bench/peers/test_run.py",
+    "tests/bench/test_tune.py",
     "tests/chaos",
     "tests/e2e/test_host_deploy.py",
     "tests/e2e/test_paths.py",
