@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from bench.bare_server import INPUT_SIDE
 from bench.instance import Running, running, started
+from bench.peers.processes import tree
 from framefleet.ports import reserved_ports
 
 KEPT = Path(__file__).with_name("guard.json")
@@ -142,7 +143,7 @@ class _Server:
     """One connection to a server, and the CPU time of all its processes."""
 
     def __init__(self, server: Running) -> None:
-        self._processes = [server.pid, *_descendants(server.pid)]
+        self._processes = [process.pid for process in tree(server.pid)]
         self._connection = http.client.HTTPConnection(str(urlsplit(server.url).hostname), urlsplit(server.url).port)
 
     def cost_s(self, case: Case) -> float:
@@ -165,15 +166,6 @@ class _Server:
 
     def __exit__(self, *error: object) -> None:
         self._connection.close()
-
-
-def _descendants(pid: int) -> list[int]:
-    children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text(encoding="ascii").split()
-    ]
-    return [process for child in children for process in (child, *_descendants(child))]
 
 
 @contextmanager
