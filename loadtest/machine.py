@@ -18,7 +18,7 @@ class Machine:
         cpu: the processor's own name for itself.
         cores: usable by this process.
         memory_gib: installed memory.
-        system: operating system and its release.
+        system: operating system and its version, without what a distribution or a host adds to that.
     """
 
     cpu: str
@@ -37,7 +37,7 @@ def describe(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
         cpu=_cpu_name(cpuinfo),
         cores=len(os.sched_getaffinity(0)),
         memory_gib=round(memory / 2**30, 1),
-        system=f"{platform.system()} {platform.release()}",
+        system=f"{platform.system()} {platform.release().partition('-')[0]}",
     )
 
 
