@@ -1,7 +1,6 @@
 """What a rehearsal is made with: a model that may be spoilt, the frames that cameras send, and where and when."""
 
 import os
-import platform
 import shutil
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 
 from chaos.rehearsal import REPO, ChaosError
+from framefleet.kernel import kernel_version
 
 DEFAULT_MODEL = REPO / "var" / "models" / "centerface-320.onnx"
 DEFAULT_VIDEO = REPO / "var" / "video" / "carphone_pristine.mp4"
@@ -58,6 +58,4 @@ def poison_picture() -> bytes:
 
 def circumstances(seed: int) -> str:
     """Where and when this runs, and with which seed, in words."""
-    # Without what a distribution or a host adds to the kernel's version.
-    kernel = f"{platform.system()} {platform.release().partition('-')[0]}"
-    return f"{len(os.sched_getaffinity(0))} cores, {kernel}, {time.strftime('%Y-%m-%d')}, seed {seed}."
+    return f"{len(os.sched_getaffinity(0))} cores, {kernel_version()}, {time.strftime('%Y-%m-%d')}, seed {seed}."

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from framefleet.kernel import kernel_version
+
 PACKAGES = ("framefleet", "locust", "opencv-python", "numpy")
 
 
@@ -18,7 +20,7 @@ class Machine:
         cpu: the processor's own name for itself.
         cores: usable by this process.
         memory_gib: installed memory.
-        system: operating system and its version, without what a distribution or a host adds to that.
+        system: operating system and its version; see `kernel_version`.
     """
 
     cpu: str
@@ -37,7 +39,7 @@ def describe(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
         cpu=_cpu_name(cpuinfo),
         cores=len(os.sched_getaffinity(0)),
         memory_gib=round(memory / 2**30, 1),
-        system=f"{platform.system()} {platform.release().partition('-')[0]}",
+        system=kernel_version(),
     )
 
 
