@@ -109,11 +109,11 @@ certificate: ## Make a self-signed certificate for NAME=host (ADDRESS=10.0.0.11)
 
 ##@ Bring your own model
 model: ## Inspect MODEL=path-or-URL and make it servable in ./var/models (SHA256= NAMES= SIZE= LAYOUT= PLUGIN=)
-	@$(PY) -m service.model --var=$(call q,VAR) $(call option,--sha256,SHA256) $(call option,--names,NAMES) \
+	@$(PY) -m service.models --var=$(call q,VAR) $(call option,--sha256,SHA256) $(call option,--names,NAMES) \
 		$(call option,--size,SIZE) $(call option,--layout,LAYOUT) $(call option,--plugin,PLUGIN) -- $(call q,MODEL)
 
 engine: ## Build a TensorRT engine from MODEL=serving graph on this GPU (PRECISION=fp16 MAX_BATCH= FRAMES=)
-	@$(PY) -m service.model.build $(call option,--precision,PRECISION) $(call option,--max-batch,MAX_BATCH) \
+	@$(PY) -m service.models.build $(call option,--precision,PRECISION) $(call option,--max-batch,MAX_BATCH) \
 		$(call option,--frames,FRAMES) -- $(call q,MODEL)
 
 torch: ## Install the optional torch engine and TensorRT-RTX, for .torchscript models and check-trt
@@ -157,7 +157,7 @@ diff: ## Show what would change in the files this host runs with
 
 ##@ Use and measure it: the fleet that runs here, unless URL= or PORT= names another (CACERT=file for https)
 detect: ## Send VIDEO=path to URL and save the annotated clip as ./var/detect.mp4
-	@$(PY) -m service.client $(AT) --save=$(call q,VAR)/detect.mp4 -- $(call q,VIDEO)
+	@$(PY) -m framefleet.client $(AT) --save=$(call q,VAR)/detect.mp4 -- $(call q,VIDEO)
 
 replay: ## Replay VIDEO as CAMERAS=4 at FPS=5 for SECONDS=30 against URL; report in ./var/report
 	@$(REPLAY)

@@ -20,12 +20,12 @@ from typing import Any
 
 import onnx
 
-from service.model.build_graph import read_graph
-from service.model.build_trt import BatchRange, build_plan
-from service.model.errors import ModelError
-from service.model.half import to_half
-from service.model.serving_graph import to_bytes, to_serving_graph
-from tests.service.model.yolo import YOLOV5N, YOLOV5S, YoloSpec, build_yolo
+from framefleet.wire.errors import ModelError
+from service.models.build.graph import read_graph
+from service.models.build.trt import BatchRange, build_plan
+from service.models.convert.half import to_half
+from service.models.convert.serving_graph import to_bytes, to_serving_graph
+from tests.service.models.yolo import YOLOV5N, YOLOV5S, YoloSpec, build_yolo
 
 DEFAULT_MODEL = Path("var/models/centerface-320.onnx")
 BATCHES = BatchRange(most=8, tuned=8)

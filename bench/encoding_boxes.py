@@ -19,11 +19,11 @@ import numpy as np
 
 from bench.encodings import FIRST_PROTOCOL, encodings
 from bench.jpeg_scaling import detect
-from service.body import decode
-from service.boxes import Boxes
-from service.detector import Detector
-from service.draw import Pixels
-from service.image import ImageLimits
+from framefleet.draw import Pixels
+from service.pictures.body import decode
+from service.pictures.image import ImageLimits
+from service.pipeline.boxes import Boxes
+from service.pipeline.detector import Detector
 from service.settings import Settings
 
 VIDEOS = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")

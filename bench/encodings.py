@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import cv2
 
-from service.draw import Pixels
-from service.sender import Wire, jpeg_wire, raw_wire
+from framefleet.client.sender import Wire, jpeg_wire, raw_wire
+from framefleet.draw import Pixels
 
 FIRST_PROTOCOL = "first protocol"
 DEFAULT = "JPEG 90"

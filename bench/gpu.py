@@ -81,8 +81,8 @@ def _write(folder: Path, machine: Machine, remarks: list[str], figures: list[Fig
 
 
 def _network(options: argparse.Namespace) -> Path:
-    from tests.service.engine.torch_models import save
-    from tests.service.engine.yolo_torch import Yolo, randomise
+    from tests.service.engines.torch_models import save
+    from tests.service.engines.yolo_torch import Yolo, randomise
 
     options.out.mkdir(parents=True, exist_ok=True)
     size = (options.size, options.size)

@@ -12,7 +12,7 @@ import simplejpeg
 
 from bench.clients import Load, latencies_ms
 from bench.instance import instance
-from service.engine import load_engine, warm_up
+from service.engines import load_engine, warm_up
 from service.settings import Settings
 
 WARM_UP_PART = 0.2

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from bench.bare_server import INPUT_SIDE
 from bench.instance import Running, running, started
 from bench.peers.processes import tree
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 
 KEPT = Path(__file__).with_name("guard.json")
 VIDEO = Path("var/video/bigbuckbunny.mp4")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import requests
 
-from framefleet.ports import reserved_ports
-from framefleet.session import open_session
+from framefleet.http.session import open_session
+from framefleet.machine.ports import reserved_ports
 
 START_LIMIT_S = 60
 

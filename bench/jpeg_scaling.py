@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from service.batcher import Inferred
-from service.body import decode
-from service.boxes import Boxes, Selection, select, unletterbox
-from service.detector import Detector
-from service.image import Frame, ImageLimits, Letterbox, letterbox
+from service.pictures.body import decode
+from service.pictures.image import Frame, ImageLimits, Letterbox, letterbox
+from service.pipeline.batcher import Inferred
+from service.pipeline.boxes import Boxes, Selection, select, unletterbox
+from service.pipeline.detector import Detector
 from service.settings import Settings
 
 ENLARGE = 8

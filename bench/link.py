@@ -25,8 +25,8 @@ import cv2
 
 from bench.encodings import FIRST_PROTOCOL, encodings
 from bench.instance import started
-from service.draw import Pixels
-from service.sender import Sender
+from framefleet.client.sender import Sender
+from framefleet.draw import Pixels
 
 VIDEO = Path("var/video/bigbuckbunny.mp4")
 SIZES = ((1280, 720), (1920, 1080))

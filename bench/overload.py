@@ -19,7 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from bench.instance import instance
-from loadtest import sample_files
+from loadtest.measure import sample_files
 
 FPS = 5
 PEAK_SECONDS = 20

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from deploy.fleet import MAX_INSTANCES
-from loadtest.table import milliseconds
+from loadtest.report.table import milliseconds
 
 # Fewer frames than the best by no more than this is noise: then fewer instances win, which take less memory.
 AS_GOOD = 0.95

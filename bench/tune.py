@@ -22,17 +22,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.placements import Placement, Tried, Try, placements, render
-from deploy.local import DEFAULT_MODEL
-from framefleet.ports import reserved_ports
-from loadtest import stepping
-from loadtest.claim import folder_claim
+from deploy.describe.local import DEFAULT_MODEL
+from framefleet.machine.ports import reserved_ports
 from loadtest.errors import LoadTestError, OptionError, RunError
+from loadtest.generate import stepping
+from loadtest.generate.prepare import check_video
+from loadtest.generate.stepping import StepOptions
+from loadtest.measure.step import Step
 from loadtest.options import HELP, ReplayOptions, checked
-from loadtest.prepare import check_video
-from loadtest.progress import Progress
+from loadtest.report.progress import Progress
 from loadtest.scenario.resources import watched
-from loadtest.step import Step
-from loadtest.stepping import StepOptions
+from loadtest.target.claim import folder_claim
 
 FAILED, USAGE = 1, 2
 STEPS = "steps"

@@ -1,4 +1,4 @@
-"""Stands in for service/gunicorn.conf.py in a rehearsal's copy of the code: the same, with an engine that takes cues.
+"""Stands in for service/server/gunicorn.conf.py in a rehearsal's copy of the code, with an engine that takes cues.
 
 The file `cues/INSTANCE` holds a cue. A picture that is magenta all over kills whoever infers it.
 """
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import service.detector
+import service.pipeline.detector
 from chaos.jumping_clock import install
-from service.engine import Engine, EngineInfo
+from service.engines import Engine, EngineInfo
 from service.errors import EngineFault, InferenceFailed, OutOfMemory
 from service.settings import Settings
 
@@ -96,6 +96,6 @@ def _cued(make_real: Any) -> Any:
 
 
 install(CUES / "clock")
-service.detector.load_engine = _cued(service.detector.load_engine)
-_original = Path("service/gunicorn.original.conf.py")
+service.pipeline.detector.load_engine = _cued(service.pipeline.detector.load_engine)
+_original = Path("service/server/gunicorn.original.conf.py")
 exec(compile(_original.read_text(), str(_original), "exec"))

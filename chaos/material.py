@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from chaos.rehearsal import REPO, ChaosError
-from framefleet.kernel import kernel_version
+from framefleet.machine.kernel import kernel_version
 
 DEFAULT_MODEL = REPO / "var" / "models" / "centerface-320.onnx"
 DEFAULT_VIDEO = REPO / "var" / "video" / "carphone_pristine.mp4"

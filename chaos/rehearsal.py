@@ -19,7 +19,7 @@ from pathlib import Path
 
 from chaos.machine import belongs, listening, processes, small_disk
 from chaos.web import get_json
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 
 REPO = Path(__file__).resolve().parent.parent
 COMMAND_LIMIT_S = 300.0
@@ -34,7 +34,7 @@ EDITS = {
         "file={{ (fleet.code.repo / 'cues' / 'clock') | supervisor }}\n\n; For people:",
     ),
     # What tries those files is isolated from the folder it is called from, where the clock lies.
-    "deploy/check.py": ('PARSE = "import sys; ', "PARSE = \"import sys; sys.path.insert(0, ''); "),
+    "deploy/files/check.py": ('PARSE = "import sys; ', "PARSE = \"import sys; sys.path.insert(0, ''); "),
     "deploy/supervisor/instance.conf.j2": ("startretries=20", "startretries=3"),
     "deploy/supervisor/reviver.conf.j2": (
         "{{ paths.log | argument }}\ndirectory",
@@ -216,7 +216,7 @@ def _copy_code(place: Rehearsal) -> None:
 def _let_it_fail(place: Rehearsal) -> None:
     code = place.code
     (code / "cues").mkdir()
-    settings = code / "service" / "gunicorn.conf.py"
+    settings = code / "service" / "server" / "gunicorn.conf.py"
     settings.rename(settings.with_name("gunicorn.original.conf.py"))
     shutil.copy(REPO / "chaos" / "faulty.conf.py", settings)
     # Programs are started in the code's folder, supervisord in the fleet's.

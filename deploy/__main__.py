@@ -15,35 +15,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy import run
-from deploy.allowance import MAX_AT_ONCE, Allowance
-from deploy.checking import check_config
+from deploy.checks.checking import check_config
+from deploy.checks.preflight import nginx_problems
+from deploy.checks.service_check import service_problems, setting_problems
+from deploy.describe.allowance import MAX_AT_ONCE, Allowance
+from deploy.describe.fleet_file import read_inventory
+from deploy.describe.local import FleetOptions, local_fleet
+from deploy.describe.placement import EVENLY, MAX_CPUS, Own
 from deploy.errors import CheckError, DeployError, SettingsError, raise_if
+from deploy.files.render import render
 from deploy.fleet import OWNED, Fleet
-from deploy.fleet_file import read_inventory
-from deploy.fleet_verbs import add_fleet_verbs
-from deploy.host_verbs import add_host_verbs, golden_picture, show_host, site_paths, this_site
-from deploy.hosts import DEVICES_COMMAND, NO_RELEASE, HostOptions, find_fleets
-from deploy.inventory_check import check_inventory
-from deploy.inventory_verbs import (
-    render_figures,
-    render_hosts,
-    show_devices,
-    show_difference,
-    write_and_list,
-)
-from deploy.local import FleetOptions, local_fleet
-from deploy.ownership import note_of_root, resolved
+from deploy.machine import run
+from deploy.machine.ownership import note_of_root, resolved
+from deploy.machine.site import Site
+from deploy.machine.world import World
 from deploy.paths import Folders, Paths, local_paths
-from deploy.placement import EVENLY, MAX_CPUS, Own
-from deploy.preflight import nginx_problems
-from deploy.recipes import down, run_while_up, up
 from deploy.release import RECORD
-from deploy.render import render
-from deploy.service_check import service_problems, setting_problems
-from deploy.show import follow_logs, run_smoke, show_status
-from deploy.site import Site
-from deploy.world import World
+from deploy.rollout.recipes import down, run_while_up, up
+from deploy.verbs.fleet_verbs import add_fleet_verbs
+from deploy.verbs.host_verbs import add_host_verbs, golden_picture, show_host, site_paths, this_site
+from deploy.verbs.hosts import DEVICES_COMMAND, NO_RELEASE, HostOptions, find_fleets
+from deploy.verbs.inventory_check import check_inventory
+from deploy.verbs.inventory_verbs import render_figures, render_hosts, show_devices, show_difference, write_and_list
+from deploy.verbs.show import follow_logs, run_smoke, show_status
 
 INTERRUPTED = 130
 EPILOG = "VERB --help lists the options of one."

@@ -8,7 +8,7 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.allowance import NO_LIMITS, Allowance
+from deploy.describe.allowance import NO_LIMITS, Allowance
 from deploy.paths import Paths
 
 LOOPBACK = "127.0.0.1"
@@ -287,7 +287,7 @@ class Fleet:
 
     @property
     def held_for(self) -> tuple[tuple[str, int], ...]:
-        """Addresses of the instances that requests wait for while none listens; see deploy/waiting_room.py."""
+        """Addresses of the instances that requests wait for while none listens; see deploy/guard/waiting_room.py."""
         if not self.balancer.hold_ms:
             return ()
         own = [] if self.balancer.drained else [(one.host, one.port) for one in self.instances]

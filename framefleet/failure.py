@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from framefleet.ownership import why_denied
+from framefleet.machine.ownership import why_denied
 
 FAILED = 1
 OUR_FAULT = 70  # EX_SOFTWARE

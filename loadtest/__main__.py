@@ -11,17 +11,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest import certificate, export, results, table, ui, worker
 from loadtest.capacity import command as capacity
-from loadtest.claim import folder_claim, target_claim
 from loadtest.errors import LoadTestError, OptionError, RunError
+from loadtest.generate import ui, worker
+from loadtest.generate.prepare import check_video
+from loadtest.generate.replay import Replay, replay
+from loadtest.measure.summary import shortcomings
 from loadtest.options import add_address, add_arguments, asked_url, checked_processes, from_namespace
 from loadtest.plan import command as plan
-from loadtest.prepare import check_video
-from loadtest.progress import Progress
-from loadtest.replay import Replay, replay
+from loadtest.report import export, results, table
+from loadtest.report.progress import Progress
 from loadtest.scenario import command as scenario
-from loadtest.summary import shortcomings
+from loadtest.target import certificate
+from loadtest.target.claim import folder_claim, target_claim
 
 PASSED, FAILED, USAGE = 0, 1, 2
 

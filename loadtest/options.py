@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from framefleet.address import AddressError, service_address
-from framefleet.running import URL_HELP, VAR_HELP, asked_address
+from framefleet.http.address import AddressError, service_address
+from framefleet.http.running import URL_HELP, VAR_HELP, asked_address
 from loadtest.errors import OptionError
-from loadtest.frames import CutSettings
-from loadtest.pattern import CLOSED, PATTERNS, Pattern, Phase, read_phases
-from loadtest.payloads import PAYLOADS, payload
-from loadtest.reference import Tolerance
-from loadtest.route import checked_route
+from loadtest.frames.frames import CutSettings
+from loadtest.frames.pattern import CLOSED, PATTERNS, Pattern, Phase, read_phases
+from loadtest.frames.payloads import PAYLOADS, payload
+from loadtest.target.reference import Tolerance
+from loadtest.target.route import checked_route
 
 MAX_QUALITY = 100
 LEAST_FPS = 0.001

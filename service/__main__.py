@@ -18,7 +18,7 @@ from service.settings import settings_table
 from service.start_check import SCOPES, start_problems
 
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG, as gunicorn.conf.py
-CONF = Path(__file__).with_name("gunicorn.conf.py")
+CONF = Path(__file__).with_name("server") / "gunicorn.conf.py"
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flask import Flask, Response, g, request
 
-from framefleet.address import is_ip_address
+from framefleet.http.address import is_ip_address
 from service.errors import NoKey, UnknownHost, WrongScope
 from service.keys import KeyRing
 

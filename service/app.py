@@ -6,18 +6,18 @@ from typing import Any
 from flask import Flask
 
 from service.access import require_keys, require_known_host
-from service.detector import Detector
-from service.observe import observe
+from service.pipeline.detector import Detector
 from service.problems import answer_problems
-from service.recent import Recent
-from service.routes.api_docs import api_docs_routes
-from service.routes.deepstack import deepstack_problem, deepstack_routes
-from service.routes.detect import detect_routes
-from service.routes.oip import oip_problem, oip_routes
-from service.routes.ops import ops_routes
-from service.routes.pages import pages_routes
+from service.protocols.deepstack.routes import deepstack_problem, deepstack_routes
+from service.protocols.native.routes import detect_routes
+from service.protocols.oip.routes import oip_problem, oip_routes
+from service.protocols.ops.recent import Recent
+from service.protocols.ops.routes import ops_routes
+from service.protocols.pages.api_docs import api_docs_routes
+from service.protocols.pages.routes import pages_routes
+from service.server.observe import observe
+from service.server.whole_answer import WholeAnswer
 from service.settings import Settings
-from service.whole_answer import WholeAnswer
 
 
 class _Service(Flask):

@@ -2,7 +2,7 @@
 
 import os
 
-from framefleet.cpus import parse_cpus, write_cpus
+from framefleet.machine.cpus import parse_cpus, write_cpus
 
 
 def keep_to_cpus(wanted: str) -> str:

@@ -110,7 +110,7 @@ class InvalidValue(RequestError):
 
 
 class Quarantined(RequestError):
-    """Instances died while they worked on this very picture; see `service.quarantine`."""
+    """Instances died while they worked on this very picture; see `service.safeguards.quarantine`."""
 
     status = 422
     code = "quarantined"

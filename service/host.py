@@ -2,7 +2,7 @@
 
 import re
 
-from framefleet.address import is_ip_address
+from framefleet.http.address import is_ip_address
 
 MAX_CHARACTERS = 253
 LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")

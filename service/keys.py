@@ -23,10 +23,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from framefleet.ownership import why_denied
+from framefleet.machine.ownership import why_denied
 from framefleet.text_file import NotText, read_text
 from service.errors import StartError
-from service.observe import log_event
+from service.log import log_event
 
 SCOPES = ("detect", "operate")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -9,7 +9,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from service.errors import BodyTooLarge, MalformedBody, RequestError, ServiceError, forget
-from service.observe import log_event
+from service.log import log_event
 
 CODES = {
     400: "bad_request",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-from framefleet.cpus import parse_cpus
+from framefleet.machine.cpus import parse_cpus
 from service.errors import StartError
 from service.host import parse_host
 

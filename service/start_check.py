@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from service.allow import parse_allow
-from service.engine import load_engine
-from service.engine.cuda_driver import probe_driver
-from service.engine.model_file import checked_sha256
-from service.engine.ort_providers import placements
-from service.engine.torch_start import checked_export, choose_device, import_torch
-from service.engine.trt_file import checked_plugin, demand_gpu, read_engine_file
-from service.engine.trusted import owners_by
+from service.engines import load_engine
+from service.engines.model_file import checked_sha256
+from service.engines.ort.providers import placements
+from service.engines.torch.start import checked_export, choose_device, import_torch
+from service.engines.trt.cuda_driver import probe_driver
+from service.engines.trt.file import checked_plugin, demand_gpu, read_engine_file
+from service.engines.trusted import owners_by
 from service.errors import StartError
 from service.keys import KeyRing
+from service.server.allow import parse_allow
 from service.settings import Settings, parse_settings
 from service.surroundings import surrounding_problems
 

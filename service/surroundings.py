@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 from framefleet.failure import explain_os_error
-from framefleet.listening import try_to_listen
+from framefleet.machine.listening import try_to_listen
 from service.errors import StartError
 from service.host import in_address
 from service.keys import BadKeyFile, read_keys
-from service.observe import log_event
+from service.log import log_event
 from service.settings import Settings
 
 

@@ -18,8 +18,8 @@ def application(watchdog_fd: int, in_flight_fd: int) -> "Flask":
     """Loads and warms up the model, then makes the application.
 
     Args:
-        watchdog_fd: see `service.watchdog.shared_memory`.
-        in_flight_fd: see `service.in_work.shared_table`.
+        watchdog_fd: see `service.safeguards.watchdog.shared_memory`.
+        in_flight_fd: see `service.safeguards.in_work.shared_table`.
 
     Raises:
         SystemExit: the instance cannot start; the reason is on stderr in one line.
@@ -36,10 +36,10 @@ def application(watchdog_fd: int, in_flight_fd: int) -> "Flask":
 def _make(watchdog_fd: int, in_flight_fd: int) -> "Flask":
     # Here, so that a package that is missing is one line too.
     from service.app import create_app
-    from service.detector import Detector
-    from service.quarantine import make_quarantine
+    from service.pipeline.detector import Detector
+    from service.safeguards.quarantine import make_quarantine
+    from service.safeguards.watchdog import Watchdog
     from service.settings import read_settings
-    from service.watchdog import Watchdog
 
     settings = read_settings(os.environ)
     detector = Detector(

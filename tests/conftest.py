@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 
 # A shell that starts us in the background lets us ignore Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,10 +30,10 @@ SLOW = (
     "tests/fuzz",
     "tests/loadtest/capacity/test_command.py",
     "tests/loadtest/scenario/test_command.py",
-    "tests/loadtest/test_replay.py",
-    "tests/loadtest/test_stepping.py",
-    "tests/service/pages",
-    "tests/service/test_corpus.py",
+    "tests/loadtest/generate/test_replay.py",
+    "tests/loadtest/generate/test_stepping.py",
+    "tests/service/protocols/pages",
+    "tests/service/pictures/test_corpus.py",
     "tests/service/test_hostile_bodies.py",
     "tests/service/test_schemathesis.py",
     "tests/tools/test_environments.py",

@@ -43,7 +43,7 @@ class RunningInstance:
 
 
 def start_instance(
-    port: int, model: str | Path, log: Path, gunicorn_conf: str = "service/gunicorn.conf.py", **settings: object
+    port: int, model: str | Path, log: Path, gunicorn_conf: str = "service/server/gunicorn.conf.py", **settings: object
 ) -> RunningInstance:
     """Starts an instance without waiting for it; `settings` are its lower-case names."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FRAMEFLEET_")}
@@ -77,7 +77,7 @@ def wait_until(what: str, holds: Callable[[], bool], limit_s: float = START_LIMI
 
 @contextmanager
 def running_instance(
-    port: int, model: str | Path, log: Path, gunicorn_conf: str = "service/gunicorn.conf.py", **settings: object
+    port: int, model: str | Path, log: Path, gunicorn_conf: str = "service/server/gunicorn.conf.py", **settings: object
 ) -> Iterator[RunningInstance]:
     """An instance that is ready; its whole process group is gone afterwards."""
     instance = start_instance(port, model, log, gunicorn_conf, **settings)

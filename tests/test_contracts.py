@@ -53,8 +53,8 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
 
 def test_nothing_that_waits_reads_a_clock_that_can_jump() -> None:
     # A time of day for people to read, or an age of files; whatever times out counts on the monotonic clock.
-    for_people = {"service/oip/stats.py", "deploy/run_lock.py", "deploy/host_recipes.py"}
-    for_files = {"service/quarantine.py"}
+    for_people = {"service/protocols/oip/stats.py", "deploy/machine/run_lock.py", "deploy/rollout/host_recipes.py"}
+    for_files = {"service/safeguards/quarantine.py"}
     is_one = {"chaos/jumping_clock.py"}
     readers = {
         name(path)
@@ -81,7 +81,12 @@ def test_there_is_no_drawer_for_odds_and_ends() -> None:
 def test_only_named_files_of_deploy_start_processes() -> None:
     starters = [path for path in DEPLOY if "subprocess" in imported(ast.parse(path.read_text()))]
     assert {name(path) for path in starters} == {
-        *("deploy/bootstrap.py", "deploy/run.py", "deploy/run_files.py", "deploy/run_host.py")
+        *(
+            "deploy/ship/bootstrap.py",
+            "deploy/machine/run.py",
+            "deploy/machine/run_files.py",
+            "deploy/machine/run_host.py",
+        )
     }
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.fleet_file import parse_inventory
-from deploy.listener import ACCESS_LOG_BYTES
-from deploy.local import FleetOptions
+from deploy.describe.fleet_file import parse_inventory
+from deploy.describe.local import FleetOptions
+from deploy.guard.listener import ACCESS_LOG_BYTES
 from service import errors, problems
 from service.settings import PREFIX, settings_table
 from service.settings_page import settings_page
@@ -187,7 +187,7 @@ def test_every_verb_of_the_command_line_is_explained_somewhere() -> None:
 def test_operate_lists_every_metric() -> None:
     names = {
         name
-        for module in ("service/metrics.py", "service/gpu.py", "deploy/programs.py")
+        for module in ("service/pipeline/metrics.py", "service/pipeline/gpu.py", "deploy/guard/programs.py")
         for name in re.findall(r"[\"' ]((?:framefleet|nv)_[a-z_]+)[\"'{ ]", text_of(module))
     }
     assert len(names) > len(("requests", "gpu", "programs"))

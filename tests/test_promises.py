@@ -12,39 +12,31 @@ else:
     import tomli as tomllib
 
 from bench import placements
-from deploy.allowance import GENEROUS
-from deploy.host_folders import KEPT_RELEASES
-from deploy.host_preflight import FREE_BYTES
-from deploy.limits import Limits
-from deploy.reload import WIND_DOWN_S
-from deploy.reviver import Limits as Delays
-from loadtest import options, spool, summary
+from deploy.describe.allowance import GENEROUS
+from deploy.describe.limits import Limits
+from deploy.guard.reload import WIND_DOWN_S
+from deploy.guard.reviver import Limits as Delays
+from deploy.rollout.host_folders import KEPT_RELEASES
+from deploy.rollout.host_preflight import FREE_BYTES
+from framefleet.client import __main__ as client
+from loadtest import options
 from loadtest.capacity import crossing, gate, row, sweep
+from loadtest.frames import spool
+from loadtest.measure import summary
+from loadtest.measure.samples import HEADER
 from loadtest.plan import agreement, records, typed
-from loadtest.samples import HEADER
-from service import (
-    client,
-    detector,
-    form,
-    in_work,
-    jpeg,
-    jpeg_pixels,
-    json_depth,
-    keys,
-    memory,
-    png,
-    quarantine,
-    visit,
-    watchdog,
-    webp,
-)
+from service import keys
+from service.admission import visit
+from service.pictures import form, jpeg, jpeg_pixels, json_depth, png, webp
+from service.pipeline import detector
+from service.safeguards import in_work, memory, quarantine, watchdog
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 NGINX = "\n".join(path.read_text() for path in (ROOT / "deploy/nginx").rglob("*.j2"))
 SUPERVISOR = (ROOT / "deploy/supervisor/instance.conf.j2").read_text()
 PROFILES = {path.stem: tomllib.loads(path.read_text()) for path in (ROOT / "loadtest/profiles").glob("*.toml")}
-GUNICORN = (ROOT / "service/gunicorn.conf.py").read_text()
+GUNICORN = (ROOT / "service/server/gunicorn.conf.py").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 DEFAULT = Settings()
 

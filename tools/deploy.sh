@@ -116,5 +116,5 @@ if [ "$signed_only" ]; then check_signature; fi
 check_files
 
 # -I: the folder this is called from, which the options may name files in, has no say in what is imported.
-run='import sys; sys.path.insert(0, sys.argv[1]); from framefleet.command import carry_out; carry_out("deploy.bootstrap", sys.argv[2:])'
+run='import sys; sys.path.insert(0, sys.argv[1]); from framefleet.command import carry_out; carry_out("deploy.ship.bootstrap", sys.argv[2:])'
 "$PYTHON" -I -B -X pycache_prefix=/dev/null -c "$run" "$bundle" "$@"

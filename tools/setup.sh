@@ -121,5 +121,5 @@ done
 check_owners
 install_venv
 install_system_packages
-"$PY" -m service.model.fetch --var="$VAR"
+"$PY" -m service.models.fetch --var="$VAR"
 say "done; next: make demo"

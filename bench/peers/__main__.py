@@ -26,7 +26,7 @@ from bench.peers.run import NoPictureError, Options, measure
 from bench.peers.server import StartFailedError
 from bench.peers.targets import targets
 from bench.peers.works import WrongAnswerError
-from loadtest.machine import describe
+from loadtest.measure.machine import describe
 
 PAGE, PLOT = Path("docs/benchmarks.md"), Path("docs/peers.svg")
 

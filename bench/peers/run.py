@@ -15,7 +15,7 @@ from bench.peers.measured import Results
 from bench.peers.rounds import Rounds
 from bench.peers.server import Server, Spec
 from bench.peers.works import LARGE, LARGE_RAW, SMALL, SMALL_RAW, TINY, WORKS, Work, write_body
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 
 VIDEO, FRAME = "video/bigbuckbunny.mp4", 60
 MODEL_FILE = "models/centerface-320.onnx"

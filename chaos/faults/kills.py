@@ -11,7 +11,7 @@ from chaos.rehearsal import ChaosError, Instance
 # What is stopped has to be found within this.
 NOTICED_S = 45.0
 TAKEN_OVER_S = 60.0
-REVIVER = "deploy.listener"
+REVIVER = "deploy.guard.listener"
 # A setting that changes nothing here but the file that says it.
 ANOTHER_SETTING = {"FRAMEFLEET_LOG_EVERY": "999"}
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from chaos.attack import attacked
 from chaos.faults.stage import Stage
 from chaos.rehearsal import ChaosError
-from chaos.watch import exceeded, watched
+from chaos.siege.attack import attacked
+from chaos.siege.watch import exceeded, watched
 
 CLIENTS = 200
 # Not the cameras' own, as one address may hold 256 connections.

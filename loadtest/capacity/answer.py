@@ -1,9 +1,9 @@
 """A capacity in ten lines for a terminal: [Capacity] -> text. Pure."""
 
-from loadtest import service_status
 from loadtest.capacity.provenance import made_here
 from loadtest.capacity.records import Capacity
 from loadtest.capacity.row import Row
+from loadtest.target import service_status
 
 LITTLE_WITHIN = 0.05
 # What cameras give, frames/s; the answer counts those of the first rate that the fleet holds at all.

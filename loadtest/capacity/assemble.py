@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest import service_status
 from loadtest.capacity import crossing, curve, overload, usl
 from loadtest.capacity.fits import BatchFit, Interval, ScalePoint, Scaling
 from loadtest.capacity.records import FORMAT, Capacity, Provenance, Timeline
 from loadtest.capacity.row import IN_TIME_WANTED, Row
 from loadtest.errors import OptionError, RunError
+from loadtest.target import service_status
 
 
 @dataclass(frozen=True, slots=True)

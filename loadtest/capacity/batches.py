@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.capacity.fits import BatchFit, BatchPoint
-from loadtest.samples import SampleTable
+from loadtest.measure.samples import SampleTable
 
 # A size that was seen less often may be one slow moment, and would turn the line.
 FEWEST = 3

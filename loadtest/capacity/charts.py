@@ -11,8 +11,8 @@ from loadtest.capacity import curve
 from loadtest.capacity.fits import BatchFit, Scaling
 from loadtest.capacity.records import Capacity, Timeline
 from loadtest.capacity.row import Row, Times
-from loadtest.figure import ACCENT, BAD, INK, MUTED, SERIES, sheet
-from loadtest.plots import Plot
+from loadtest.report.figure import ACCENT, BAD, INK, MUTED, SERIES, sheet
+from loadtest.report.plots import Plot
 
 # Latencies far above the limit only say that it was missed.
 SHOWN_TO_SLO = 2.5

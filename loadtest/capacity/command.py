@@ -5,7 +5,6 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from loadtest import certificate, run_folder
 from loadtest.capacity import answer, failures, gate, page, records
 from loadtest.capacity.assemble import Findings, assemble
 from loadtest.capacity.gate import Comparison
@@ -15,12 +14,14 @@ from loadtest.capacity.records import Capacity, Provenance
 from loadtest.capacity.revision import revision
 from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Sweep, SweepOptions
-from loadtest.claim import folder_claim, target_claim
 from loadtest.errors import OptionError, RunError
-from loadtest.meeting import checked_bind
+from loadtest.generate.meeting import checked_bind
+from loadtest.generate.prepare import check_video
+from loadtest.measure import run_folder
+from loadtest.measure.provenance import right_means
 from loadtest.options import HELP, MOST_FPS, ReplayOptions, add_address, asked_url, checked, checked_processes
-from loadtest.prepare import check_video
-from loadtest.provenance import right_means
+from loadtest.target import certificate
+from loadtest.target.claim import folder_claim, target_claim
 
 PASSED, WORSE = 0, 1
 STEPS = "steps"

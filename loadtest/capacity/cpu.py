@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from loadtest.errors import TargetError
-from loadtest.target import Reply
+from loadtest.target.target import Reply
 
 ROUTE = "/metrics"
 OK = 200

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from loadtest import run_folder, sample_files, stepping
 from loadtest.capacity.records import Timeline
 from loadtest.capacity.reduction import per_second
-from loadtest.run_folder import RunRecord
+from loadtest.generate import stepping
+from loadtest.measure import run_folder, sample_files
+from loadtest.measure.run_folder import RunRecord
 
 
 def timeline(folder: Path) -> Timeline:

@@ -6,7 +6,7 @@ from loadtest.capacity import cpu, gate
 from loadtest.capacity.assemble import demand_same
 from loadtest.capacity.measure import Bench
 from loadtest.capacity.records import Capacity, Timeline
-from loadtest.target import Target
+from loadtest.target.target import Target
 
 
 @dataclass(frozen=True, slots=True)

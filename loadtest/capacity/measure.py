@@ -9,23 +9,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest import proof, reference, run_folder, sample_files, stepping
 from loadtest.capacity import batches, cpu, curve
 from loadtest.capacity.fits import BatchFit
 from loadtest.capacity.reduction import reduce
 from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Ask
 from loadtest.errors import RunError
+from loadtest.frames.pattern import Phase
+from loadtest.generate import stepping
+from loadtest.generate.stepping import StepOptions
+from loadtest.measure import run_folder, sample_files
+from loadtest.measure.run_folder import RunRecord
+from loadtest.measure.samples import SampleTable
+from loadtest.measure.step import Step
 from loadtest.options import ReplayOptions
-from loadtest.pattern import Phase
-from loadtest.progress import Progress
-from loadtest.proof import Proof
-from loadtest.run_folder import RunRecord
-from loadtest.samples import SampleTable
-from loadtest.step import Step
-from loadtest.stepping import StepOptions
-from loadtest.target import Target
-from loadtest.verdict import Verdict
+from loadtest.report.progress import Progress
+from loadtest.target import proof, reference
+from loadtest.target.proof import Proof
+from loadtest.target.target import Target
+from loadtest.target.verdict import Verdict
 
 WARMUP_S = 1.0
 

@@ -4,14 +4,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from loadtest import proof, service_status
 from loadtest.capacity import answer, charts, curve
 from loadtest.capacity.gate import Comparison
 from loadtest.capacity.records import Capacity
 from loadtest.capacity.row import Row
-from loadtest.plots import Plot
-from loadtest.report import Tile
-from loadtest.table import milliseconds
+from loadtest.report.plots import Plot
+from loadtest.report.report import Tile
+from loadtest.report.table import milliseconds
+from loadtest.target import proof, service_status
 
 
 def render(found: Capacity, comparison: Comparison | None = None) -> str:

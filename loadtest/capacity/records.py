@@ -14,7 +14,7 @@ from framefleet.text_file import NotText, read_text
 from loadtest.capacity.fits import BatchFit, Interval, Scaling
 from loadtest.capacity.row import Row
 from loadtest.errors import RunError
-from loadtest.machine import Machine
+from loadtest.measure.machine import Machine
 
 FORMAT = 1
 FILE = "capacity.json"

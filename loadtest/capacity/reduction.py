@@ -7,10 +7,10 @@ import numpy as np
 
 from loadtest.capacity import batches
 from loadtest.capacity.row import Little, Row, Share, Times
-from loadtest.samples import SampleTable
-from loadtest.step import Step
-from loadtest.summary import InstanceShare
-from loadtest.verdict import Verdict
+from loadtest.measure.samples import SampleTable
+from loadtest.measure.step import Step
+from loadtest.measure.summary import InstanceShare
+from loadtest.target.verdict import Verdict
 
 
 def reduce(kind: str, seed: int, step: Step, samples: SampleTable, start_s: float) -> Row:

@@ -5,8 +5,8 @@
 
 from dataclasses import dataclass
 
-from loadtest.step import Counts
-from loadtest.summary import GENERATOR_CPU_LIMIT
+from loadtest.measure.step import Counts
+from loadtest.measure.summary import GENERATOR_CPU_LIMIT
 
 # The SLO: so large a part of all frames that fell due must be answered right and in time.
 IN_TIME_WANTED = 0.95

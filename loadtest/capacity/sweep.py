@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from loadtest.capacity.row import Row
 from loadtest.errors import TargetError
-from loadtest.pattern import Phase
+from loadtest.frames.pattern import Phase
 
 GROWTH = 3
 MOST_GROWTHS = 10

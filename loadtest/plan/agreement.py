@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from loadtest import service_status
 from loadtest.capacity import curve
 from loadtest.capacity.records import Capacity
 from loadtest.capacity.row import Row
 from loadtest.errors import OptionError
 from loadtest.plan.fleet_model import Model
 from loadtest.plan.simulation import Load, simulate
+from loadtest.target import service_status
 
 # A difference is worth a word if it is both a large part and more than a scheduler's hiccup.
 DIFFERS_BEYOND = 0.2

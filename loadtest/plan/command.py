@@ -5,10 +5,10 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loadtest import run_folder
 from loadtest.capacity import records
 from loadtest.capacity.records import Capacity
 from loadtest.errors import OptionError, RunError
+from loadtest.measure import run_folder
 from loadtest.plan import agreement, hosts, text, typed
 from loadtest.plan.basis import basis
 from loadtest.plan.fleet_model import Model

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from loadtest import proof, service_status
 from loadtest.capacity import curve
 from loadtest.capacity.provenance import made_here
 from loadtest.capacity.records import Capacity
 from loadtest.plan.source import on_cpu
+from loadtest.target import proof, service_status
 
 WIDE = 0.2
 

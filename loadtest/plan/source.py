@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from loadtest import service_status
 from loadtest.capacity.provenance import made_here
 from loadtest.capacity.records import Capacity
 from loadtest.plan.records import Source
+from loadtest.target import service_status
 
 
 def of(measured: Sequence[Capacity]) -> Source:

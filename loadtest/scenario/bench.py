@@ -5,15 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from loadtest import stepping
+from loadtest.generate import stepping
+from loadtest.generate.stepping import StepOptions
+from loadtest.measure.step import Step
 from loadtest.options import ReplayOptions
-from loadtest.progress import Progress
+from loadtest.report.progress import Progress
+from loadtest.report.table import milliseconds
 from loadtest.scenario.figures import meets_slo
 from loadtest.scenario.profile import Plan
 from loadtest.scenario.search import highest
-from loadtest.step import Step
-from loadtest.stepping import StepOptions
-from loadtest.table import milliseconds
 
 
 @dataclass(slots=True)

@@ -4,15 +4,15 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from loadtest import certificate
-from loadtest.claim import folder_claim, target_claim
-from loadtest.meeting import checked_bind
+from loadtest.generate.meeting import checked_bind
+from loadtest.generate.prepare import check_video
 from loadtest.options import add_address, add_arguments, asked_url, checked_processes
-from loadtest.prepare import check_video
 from loadtest.scenario import profile
 from loadtest.scenario.bench import Bench
 from loadtest.scenario.outcome import carry_out, check, forget, tell
 from loadtest.scenario.profile import Plan
+from loadtest.target import certificate
+from loadtest.target.claim import folder_claim, target_claim
 
 PASSED, FAILED = 0, 1
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from framefleet.repeat import repeated
 from loadtest.errors import OptionError, RunError
-from loadtest.target import Target
+from loadtest.target.target import Target
 
 KILL = "kill"
 TIMEOUT_S = 10.0

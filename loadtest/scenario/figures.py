@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.samples import SampleTable
-from loadtest.step import Step
-from loadtest.verdict import Verdict
+from loadtest.measure.samples import SampleTable
+from loadtest.measure.step import Step
+from loadtest.target.verdict import Verdict
 
 # The queue fills in the first moments of an overload: those are not its steady state.
 SETTLE_S = 1.0

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loadtest import sample_files
 from loadtest.errors import OptionError, RunError
+from loadtest.measure import sample_files
+from loadtest.measure.step import Step
 from loadtest.scenario import figures, processes
 from loadtest.scenario.bench import Bench
 from loadtest.scenario.disturb import disturbed, disturber
 from loadtest.scenario.figures import STEP_FIGURES, Relief, meets_slo
 from loadtest.scenario.resources import FEWEST, Growth, growth, watched
-from loadtest.step import Step
 
 # A rate that fails its verification is lowered by this much, so often at most.
 BACK_OFF = 0.95

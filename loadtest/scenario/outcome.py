@@ -5,13 +5,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from loadtest import proof, reference, run_folder
 from loadtest.errors import OptionError, RunError
+from loadtest.measure import run_folder
+from loadtest.measure.step import Step
+from loadtest.report.table import RULE
 from loadtest.scenario.bench import Bench
 from loadtest.scenario.kinds import KINDS, Findings
 from loadtest.scenario.profile import Plan, Profile
-from loadtest.step import Step
-from loadtest.table import RULE
+from loadtest.target import proof, reference
 
 DOCUMENT = "scenario.json"
 

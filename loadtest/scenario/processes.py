@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from loadtest.target import Target
+from loadtest.target.target import Target
 
 TIMEOUT_S = 10.0
 # A balancer goes round idle instances: so many answers without a new name mean that there is none.

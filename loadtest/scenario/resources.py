@@ -10,7 +10,7 @@ from statistics import median
 
 from framefleet.repeat import repeated
 from loadtest.errors import TargetError
-from loadtest.target import Reply, Target
+from loadtest.target.target import Reply, Target
 
 EVERY_S = 2.0
 TIMEOUT_S = 10.0

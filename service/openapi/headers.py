@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from service.observe import SANE_ID
-from service.stages import STAGES
+from service.pipeline.stages import STAGES
+from service.server.observe import SANE_ID
 
 Json = dict[str, Any]
 

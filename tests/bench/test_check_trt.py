@@ -9,7 +9,7 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed; `make
 import tensorrt_rtx as rtx
 
 from bench.check_trt import Case, cases, check, main
-from service.model.errors import ModelError
+from framefleet.wire.errors import ModelError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
 CASES = list(cases(Path(__file__).parents[2] / "var/models/centerface-320.onnx"))

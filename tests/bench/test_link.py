@@ -7,7 +7,7 @@ import numpy as np
 from bench.delay import pass_on
 from bench.encodings import DEFAULT, FIRST_PROTOCOL, encodings
 from bench.link import rows
-from service.client import _parse
+from framefleet.client.__main__ import _parse
 
 FRAME = np.zeros((720, 1280, 3), np.uint8)
 

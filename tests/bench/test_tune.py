@@ -8,8 +8,8 @@ import pytest
 
 from bench.placements import placements
 from bench.tune import main
+from deploy.machine.processes import fleet_processes
 from deploy.paths import local_paths
-from deploy.processes import fleet_processes
 
 
 def test_every_placement_is_tried_and_one_advised(

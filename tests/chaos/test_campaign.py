@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from chaos import siege
 from chaos.material import poison_picture, read_frames
 from chaos.matrix import MATRIX, PLUS
 from chaos.rehearsal import rehearsal
 from chaos.run import Wish, campaign
+from chaos.siege import __main__ as siege
 
 pytestmark = pytest.mark.e2e
 

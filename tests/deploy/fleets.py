@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.describe.local import FleetOptions, local_fleet
+from deploy.describe.placement import EVENLY, Own
 from deploy.fleet import Code, Fleet, Machine
-from deploy.local import FleetOptions, local_fleet
-from deploy.placement import EVENLY, Own
 
 MACHINE = Machine(
     nginx=Path("/usr/sbin/nginx"),

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.devices import Devices, Gpu
+from deploy.describe.fleet_file import parse_inventory
+from deploy.describe.host_fleet import host_fleet
+from deploy.describe.inventory import Inventory
 from deploy.fleet import Fleet
-from deploy.fleet_file import parse_inventory
-from deploy.host_fleet import host_fleet
-from deploy.inventory import Inventory
+from deploy.machine.devices import Devices, Gpu
 from tests.deploy.fleets import MACHINE
 
 NODES = {0: tuple(range(8)), 1: tuple(range(8, 16))}

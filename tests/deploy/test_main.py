@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from deploy.__main__ import main
-from deploy.devices import devices_from_json
+from deploy.machine.devices import devices_from_json
 from tests.deploy.inventories import hosts
 
 UP = ("--model", "simulated:", "--port", "8080", "--instance-port", "8101")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import requests
 
-from deploy.control import Control, ProgramState
+from deploy.machine.control import Control, ProgramState
+from deploy.machine.processes import Process, fleet_processes
 from deploy.paths import Paths, local_paths
-from deploy.processes import Process, fleet_processes
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMULATED = "simulated:a_ms=2,b_ms=0.1"

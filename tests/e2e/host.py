@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.control import Control
+from deploy.describe.fleet_file import parse_inventory
 from deploy.fleet import PREFIX
-from deploy.fleet_file import parse_inventory
+from deploy.machine.control import Control
+from deploy.machine.processes import fleet_processes
 from deploy.paths import Paths
-from deploy.processes import fleet_processes
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 from tests.e2e.fleet import SIMULATED
 
 ROOT = Path(__file__).resolve().parents[2]

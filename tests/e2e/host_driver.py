@@ -12,11 +12,12 @@ from pathlib import Path
 release, died_at, verb, *arguments = sys.argv[1:]
 sys.path.insert(0, release)
 
-from deploy import host_verbs, run  # noqa: E402
 from deploy.__main__ import main  # noqa: E402
 from deploy.errors import Problem  # noqa: E402
 from deploy.fleet import Fleet  # noqa: E402
-from deploy.world import World  # noqa: E402
+from deploy.machine import run  # noqa: E402
+from deploy.machine.world import World  # noqa: E402
+from deploy.verbs import host_verbs  # noqa: E402
 
 assert Path(host_verbs.__file__).is_relative_to(release)
 UNIT = Path(release).parent.parent / "framefleet.service"

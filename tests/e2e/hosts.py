@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from deploy import run
+from deploy.files.render import render
 from deploy.fleet import Fleet
+from deploy.machine import run
 from deploy.paths import local_paths
-from deploy.render import render
 from tests.deploy.inventories import NO_GPU, expanded
 from tests.e2e.fleet import wait_until
 

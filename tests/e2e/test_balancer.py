@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from deploy.control import Control
+from deploy.machine.control import Control
 from tests.e2e.fleet import LocalFleet, direct_session, ready, wait_until
 
 pytestmark = pytest.mark.e2e

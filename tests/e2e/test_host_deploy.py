@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy import run
-from deploy.history import read_history
-from deploy.processes import fleet_processes
+from deploy.machine import run
+from deploy.machine.processes import fleet_processes
+from deploy.rollout.history import read_history
 from tests.e2e.fleet import direct_session, wait_for_line, wait_until
 from tests.e2e.host import ROOT, ScratchHost, scratch_host
 from tests.e2e.load import steady_load
@@ -141,9 +141,9 @@ def test_a_changed_setting_is_the_only_thing_that_changes(deployed: ScratchHost)
     ("changes", "message"),
     [
         pytest.param({"service/wsgi.py": AT_ONCE}, "no module for this", id="will not import"),
-        pytest.param({"service/gunicorn.conf.py": ELSEWHERE}, "listens on port", id="wrong port"),
+        pytest.param({"service/server/gunicorn.conf.py": ELSEWHERE}, "listens on port", id="wrong port"),
         pytest.param(
-            {"service/self_test.py": "\nraise EngineFault('the self-test failed')\n"},
+            {"service/pipeline/self_test.py": "\nraise EngineFault('the self-test failed')\n"},
             "the self-test failed",
             id="self-test fails",
         ),
@@ -176,7 +176,7 @@ def test_a_model_that_is_garbage_is_found_before_anything_is_touched(deployed: S
 
 def test_what_fails_only_in_its_place_is_taken_back(deployed: ScratchHost, picture: bytes) -> None:
     first = deployed.current()
-    broken = deployed.make_release(picture, {"service/gunicorn.conf.py": ON_CPU1})
+    broken = deployed.make_release(picture, {"service/server/gunicorn.conf.py": ON_CPU1})
     with steady_load(deployed.url, picture) as load:
         load.wait_for_answers(50)
         code, shown = deployed.deploy(broken)
@@ -193,7 +193,7 @@ def test_what_fails_only_in_its_place_is_taken_back(deployed: ScratchHost, pictu
 
 
 def test_a_first_deploy_that_fails_leaves_nothing_running(host: ScratchHost, picture: bytes) -> None:
-    broken = host.make_release(picture, {"service/gunicorn.conf.py": ON_CPU1})
+    broken = host.make_release(picture, {"service/server/gunicorn.conf.py": ON_CPU1})
     code, shown = host.deploy(broken, host.inventory())
     assert code == 1
     assert "cpu1 cannot have this" in shown.splitlines()[-1]

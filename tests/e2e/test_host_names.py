@@ -8,7 +8,7 @@ from http.client import HTTPConnection
 import pytest
 
 from deploy.fleet import Fleet
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 from tests.deploy.inventories import hosts
 from tests.e2e.hosts import OtherHost, nginx_of
 

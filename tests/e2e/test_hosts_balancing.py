@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 from tests.deploy.inventories import hosts
 from tests.e2e.fleet import ROOT, direct_session
 from tests.e2e.hosts import OtherHost, nginx_of

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy import run
 from deploy.fleet import Fleet
-from framefleet.ports import reserved_ports
+from deploy.machine import run
+from framefleet.machine.ports import reserved_ports
 from tests.deploy.inventories import hosts
 from tests.e2e.hosts import OtherHost, nginx_of
 from tests.e2e.test_reload import CURVE, SUBJECT

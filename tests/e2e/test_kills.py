@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.control import Control
-from deploy.processes import PROC, is_stopped, serving_workers
+from deploy.machine.control import Control
+from deploy.machine.processes import PROC, is_stopped, serving_workers
 from tests.e2e.fleet import LocalFleet, direct_session, ready, wait_until
 from tests.e2e.load import steady_load
 
@@ -213,7 +213,7 @@ def test_a_killed_supervisord_is_started_again_and_takes_everything_over_without
 def test_after_down_no_killed_supervisord_is_started_again(fleet: LocalFleet) -> None:
     supervisord = next(process.pid for process in fleet.processes() if process.kind == "supervisord")
     os.kill(supervisord, signal.SIGKILL)
-    wait_until("a recovery under way", lambda: "deploy.recovery" in commands(fleet))
+    wait_until("a recovery under way", lambda: "deploy.guard.recovery" in commands(fleet))
     fleet.down()
     assert fleet.processes() == ()
 

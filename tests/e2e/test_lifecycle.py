@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deploy.control import Control
+from deploy.machine.control import Control
 from tests.e2e.fleet import LocalFleet, background, direct_session, ready, wait_for_line, wait_until
 from tests.e2e.load import steady_load
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploy.fleet import Fleet
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 from tests.deploy.inventories import hosts
 from tests.e2e.fleet import wait_until
 from tests.e2e.hosts import OtherHost, nginx_of

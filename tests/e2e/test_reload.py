@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy import run
+from deploy.files.render import render
 from deploy.fleet import Fleet
+from deploy.machine import run
 from deploy.paths import local_paths
-from deploy.render import render
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 from tests.deploy.inventories import NO_GPU, expanded, hosts
 from tests.e2e.fleet import wait_until
 from tests.e2e.hosts import nginx_alone

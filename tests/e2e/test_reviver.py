@@ -12,10 +12,10 @@ from threading import Thread
 
 import pytest
 
-from deploy.control import Control
-from deploy.listener import ACCESS_LOG_BYTES, make_tell
+from deploy.guard.listener import ACCESS_LOG_BYTES, make_tell
+from deploy.guard.reviver import Act
+from deploy.machine.control import Control
 from deploy.paths import Paths, local_paths
-from deploy.reviver import Act
 from tests.e2e.fleet import ROOT, LocalFleet, ready, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -38,7 +38,12 @@ def paths(tmp_path: Path) -> Iterator[Paths]:
         folder.mkdir(exist_ok=True)
     conf = tmp_path / "supervisord.conf"
     mended = tmp_path / "mended"
-    listener = [sys.executable, "-m", "deploy.listener", *map(str, (paths.state, paths.etc, paths.run, paths.log))]
+    listener = [
+        sys.executable,
+        "-m",
+        "deploy.guard.listener",
+        *map(str, (paths.state, paths.etc, paths.run, paths.log)),
+    ]
     programs = [
         ("broken", f"/bin/sh -c 'test -e {mended} && exec sleep 600'", 2),
         ("looping", "/bin/sh -c 'sleep 0.3; exit 1'", 0),

@@ -175,7 +175,7 @@ def test_our_own_clients_bring_the_key_and_no_process_list_shows_it(
     url, video = locked.fleet.url, str(sample_video)
     clients = {
         "load generator": ("loadtest", "replay", "--url", url, "--video", video, "--cameras", "2", "--seconds", "4"),
-        "video client": ("service.client", video, "--url", url, "--limit", "20"),
+        "video client": ("framefleet.client", video, "--url", url, "--limit", "20"),
         "smoke test": ("deploy", "smoke", "--var", str(locked.fleet.var), "--image", str(tmp_path / "picture.jpg")),
     }
     (tmp_path / "picture.jpg").write_bytes(picture)

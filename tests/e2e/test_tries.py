@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from deploy import run
-from framefleet.ports import reserved_ports
+from deploy.machine import run
+from framefleet.machine.ports import reserved_ports
 from tests.deploy.fleets import fleet_of
-from tests.deploy.test_waiting_room import Serve, instance, room
+from tests.deploy.guard.test_waiting_room import Serve, instance, room
 from tests.e2e.fleet import direct_session
 from tests.e2e.hosts import nginx_alone
 

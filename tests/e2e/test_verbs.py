@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.control import Control
 from deploy.errors import ControlError
-from deploy.record import read_record
-from deploy.reload import reload_balancer
-from deploy.world import World
+from deploy.files.record import read_record
+from deploy.guard.reload import reload_balancer
+from deploy.machine.control import Control
+from deploy.machine.world import World
 from service.keys import add_key
 from tests.e2e.fleet import COMMAND_LIMIT_S, ROOT, LocalFleet, background, clean_environment, ready, wait_for_line
 
@@ -40,12 +40,20 @@ def replay(fleet: LocalFleet, video: Path, out: Path, *, key: str = "") -> "subp
 def test_tools_ask_the_fleet_that_runs_without_being_told_where(
     fleet: LocalFleet, sample_video: Path, tmp_path: Path
 ) -> None:
-    detected = tool("service.client", str(sample_video), "--var", str(fleet.var), "--limit", "3")
+    detected = tool("framefleet.client", str(sample_video), "--var", str(fleet.var), "--limit", "3")
     assert detected.returncode == 0 and "frames      3" in detected.stdout, detected.stderr
     replayed = replay(fleet, sample_video, tmp_path / "run")
     assert replayed.returncode == 0 and "PASSED" in replayed.stdout, replayed.stdout + replayed.stderr
     options = ("--run-dir", str(tmp_path / "locust"), "--video", str(sample_video), "--cameras", "1", "--seconds", "1")
-    locust = ("-f", "loadtest/locustfile.py", "--headless", "--only-summary", "--var", str(fleet.var), *options)
+    locust = (
+        "-f",
+        "loadtest/generate/locustfile.py",
+        "--headless",
+        "--only-summary",
+        "--var",
+        str(fleet.var),
+        *options,
+    )
     done = tool("locust", *locust, "--max-frames", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f'"{fleet.url}"' in (tmp_path / "locust" / "run.json").read_text()
@@ -62,7 +70,7 @@ def test_up_says_what_it_changes_and_what_serves_and_tools_what_key_it_asks_for(
     shown = fleet.up(instances=1, keys=str(keys), conf="0.4")
     assert f"changes: FRAMEFLEET_CONF default -> 0.4; keys off -> {keys} (what is not given has its default)" in shown
 
-    client = ("service.client", str(sample_video), "--var", str(fleet.var), "--limit", "1")
+    client = ("framefleet.client", str(sample_video), "--var", str(fleet.var), "--limit", "1")
     load = replay(fleet, sample_video, fleet.var / "report")
     for done in (smoke(fleet, ""), tool(*client), load):
         assert done.returncode == 1
@@ -113,7 +121,7 @@ def test_nginx_says_itself_why_it_does_not_take_new_files(new_fleet: Callable[[]
 
 def test_locust_without_a_fleet_and_an_address_names_both(sample_video: Path, tmp_path: Path) -> None:
     options = ("--headless", "--var", str(tmp_path), "--run-dir", str(tmp_path / "run"), "--video", str(sample_video))
-    done = tool("locust", "-f", "loadtest/locustfile.py", *options)
+    done = tool("locust", "-f", "loadtest/generate/locustfile.py", *options)
     assert done.returncode == 2
     assert f"--host: no fleet runs in {tmp_path}; start one with `make up`" in done.stderr
 

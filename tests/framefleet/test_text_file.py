@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.devices import devices_to_json
-from deploy.hosts import _read_devices
+from deploy.machine.devices import devices_to_json
+from deploy.verbs.hosts import _read_devices
 from framefleet.text_file import NotText, read_text
 from loadtest.scenario import profile
 from service.keys import add_key, read_keys
-from service.model.__main__ import read_names
+from service.models.__main__ import read_names
 from tests.deploy.inventories import TWO_GPUS
 
 MARK = b"\xef\xbb\xbf"

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import RequestError
-from service.oip.request import InferRequest, read_request
+from service.protocols.oip.request import InferRequest, read_request
 from tests.fuzz.inputs import corpus, damaged, fuzz
 from tests.fuzz.test_body import bodies
 from tests.service.fakes import ScriptedEngine
-from tests.service.protocols import scripted_client
+from tests.service.scripted import scripted_client
 
 INFER = ("/v2/models/detect/infer", "/v2/models/yolov5/infer")
 PATHS = ("/predict", "/v1/detect", "/v1/vision/detection", "/v1/vision/custom/general", *INFER)

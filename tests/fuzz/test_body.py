@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.body import decode
 from service.errors import RequestError
-from service.form import MAX_FIELD_BYTES, MAX_FORM_PARTS, MAX_NAME_CHARACTERS, Form, read_form
-from service.image import Frame, ImageLimits
+from service.pictures.body import decode
+from service.pictures.form import MAX_FIELD_BYTES, MAX_FORM_PARTS, MAX_NAME_CHARACTERS, Form, read_form
+from service.pictures.image import Frame, ImageLimits
 from tests.fuzz.inputs import corpus, damaged, fuzz
 
 LIMITS = ImageLimits(max_pixels=10_000, max_side=500)

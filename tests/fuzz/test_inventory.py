@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.describe.fleet_file import parse_inventory, read_inventory
+from deploy.describe.inventory import Inventory
 from deploy.errors import SettingsError
-from deploy.fleet_file import parse_inventory, read_inventory
-from deploy.inventory import Inventory
-from deploy.render import render
+from deploy.files.render import render
 from tests.deploy.inventories import EXAMPLE, NO_GPU, TWO_GPUS, expanded_from
 from tests.fuzz.inputs import corpus, damaged, fuzz
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-import service.detector
+import service.pipeline.detector
 from tests.gpu.faulty_torch import FaultyTorchEngine
 
-service.detector.load_engine = lambda settings: FaultyTorchEngine(
+service.pipeline.detector.load_engine = lambda settings: FaultyTorchEngine(
     settings.model,
     device=settings.device,
     precision=settings.precision,
     threads=settings.threads,
     max_batch=settings.max_batch,
 )
-exec(compile(Path("service/gunicorn.conf.py").read_text(), "service/gunicorn.conf.py", "exec"))
+exec(compile(Path("service/server/gunicorn.conf.py").read_text(), "service/server/gunicorn.conf.py", "exec"))

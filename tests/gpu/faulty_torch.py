@@ -1,7 +1,7 @@
 """The torch engine with faults that a picture's colour asks for: the device's own on CUDA, a stand-in on the CPU."""
 
-from service.engine import Candidates, Frames
-from service.engine.torchscript import TorchEngine
+from service.engines import Candidates, Frames
+from service.engines.torch.engine import TorchEngine
 
 GOOD, DEVICE_ASSERT, ILLEGAL_ADDRESS = 7, 201, 202
 KERNEL = 'extern "C" __global__ void poke(int* p) { p[1ll << 44] = 1; }'

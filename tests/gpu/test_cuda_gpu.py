@@ -15,10 +15,10 @@ pytest.importorskip("pycuda.driver", exc_type=ImportError, reason="pycuda is not
 import pycuda.driver as cuda
 import torch
 
-from service.engine.cuda_context import cuda_errors, primary_context
-from service.engine.cuda_driver import probe_driver
-from service.engine.cuda_graphs import CudaGraph, graphs_available
-from service.engine.trt_slot import device_memory, make_streams
+from service.engines.trt.cuda_context import cuda_errors, primary_context
+from service.engines.trt.cuda_driver import probe_driver
+from service.engines.trt.cuda_graphs import CudaGraph, graphs_available
+from service.engines.trt.slot import device_memory, make_streams
 from service.errors import OutOfMemory
 
 pytestmark = pytest.mark.gpu
@@ -27,7 +27,7 @@ MEGABYTE = 2**20
 
 BREAK = """
 import torch
-from service.engine.cuda_context import cuda_errors, primary_context
+from service.engines.trt.cuda_context import cuda_errors, primary_context
 from service.errors import EngineFault
 import pycuda.driver as cuda
 with primary_context():

@@ -9,11 +9,11 @@ import pytest
 pytest.importorskip("tensorrt", exc_type=Exception, reason="TensorRT is not installed, or has no driver")
 pytest.importorskip("onnxruntime", reason="onnxruntime, the reference, is not installed")
 
-from service.model.build import main
+from service.models.build.__main__ import main
 from tests.instance import running_instance
-from tests.service.engine.stack import detect
-from tests.service.engine.torch_models import pictures
-from tests.service.model.graphs import write_graph
+from tests.service.engines.stack import detect
+from tests.service.engines.torch_models import pictures
+from tests.service.models.graphs import write_graph
 
 pytestmark = pytest.mark.gpu
 SIZE = (64, 96)

@@ -16,8 +16,8 @@ from tests.gpu.faults import SIZE, exit_code_after
 from tests.gpu.faulty_torch import ILLEGAL_ADDRESS
 from tests.gpu.machine import PARTS, Machine, this_machine
 from tests.gpu.results import Result, table
-from tests.service.engine.torch_models import save
-from tests.service.engine.yolo_torch import Yolo, randomise
+from tests.service.engines.torch_models import save
+from tests.service.engines.yolo_torch import Yolo, randomise
 
 
 def test_a_lost_device_ends_the_process_with_70(free_port: Callable[[], int], tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 import torch
 
-from service.boxes import nms
-from service.engine.torchscript import TorchEngine
+from service.engines.torch.engine import TorchEngine
 from service.errors import OutOfMemory
-from service.model.gate import compare
+from service.models.build.gate import compare
+from service.pipeline.boxes import nms
 from tests.gpu.faults import exit_code_after
 from tests.gpu.faulty_torch import DEVICE_ASSERT, ILLEGAL_ADDRESS
-from tests.service.engine.stack import Side, compare_instances
-from tests.service.engine.torch_models import pictures, save
-from tests.service.engine.yolo_torch import Yolo, randomise
+from tests.service.engines.stack import Side, compare_instances
+from tests.service.engines.torch_models import pictures, save
+from tests.service.engines.yolo_torch import Yolo, randomise
 
 pytestmark = pytest.mark.gpu
 SIZE = (320, 320)

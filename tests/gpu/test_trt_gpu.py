@@ -15,19 +15,19 @@ pytest.importorskip("tensorrt", exc_type=ImportError, reason="TensorRT is not in
 
 import tensorrt
 
-from service.engine import load_engine
-from service.engine.cuda_context import primary_context
-from service.engine.trt import TrtEngine
+from framefleet.whole_file import sha256
+from framefleet.wire.manifest import BuiltFor, Manifest, write_manifest
+from service.engines import load_engine
+from service.engines.trt.cuda_context import primary_context
+from service.engines.trt.engine import TrtEngine
 from service.errors import StartError
-from service.model.build_trt import BatchRange, build_plan
-from service.model.files import sha256
-from service.model.gate import compare
-from service.model.manifest import BuiltFor, Manifest, write_manifest
-from service.model.serving_graph import to_bytes, to_serving_graph
+from service.models.build.gate import compare
+from service.models.build.trt import BatchRange, build_plan
+from service.models.convert.serving_graph import to_bytes, to_serving_graph
 from service.settings import Settings
-from tests.service.engine.torch_models import pictures
-from tests.service.model.manifests import save_model
-from tests.service.model.yolo import YOLOV5N, build_yolo
+from tests.service.engines.torch_models import pictures
+from tests.service.models.manifests import save_model
+from tests.service.models.yolo import YOLOV5N, build_yolo
 
 pytestmark = pytest.mark.gpu
 SIZE = (320, 320)

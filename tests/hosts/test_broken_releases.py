@@ -41,13 +41,13 @@ BROKEN = {
     "its self-test fails": Broken(
         "the device is suspect",
         {
-            "service/self_test.py": ("if not agree(", "if agree("),
+            "service/pipeline/self_test.py": ("if not agree(", "if agree("),
             "service/settings.py": ('60.0, "s an engine is idle', '1.0, "s an engine is idle'),
         },
     ),
     "listens on the wrong port": Broken(
         "instead of",
-        {"service/gunicorn.conf.py": ("{settings.host}:{settings.port}", "{settings.host}:{settings.port + 9}")},
+        {"service/server/gunicorn.conf.py": ("{settings.host}:{settings.port}", "{settings.host}:{settings.port + 9}")},
     ),
     "dies after 5 s": Broken(
         "after it was ready",

@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from loadtest import machine, reference, run_folder
-from loadtest.answers import Detection
-from loadtest.faults import Fault, FaultWriter
-from loadtest.frames import cut
+from loadtest.frames.frames import cut
+from loadtest.measure import machine, run_folder
+from loadtest.measure.faults import Fault, FaultWriter
+from loadtest.measure.run_folder import EndRecord, RunRecord
+from loadtest.measure.sample_files import SampleFile, SampleWriter
+from loadtest.measure.samples import DTYPE, NAN, Sample, SampleTable
 from loadtest.options import ReplayOptions
-from loadtest.reference import References
-from loadtest.run_folder import EndRecord, RunRecord
-from loadtest.sample_files import SampleFile, SampleWriter
-from loadtest.samples import DTYPE, NAN, Sample, SampleTable
-from loadtest.verdict import Verdict
+from loadtest.target import reference
+from loadtest.target.answers import Detection
+from loadtest.target.reference import References
+from loadtest.target.verdict import Verdict
 
 
 def detection(score: float = 0.9, x1: float = 60.0, *, label: str = "face", class_id: int = 0) -> Detection:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from loadtest.__main__ import main
-from loadtest.progress import Progress
-from loadtest.verdict import Verdict
+from loadtest.report.progress import Progress
+from loadtest.target.verdict import Verdict
 from tests.loadtest.builders import make_run, sample
 from tests.loadtest.fake_service import RIGHT, fake_service
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from loadtest.pattern import PATTERNS
+from loadtest.frames.pattern import PATTERNS
 
 MIB = 2**20
 # The peak of this process alone: ru_maxrss begins with what its parent had when it forked.
@@ -30,8 +30,8 @@ print(schedule.count_from(60.0), len(drawn), drawn[-1].due_s, peak())
 CUT = """
 import sys
 from pathlib import Path
-from loadtest.frames import CutSettings, cut
-from loadtest.spool import HELD_BYTES
+from loadtest.frames.frames import CutSettings, cut
+from loadtest.frames.spool import HELD_BYTES
 frames = cut(Path(sys.argv[1]), CutSettings())
 print(len(frames.jpegs), sum(map(len, frames.jpegs)) > HELD_BYTES, peak())
 """

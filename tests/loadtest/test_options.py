@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from loadtest.errors import OptionError
 from loadtest.options import HELP, ReplayOptions, add_arguments, from_namespace, to_arguments
-from loadtest.route import QUERY
-from service.query import PARAMETERS
+from loadtest.target.route import QUERY
+from service.protocols.native.query import PARAMETERS
 
 
 def parsed(*arguments: str) -> ReplayOptions:

@@ -6,10 +6,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.app import create_app
-from service.detector import Detector
+from service.pipeline.detector import Detector
 from service.settings import Settings
 from tests.service.fakes import ScriptedEngine
-from tests.service.protocols import SETTINGS
+from tests.service.scripted import SETTINGS
 
 
 @pytest.fixture

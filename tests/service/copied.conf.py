@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import service.detector
-import service.routes.exchange
+import service.pipeline.detector
+import service.protocols.exchange
 from tests.service.digest_engine import DigestEngine
 
-service.routes.exchange.sent_body = lambda environ: None
-service.detector.load_engine = lambda settings: DigestEngine()
-exec(compile(Path("service/gunicorn.conf.py").read_text(), "service/gunicorn.conf.py", "exec"))
+service.protocols.exchange.sent_body = lambda environ: None
+service.pipeline.detector.load_engine = lambda settings: DigestEngine()
+exec(compile(Path("service/server/gunicorn.conf.py").read_text(), "service/server/gunicorn.conf.py", "exec"))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from service.model.files import sha256_of
+from framefleet.whole_file import sha256_of
 
 Pixels = npt.NDArray[np.uint8]
 

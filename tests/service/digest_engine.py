@@ -6,7 +6,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from service.engine import EngineInfo
+from service.engines import EngineInfo
 
 SIZE = 64
 CORNERS = ((30, 30), (32, 30), (30, 32), (32, 32))  # in the middle, where there is a picture in any case

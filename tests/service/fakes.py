@@ -8,9 +8,9 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from service.engine import EngineInfo
+from service.engines import EngineInfo
 from service.errors import InferenceFailed
-from service.self_test import golden_frame
+from service.pipeline.self_test import golden_frame
 
 SIZE = 32
 

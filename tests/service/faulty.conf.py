@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import service.detector
-import service.memory
+import service.pipeline.detector
+import service.safeguards.memory
 from tests.service.faulty_engine import FaultyEngine
 
-service.detector.load_engine = lambda settings: FaultyEngine(Path(settings.cache))
-service.memory.LEAST_LIFE_S = 0.0
-exec(compile(Path("service/gunicorn.conf.py").read_text(), "service/gunicorn.conf.py", "exec"))
+service.pipeline.detector.load_engine = lambda settings: FaultyEngine(Path(settings.cache))
+service.safeguards.memory.LEAST_LIFE_S = 0.0
+exec(compile(Path("service/server/gunicorn.conf.py").read_text(), "service/server/gunicorn.conf.py", "exec"))

@@ -9,8 +9,8 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from service.engine import EngineInfo
-from service.engine.pending import Later, Pending
+from service.engines import EngineInfo
+from service.engines.pending import Later, Pending
 from service.errors import EngineFault, OutOfMemory
 
 SIZE = 32

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import service.detector
+import service.pipeline.detector
 from tests.service.faulty_engine import FaultyPipeline
 
-service.detector.load_engine = lambda settings: FaultyPipeline(Path(settings.cache))
-exec(compile(Path("service/gunicorn.conf.py").read_text(), "service/gunicorn.conf.py", "exec"))
+service.pipeline.detector.load_engine = lambda settings: FaultyPipeline(Path(settings.cache))
+exec(compile(Path("service/server/gunicorn.conf.py").read_text(), "service/server/gunicorn.conf.py", "exec"))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-import service.detector
-from service.buffers import Buffers
+import service.pipeline.detector
+from service.admission.buffers import Buffers
 from tests.service.digest_engine import DigestEngine
 
 lend = Buffers.lend
@@ -18,5 +18,5 @@ def poisoned(buffers: Buffers, size: int) -> memoryview:
 
 
 Buffers.lend = poisoned
-service.detector.load_engine = lambda settings: DigestEngine()
-exec(compile(Path("service/gunicorn.conf.py").read_text(), "service/gunicorn.conf.py", "exec"))
+service.pipeline.detector.load_engine = lambda settings: DigestEngine()
+exec(compile(Path("service/server/gunicorn.conf.py").read_text(), "service/server/gunicorn.conf.py", "exec"))

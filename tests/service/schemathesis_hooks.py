@@ -13,8 +13,8 @@ from schemathesis import Case, CheckContext, HookContext, Response
 from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.core.parameters import ParameterLocation
 
-from service.query import NUMBER, TIMEOUT
-from service.routes.oip import HEADER_LENGTH
+from service.protocols.native.query import NUMBER, TIMEOUT
+from service.protocols.oip.routes import HEADER_LENGTH
 
 LONGEST_SIDE = 24
 SHORT_TIMEOUT_MS = 2000  # a request that allows less may be late on a busy machine

@@ -16,8 +16,8 @@ import requests
 from flask.testing import FlaskClient
 
 from service.app import create_app
-from service.detector import Detector
-from service.engine import EngineInfo
+from service.engines import EngineInfo
+from service.pipeline.detector import Detector
 from service.settings import Settings
 from tests.instance import running_instance
 from tests.service.documented import Document
@@ -30,7 +30,7 @@ HOSTILE = "<script>alert(1)</script>"
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[FlaskClient]:
     engine = ScriptedEngine()
     engine.info = EngineInfo("scripted", "scripted", "none", (SIZE, SIZE), 4, (HOSTILE, "plate"))
-    monkeypatch.setattr("service.detector.load_engine", lambda settings: engine)
+    monkeypatch.setattr("service.pipeline.detector.load_engine", lambda settings: engine)
     detector = Detector(Settings())
     detector.start()
     yield create_app(Settings(host="10.0.0.7", port=8105), detector).test_client()

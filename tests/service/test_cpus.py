@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from framefleet.cpus import write_cpus
+from framefleet.machine.cpus import write_cpus
 from service.cpus import keep_to_cpus, usable_threads
 from tests.instance import running_instance
 

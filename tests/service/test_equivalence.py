@@ -13,10 +13,10 @@ import onnx
 import onnxruntime
 import pytest
 
-from service.batch_queue import never_gone
-from service.boxes import Selection
-from service.detector import Detections, Detector, Wish
-from service.model.fetch import NETWORK
+from service.admission.client_gone import never_gone
+from service.models.fetch import NETWORK
+from service.pipeline.boxes import Selection
+from service.pipeline.detector import Detections, Detector, Wish
 from service.settings import Settings
 
 SIZE = 320

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import requests
 
-from service.model.__main__ import main
-from service.self_test import golden_frame
+from service.models.__main__ import main
+from service.pipeline.self_test import golden_frame
 from tests.instance import running_instance
-from tests.service.model.reference import every_candidate, network_input, run_network
-from tests.service.model.yolo import YOLOV5N, YOLOV5S, Array, YoloSpec, build_yolo
+from tests.service.models.reference import every_candidate, network_input, run_network
+from tests.service.models.yolo import YOLOV5N, YOLOV5S, Array, YoloSpec, build_yolo
 
 NAMES = tuple(f"T{index:02}" for index in range(27))
 BOXES = 20

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from framefleet.listening import try_to_listen
+from framefleet.machine.listening import try_to_listen
 from service.errors import StartError
 from service.settings import Settings, read_settings
 from service.surroundings import check_surroundings

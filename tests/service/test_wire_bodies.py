@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.instance import RunningInstance, running_instance
-from tests.service.test_reused_memory import form, raw_frame, tensor
+from tests.service.admission.test_reused_memory import form, raw_frame, tensor
 
 CONNECTIONS, CLIENTS = 80, 4
 SEED = 20_261_201

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from deploy.run import INHERITED, INHERITED_PREFIXES
+from deploy.machine.run import INHERITED, INHERITED_PREFIXES
 from tests.e2e.fleet import LocalFleet, local_fleet
 from tests.tools.checkout import ROOT, outside_make
 

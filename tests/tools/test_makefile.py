@@ -366,7 +366,9 @@ def test_clean_leaves_set_up_models_and_reports(here: Checkout) -> None:
 
 def test_a_dry_run_shows_the_command_alone(here: Checkout) -> None:
     done = here.make("-n", "detect", "VIDEO=it's mine")
-    assert done.stdout == ".venv/bin/python -m service.client --var='var'  --save='var'/detect.mp4 -- 'it'\\''s mine'\n"
+    assert (
+        done.stdout == ".venv/bin/python -m framefleet.client --var='var'  --save='var'/detect.mp4 -- 'it'\\''s mine'\n"
+    )
     assert not here.calls.exists()
 
 

@@ -24,8 +24,8 @@ class Setup:
         shutil.copytree(ROOT / "tools", folder / "tools")
         shutil.copytree(ROOT / "framefleet", folder / "framefleet", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "Makefile", folder)
-        (folder / "service/model").mkdir(parents=True)
-        (folder / "service/model/fetch.py").write_text(FETCH)
+        (folder / "service/models").mkdir(parents=True)
+        (folder / "service/models/fetch.py").write_text(FETCH)
         (folder / "lock").mkdir()
         (folder / "lock/dev.txt").write_text(make_wheel(wheels, "cv2") + make_wheel(wheels, "small"))
 
@@ -173,6 +173,14 @@ def test_all_that_is_anothers_is_named_in_one_command(ready: Setup, open_folder:
 
 
 def test_tests_run_where_nothing_can_be_kept_for_the_next_time() -> None:
-    command = (sys.executable, "-m", "pytest", "-q", "-o", "cache_dir=/proc/none", "tests/framefleet/test_address.py")
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-o",
+        "cache_dir=/proc/none",
+        "tests/framefleet/http/test_address.py",
+    )
     done = subprocess.run(command, cwd=ROOT, env=outside_make(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """What every peer does with a picture: decode, letterbox, one turn of the accelerator, the boxes as the first server's.
 
 Runs in the peers' own environments, beside the server that imports it: only numpy and OpenCV are there. The
-accelerator is the simulated one of `service.engine.simulated`, with the same cost and the same answer.
+accelerator is the simulated one of `service.engines.simulated`, with the same cost and the same answer.
 """
 
 import fcntl

@@ -9,7 +9,7 @@ import pytest
 from bench.peers import processes
 from bench.peers.server import Server, Spec
 from bench.peers.works import LARGE, SMALL, TINY, WORKS, WrongAnswerError, check, write_body
-from framefleet.ports import reserved_ports
+from framefleet.machine.ports import reserved_ports
 
 SOURCE = np.random.default_rng(1).integers(0, 255, (90, 120, 3), np.uint8)
 WRONG = Path(__file__).with_name("wrong_server.py")

@@ -11,10 +11,10 @@ from loadtest.capacity.fits import BatchFit
 from loadtest.capacity.records import Capacity, Provenance, Timeline
 from loadtest.capacity.row import Little, Row, Share, Times
 from loadtest.capacity.sweep import Ask, Sweep, SweepOptions
-from loadtest.machine import Machine
-from loadtest.samples import DTYPE, SampleTable
-from loadtest.step import Counts
-from loadtest.verdict import Verdict
+from loadtest.measure.machine import Machine
+from loadtest.measure.samples import DTYPE, SampleTable
+from loadtest.measure.step import Counts
+from loadtest.target.verdict import Verdict
 
 SLO_MS = 100.0
 MACHINE = Machine("Test CPU", 2, 4.0, "Linux 6")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import run_folder
 from loadtest.capacity import overload, records
 from loadtest.capacity.assemble import Findings, assemble
 from loadtest.capacity.records import Capacity
 from loadtest.errors import OptionError, RunError
+from loadtest.measure import run_folder
 from tests.loadtest.capacity.builders import SLO_MS, batch_fit, capacity, provenance, row
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import run_folder
 from loadtest.__main__ import main
 from loadtest.capacity import failures, records
 from loadtest.capacity.records import Capacity
+from loadtest.measure import run_folder
 from tests.instance import RunningInstance, running_instance
 from tests.loadtest.capacity.builders import capacity, provenance
 

@@ -6,7 +6,7 @@ import pytest
 
 from loadtest.capacity import cpu
 from loadtest.errors import TargetError
-from loadtest.target import Reply
+from loadtest.target.target import Reply
 
 
 def metrics(name: str, seconds: float) -> Reply:

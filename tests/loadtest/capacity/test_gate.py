@@ -8,7 +8,7 @@ from loadtest.capacity import gate
 from loadtest.capacity.fits import Interval
 from loadtest.capacity.records import Capacity
 from loadtest.errors import OptionError
-from loadtest.machine import Machine
+from loadtest.measure.machine import Machine
 from tests.loadtest.capacity.builders import capacity, provenance
 
 

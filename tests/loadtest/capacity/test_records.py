@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from loadtest import run_folder
 from loadtest.capacity import records
 from loadtest.errors import RunError
+from loadtest.measure import run_folder
 from tests.loadtest.capacity.builders import batch_fit, capacity
 
 Change = Callable[[dict[str, Any]], object]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from loadtest.capacity.reduction import per_second, reduce
-from loadtest.samples import SampleTable
-from loadtest.step import Counts, Generator, Step
-from loadtest.summary import InstanceShare, Percentiles
-from loadtest.verdict import Verdict
+from loadtest.measure.samples import SampleTable
+from loadtest.measure.step import Counts, Generator, Step
+from loadtest.measure.summary import InstanceShare, Percentiles
+from loadtest.target.verdict import Verdict
 from tests.loadtest.capacity.builders import table
 
 

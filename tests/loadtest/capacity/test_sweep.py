@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Ask, Sweep, SweepOptions
 from loadtest.errors import TargetError
-from loadtest.pattern import Phase
+from loadtest.frames.pattern import Phase
 from tests.loadtest.capacity.builders import limited
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import run_folder
 from loadtest.capacity import records
 from loadtest.capacity.records import Capacity
 from loadtest.errors import OptionError, RunError
+from loadtest.measure import run_folder
 from loadtest.plan import command
 from tests.loadtest.capacity.builders import batch_fit, capacity, provenance
 from tests.loadtest.plan.test_agreement import as_simulated

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from loadtest.samples import Sample
+from loadtest.measure.samples import Sample
+from loadtest.measure.step import Counts, Generator, Step
+from loadtest.measure.summary import Percentiles
 from loadtest.scenario.figures import STEP_FIGURES, meets_slo, of_step, relief
-from loadtest.step import Counts, Generator, Step
-from loadtest.summary import Percentiles
-from loadtest.verdict import Verdict
+from loadtest.target.verdict import Verdict
 from tests.loadtest.builders import sample, to_table
 
 COUNTS = Counts(offered=200, ok=190, late=4, wrong=0, shed=6, rejected=0, failed=0, dropped=4, missing=0)

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from loadtest.errors import OptionError
+from loadtest.measure.run_folder import samples_name
+from loadtest.measure.samples import Sample
+from loadtest.measure.step import Step
+from loadtest.measure.summary import InstanceShare
 from loadtest.options import ReplayOptions
-from loadtest.run_folder import samples_name
-from loadtest.samples import Sample
 from loadtest.scenario import kinds
 from loadtest.scenario.bench import Bench
 from loadtest.scenario.profile import Plan
-from loadtest.step import Step
-from loadtest.summary import InstanceShare
-from loadtest.verdict import Verdict
+from loadtest.target.verdict import Verdict
 from tests.loadtest.builders import sample, write_samples
 from tests.loadtest.fake_service import FakeService, Scripted, fake_service
 from tests.loadtest.scenario.test_figures import STEP

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.scenario.resources import FEWEST, Reading, growth, read, watched
-from loadtest.target import Reply
+from loadtest.target.target import Reply
 from tests.instance import running_instance
 from tests.loadtest.waiting import wait_until
 

@@ -1,0 +1,91 @@
+"""The runbook of a check: render for a staging folder, let nginx, supervisor and systemd read it there, clear it away.
+
+What is checked is what will run, as far as this machine allows: a host's file that is checked elsewhere gets stand-ins
+for what only the host has.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from deploy.errors import Problem
+from deploy.files.check import check
+from deploy.files.render import render
+from deploy.fleet import LOOPBACK, Balancer, Fleet, Machine, Tls
+from deploy.machine import run
+from deploy.paths import Paths, local_paths
+
+EVERYWHERE = "0.0.0.0"
+FIRST_PORT_OF_ALL = 1024
+OPENSSL = (
+    *("openssl", "req", "-x509", "-nodes", "-days", "1", "-subj", "/CN=stand-in"),
+    *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+)
+
+
+def check_config(fleet: Fleet, stage: Path, elsewhere: Machine | None = None) -> tuple[Problem, ...]:
+    """Checks a fleet's configuration without touching anything live.
+
+    Args:
+        fleet: what would run.
+        stage: a folder of our own, removed afterwards.
+        elsewhere: the machine this runs on, if that is not the fleet's.
+
+    Returns:
+        What nginx, supervisor and systemd complain of.
+    """
+    staged = replace(fleet, paths=local_paths(stage))
+    run.remove(stage)
+    try:
+        run.make_folders(staged.paths)
+        if elsewhere:
+            staged = with_stand_ins(staged, elsewhere)
+            if problem := _make_certificate(staged.balancer.tls):
+                return (problem,)
+        run.write_files(staged.paths.etc, render(staged))
+        return check(staged, run.this_code(), run.run_command)
+    finally:
+        run.remove(stage)
+
+
+def with_stand_ins(fleet: Fleet, machine: Machine) -> Fleet:
+    """Replaces what only the fleet's own machine has: addresses, names, certificates, nginx, the right to low ports."""
+    return replace(
+        fleet,
+        balancer=_balancer(fleet.balancer, fleet.paths, machine),
+        neighbours=tuple(replace(neighbour, url=f"http://{LOOPBACK}") for neighbour in fleet.neighbours),
+        machine=replace(fleet.machine, nginx=machine.nginx, root=machine.root),
+    )
+
+
+def _balancer(balancer: Balancer, paths: Paths, machine: Machine) -> Balancer:
+    tls = balancer.tls
+    return replace(
+        balancer,
+        host=balancer.host if balancer.host == LOOPBACK else EVERYWHERE,
+        port=_allowed(balancer.port, machine),
+        # nginx looks every name up before it accepts a file.
+        peers=tuple(replace(peer, host=LOOPBACK) for peer in balancer.peers),
+        tls=tls
+        and replace(
+            tls,
+            certificate=paths.state / "certificate.pem",
+            key=paths.state / "key.pem",
+            port=_allowed(tls.port, machine),
+        ),
+    )
+
+
+def _allowed(port: int, machine: Machine) -> int:
+    """A port that may be opened: nginx opens them all when it tests a file."""
+    return port if machine.root or port >= FIRST_PORT_OF_ALL else port + 50_000
+
+
+def _make_certificate(tls: Tls | None) -> Problem | None:
+    if not tls:
+        return None
+    command = (*OPENSSL, "-keyout", str(tls.key), "-out", str(tls.certificate))
+    try:
+        outcome = run.run_command(command)
+    except FileNotFoundError:
+        return Problem("openssl", "needed for a stand-in certificate, not found", "install it, or check on the host")
+    return Problem("openssl", outcome.output.strip(), "check on the host instead") if outcome.code else None

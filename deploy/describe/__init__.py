@@ -1,0 +1,1 @@
+"""Options and fleet.toml -> what runs on one machine, [Fleet]."""

@@ -1,0 +1,1 @@
+"""[Fleet] -> the text of its configuration files, and those files read back."""

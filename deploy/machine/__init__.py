@@ -1,0 +1,1 @@
+"""The one edge to the machine: processes, files, locks, devices, supervisor, systemd."""

@@ -1,0 +1,170 @@
+"""Looks whether a host can take a deploy now, all at once; changes nothing."""
+
+import hashlib
+import pwd
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.checks.health import endpoints, probe
+from deploy.checks.preflight import key_check_problems, nginx_problems, port_problems
+from deploy.checks.service_check import BROKEN, Scope, service_problems
+from deploy.describe.file_names import in_file
+from deploy.describe.inventory import Inventory
+from deploy.errors import Problem
+from deploy.fleet import PREFIX, Fleet
+from deploy.machine.command import Runner
+from deploy.machine.processes import fleet_processes
+from deploy.machine.run_host import has_model
+from deploy.machine.site import Site
+from deploy.release import is_built
+from deploy.rollout.history import History
+from deploy.rollout.order import Order, Request
+from framefleet.http.session import open_session
+from framefleet.text_file import NotText, read_text
+
+# Logs, bodies that outgrow nginx's buffers, and an engine: less than this and something will fail soon.
+FREE_BYTES = 500 * 2**20
+# Before the first deploy there is no such user yet, who will be in no other group than its own.
+AS_USER = ("setpriv", "--init-groups", "--reuid")
+AS_NOBODY = ("setpriv", "--clear-groups", "--reuid", "65534", "--regid", "65534")
+TEST = ("test", "-r")
+OTHERS = 0o077
+
+
+def host_problems(order: Order, fleet: Fleet, history: History, request: Request, site: Site) -> Iterator[Problem]:
+    """Collects what would keep the host from running the fleet.
+
+    Args:
+        order: what is wanted.
+        fleet: the same, expanded.
+        history: what runs so far, whose ports are as good as free.
+        request: has the bundle that the model may come from.
+        site: the host.
+    """
+    if not site.machine.root:
+        yield Problem("user", "a deploy makes users and services, which only root may", "use sudo")
+    yield from site.manager.problems()
+    yield from nginx_problems(fleet.machine)
+    yield from key_check_problems(fleet, site.runner)
+    yield from _release_problems(site)
+    files = (*_model_problems(order, request), *key_problems(order.inventory, site.runner))
+    yield from files
+    yield from _service_problems(order, fleet, request, site, "settings" if files else "all")
+    if fleet.balancer.tls:
+        yield from tls_problems(order.inventory, site.runner)
+    yield from _space_problems(order)
+    yield from port_problems(fleet, _own_ports(fleet, history))
+
+
+def health_notes(history: History) -> Iterator[str]:
+    """Says which instances of what runs so far do not answer: that is no reason to stop, as a deploy may cure it."""
+    if not history.current:
+        return
+    try:
+        fleet = history.current.fleet
+    except ValueError:
+        return
+    with open_session() as session:
+        for endpoint in endpoints(fleet):
+            answer = probe(session, endpoint)
+            if not answer.ready:
+                yield f"note: {endpoint.name} was not ready before: {answer.reason}"
+
+
+def bundled_model(order: Order, request: Request) -> Path | None:
+    """The model's file in the bundle, if it is the one that is wanted."""
+    if not (request.bundle and order.release.model and order.release.model_sha256 == order.model_sha256):
+        return None
+    file = request.bundle / "model" / order.release.model
+    return file if file.is_file() else None
+
+
+def _release_problems(site: Site) -> Iterator[Problem]:
+    if not is_built(site.code.repo):
+        yield Problem(str(site.code.repo), "is not a complete release", "deploy its bundle again")
+
+
+def _model_problems(order: Order, request: Request) -> Iterator[Problem]:
+    if order.inventory.model.simulated or bundled_model(order, request):
+        return
+    if not has_model(Path(order.model), order.model_sha256):
+        yield Problem(f"model {order.model}", "missing or damaged", "deploy a bundle that has it")
+
+
+def _service_problems(order: Order, fleet: Fleet, request: Request, site: Site, scope: Scope) -> Iterator[Problem]:
+    """What the service itself says, with the model in the bundle as long as it is not yet where it belongs."""
+    bundled = bundled_model(order, request)
+    # Where it will be, only root may write.
+    instead = {f"{PREFIX}MODEL": str(bundled), f"{PREFIX}TRUST_ANY_PATH": "1"} if bundled else {}
+    for problem in service_problems(fleet, site.code, site.runner, scope=scope, instead=instead):
+        if problem.where == BROKEN:
+            yield Problem(f"release {order.release.id}", problem.what, "correct it and deploy again")
+        else:
+            yield in_file(problem, order.inventory, order.inventory.host(order.host))
+
+
+def key_problems(inventory: Inventory, run: Runner) -> Iterator[Problem]:
+    """What would keep instances from reading the file of API keys, or the deploy from having one of them."""
+    file, own, user = inventory.keys.file, inventory.keys.own, inventory.user
+    if not (file and own):
+        return
+    try:
+        known, key, mode = read_text(file), read_text(own).strip(), own.stat().st_mode
+    except (OSError, NotText) as error:
+        what = getattr(error, "strerror", None) or "not text"
+        where = getattr(error, "filename", None) or str(file)
+        yield Problem(f"keys: {where}", what, "docs/security.md says how to make keys on a host")
+        return
+    if not _reads(file, inventory, run):
+        yield Problem(f"keys.file: {file}", f"{user} cannot read it", f"chmod 644 {file}: it holds hashes, no keys")
+    if mode & OTHERS:
+        yield Problem(f"keys.own: {own}", "others than its owner may read it", f"chmod 600 {own}")
+    if f":{hashlib.sha256(key.encode()).hexdigest()}:" not in known:
+        yield Problem(f"keys.own: {own}", f"its key is none of those in {file}", "make one for it")
+
+
+def tls_problems(inventory: Inventory, run: Runner) -> Iterator[Problem]:
+    """What would keep nginx, which is started as the service's user, from reading its certificate."""
+    tls = inventory.balancing.tls
+    # Before there is such a user nobody can have given it the key.
+    for name in ("certificate", "key") if tls and _exists(inventory.user) else ():
+        file: Path = getattr(tls, name)
+        if not _reads(file, inventory, run):
+            fix = f"chgrp {inventory.group} {file}; chmod 640 {file}"
+            yield Problem(f"tls.{name}: {file}", f"missing, or {inventory.user} cannot read it", fix)
+
+
+def _reads(file: Path, inventory: Inventory, run: Runner) -> bool:
+    user = inventory.user
+    account = (*AS_USER, user, "--regid", inventory.group) if _exists(user) else AS_NOBODY
+    return run((*account, *TEST, str(file))).code == 0
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def _space_problems(order: Order) -> Iterator[Problem]:
+    folders = order.inventory.folders
+    for folder in (folders.state, folders.log):
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if (free := shutil.disk_usage(there).free) < FREE_BYTES:
+            yield Problem(str(folder), f"{free // 2**20} MiB are free, {FREE_BYTES // 2**20} are needed", "make room")
+
+
+def _own_ports(fleet: Fleet, history: History) -> frozenset[int]:
+    if not fleet_processes(fleet.paths):
+        return frozenset()
+    ports: set[int] = set()
+    for deployment in (history.current, history.pending):
+        if deployment:
+            try:
+                ports |= {port for _, port in deployment.fleet.addresses}
+            except ValueError:
+                continue
+    return frozenset(ports)

@@ -1,0 +1,166 @@
+"""The runbook of a host: deploy, rollback, drain, undeploy. Each step may be the last before a power cut.
+
+What a deploy is changing the host to is noted before anything that serves is touched, and each step can be taken
+again; so after a cut the next deploy, of whatever release, or a rollback, carries on from what runs.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from deploy.describe.fleet_file import parse_inventory
+from deploy.errors import ControlError, PreflightError, Problem, raise_if
+from deploy.machine import run, run_host
+from deploy.machine.run_files import take_over
+from deploy.machine.run_lock import deploy_lock, this_holder
+from deploy.machine.site import Site
+from deploy.paths import Folders
+from deploy.release import hashes
+from deploy.rollout.engines import build_engines, engines_of
+from deploy.rollout.history import Deployment, History, read_history
+from deploy.rollout.host_folders import host_folders, leftovers, prune
+from deploy.rollout.host_preflight import bundled_model, health_notes, host_problems
+from deploy.rollout.order import Order, Request, expand, make_deployment, order_of, read_order
+from deploy.rollout.takeover import change, stop_for_good
+
+
+def deploy(request: Request, site: Site) -> None:
+    """Makes this release, with the inventory's configuration, the one that serves.
+
+    Raises:
+        DeployError: it is not; what served before serves on.
+    """
+    with _locked(site, f"deploying release {site.release.id}") as before:
+        order = read_order(request, before, site)
+        site = _keep_log(order, site)
+        wanted, made_user = _prepare(order, request, before, site)
+        replacing = request.inventory is not None
+        now = change(
+            wanted,
+            replace(before, made_user=made_user),
+            site,
+            trusted=False,
+            proven=lambda: _write_inventory(order, replacing, site),
+        )
+        prune(order.inventory.folders, now, site.world.say)
+
+
+def rollback(site: Site) -> None:
+    """Goes back to the release and configuration before this one; after a deploy that was cut off, to the last whole.
+
+    Raises:
+        DeployError: there is none, or it does not start; what served before serves on.
+    """
+    with _locked(site, "rolling back") as history:
+        target = history.current if history.pending else history.previous
+        if target is None:
+            raise ControlError(Problem("rollback", "nothing was deployed here before", "deploy a bundle"))
+        site.world.say(f"== rollback: to release {target.release}, deployed {target.at} by {target.by}")
+        order = order_of(target)
+        site = _keep_log(order, site)
+        change(target, history, site, trusted=True, proven=lambda: _write_inventory(order, True, site))
+
+
+def drain(name: str, drained: bool, site: Site) -> None:
+    """Lets this host's balancer send no more requests to a host, or send them again.
+
+    Raises:
+        DeployError: nothing is deployed here, there is no such host, or nginx does not take it.
+    """
+    with _locked(site, f"{'draining' if drained else 'undraining'} {name}") as history:
+        current = _current(history, site)
+        order = order_of(current)
+        order.inventory.host(name)
+        names = set(current.drained) | {name} if drained else set(current.drained) - {name}
+        order = replace(order, drained=tuple(sorted(names)))
+        devices = site.devices()
+        fleet = expand(order, site, devices, engines_of(current.fleet, devices))
+        change(make_deployment(order, fleet, site), history, _keep_log(order, site), trusted=True)
+
+
+@contextmanager
+def _locked(site: Site, what: str) -> Iterator[History]:
+    """Holds the host's lock, and says what the last holder did not finish."""
+    with deploy_lock(site.lock, this_holder(what, site.world.environ)) as died:
+        history = read_history(site.history)
+        if died:
+            site.world.say(f"note: {died.since_when(time.time())}, did not end; going on from what runs")
+        if history.pending:
+            cut = history.pending
+            site.world.say(f"note: the deploy of release {cut.release} by {cut.by}, {cut.at}, was cut off")
+        yield history
+
+
+def _prepare(order: Order, request: Request, history: History, site: Site) -> tuple[Deployment, bool]:
+    """Everything that can be done beside what serves; also says whether a deploy made the user."""
+    world, inventory = site.world, order.inventory
+    world.say(f"== preflight: release {order.release.id} for host {order.host}")
+    devices = site.devices()
+    fleet = expand(order, site, devices)
+    raise_if(PreflightError, tuple(host_problems(order, fleet, history, request, site)))
+    for note in health_notes(history):
+        world.say(note)
+    world.say("== prepare: user, folders, model")
+    made = run_host.ensure_user(inventory.user, inventory.group, inventory.folders.state)
+    run_host.make_folders(host_folders(inventory))
+    _place_model(order, request, site)
+    if engines := build_engines(fleet, devices, site.runner, world):
+        fleet = expand(order, site, devices, engines)
+    return make_deployment(order, fleet, site), history.made_user or made
+
+
+def _place_model(order: Order, request: Request, site: Site) -> None:
+    source, target = bundled_model(order, request), Path(order.model)
+    if source and not run_host.has_model(target, order.model_sha256):
+        site.world.say(f"model {target.name} -> {target}")
+        run_host.place_model(source, target, hashes(site.code.repo))
+
+
+def _current(history: History, site: Site) -> Deployment:
+    if history.pending:
+        raise ControlError(Problem(str(site.install), "a deploy was cut off", "deploy again, or roll back, first"))
+    if not history.current:
+        raise ControlError(Problem(str(site.install), "nothing is deployed here", "deploy a bundle"))
+    return history.current
+
+
+def _write_inventory(order: Order, replacing: bool, site: Site) -> None:
+    """Keeps the host's own fleet.toml, unless another was asked for or there is none."""
+    file = order.inventory.folders.inventory
+    if file.exists() and file.read_text() == order.text:
+        return
+    if file.exists() and replacing:
+        kept = file.with_name(f"{file.name}.replaced")
+        run.write_text(kept, file.read_text(), 0o600, durable=True)
+        site.world.say(f"note: {file} is replaced; it was kept as {kept.name}")
+    if replacing or not file.exists():
+        # It may hold secrets.
+        run.write_text(file, order.text, 0o600, durable=True)
+
+
+def undeploy(site: Site) -> None:
+    """Stops everything and removes it; logs stay, and what other people put into the folders.
+
+    Raises:
+        DeployError: something could not be stopped.
+    """
+    with _locked(site, "undeploying") as history:
+        known = history.current or history.pending
+        folders = parse_inventory(known.inventory).folders if known else Folders(install=site.install)
+        site.world.say(f"== undeploy: {folders.install}, {folders.etc}, {folders.state}, {folders.run}")
+        stop_for_good(folders.paths, site)
+        take_over(folders.log)
+        run.remove(*leftovers(folders))
+        if known and history.made_user:
+            run_host.remove_user(parse_inventory(known.inventory).user)
+        run_host.remove_if_empty(folders.etc)
+        # Last, because this runs from there.
+        run.remove(folders.install)
+    site.world.say(f"undeployed; the logs stay in {folders.log}")
+
+
+def _keep_log(order: Order, site: Site) -> Site:
+    log = order.inventory.folders.paths.log_of("deploy")
+    return replace(site, world=replace(site.world, say=run_host.to_terminal_and_log(site.world.say, log)))

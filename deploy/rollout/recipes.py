@@ -1,0 +1,159 @@
+"""The runbook: how a fleet is started, changed and stopped, step by step; `run` does each step to the machine."""
+
+import shutil
+import signal
+from collections.abc import Sequence
+
+from deploy.checks.checking import check_config
+from deploy.checks.preflight import preflight
+from deploy.errors import CheckError, ControlError, DeployError, PreflightError, Problem, raise_if
+from deploy.files.changes import changes
+from deploy.files.record import read_record
+from deploy.files.render import render
+from deploy.fleet import Fleet
+from deploy.guard.recovery import end_recovery, wait_for_recovery
+from deploy.machine import run
+from deploy.machine.control import Control
+from deploy.machine.port_claims import port_claims
+from deploy.machine.processes import fleet_processes
+from deploy.machine.world import World
+from deploy.paths import Paths
+from deploy.rollout.rolling import roll_out
+from deploy.rollout.serving import summary
+from deploy.rollout.stopping import is_up, stop
+from deploy.rollout.waiting import Waiting
+
+
+def up(fleet: Fleet, world: World) -> None:
+    """Makes the fleet run as described, changing only what differs from what runs already.
+
+    Raises:
+        DeployError: it could not; a fleet that ran before runs on, a new one is stopped again.
+    """
+    wait_for_recovery(fleet.paths, world)
+    with run.fleet_lock(fleet.paths), port_claims(fleet.addresses):
+        run.make_folders(fleet.paths)
+        raise_if(PreflightError, preflight(fleet, _own_ports(fleet.paths), run.run_command))
+        raise_if(CheckError, check_config(fleet, fleet.paths.stage))
+        running = is_up(fleet.paths)
+        if running:  # half of an update would be none
+            world = world.heedless()
+        _say_changes(fleet, "changes" if running else "other than last time", world)
+        if running:
+            _update(fleet, world)
+        else:
+            _start(fleet, world)
+
+
+def down(paths: Paths, world: World) -> None:
+    """Stops everything that belongs to the fleet in `paths`: the balancer first, so that no request is lost.
+
+    Raises:
+        ControlError: a process could not be stopped.
+    """
+    if not paths.state.is_dir() or not (fleet_processes(paths) or _stale(paths)):
+        world.say(f"nothing runs in {paths.state}")
+        return
+    world = world.heedless()
+    end_recovery(paths, world)
+    with run.fleet_lock(paths):
+        count = len(fleet_processes(paths))
+        stop(paths, world)
+        world.say(f"down: {count} processes have ended" if count else "down: cleared away what a killed fleet left")
+
+
+def run_while_up(fleet: Fleet, command: Sequence[str], world: World, *, check: bool = False) -> int:
+    """Runs a command while the fleet is up; a fleet that was not is stopped again afterwards.
+
+    Args:
+        fleet: what is wanted.
+        command: what is run.
+        world: shows and times it.
+        check: True if the command has an option --check, by which it says first what it lacks besides a fleet.
+
+    Returns:
+        The command's exit code.
+    """
+    # A fleet is not started for what cannot be run.
+    if not shutil.which(command[0]):
+        return run.run_in_foreground(command)
+    if check and (code := run.run_in_foreground((*command, "--check"))):
+        return code
+    if is_up(fleet.paths):
+        _use_as_it_is(fleet, world)
+        return run.run_in_foreground(command)
+    up(fleet, world)
+    try:
+        return run.run_in_foreground(command)
+    finally:
+        # A second Ctrl-C must not leave half a fleet behind.
+        with run.handling(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), lambda *_: None)):
+            down(fleet.paths, world)
+
+
+def _start(fleet: Fleet, world: World) -> None:
+    stop(fleet.paths, world)
+    files = render(fleet)
+    run.replace_etc(fleet.paths, files)
+    waiting = Waiting(fleet, world)
+    try:
+        run.start_supervisord(fleet.lasting, fleet.paths, world.environ)
+        world.say(f"started supervisord; waiting for {len(fleet.instances)} instance(s) and the balancer")
+        with Control(fleet.paths) as control:
+            waiting.wait(control, fleet.programs)
+    except BaseException:
+        stop(fleet.paths, world.heedless())
+        raise
+    world.say(f"up: {summary(fleet)}")
+
+
+def _update(fleet: Fleet, world: World) -> None:
+    files = render(fleet)
+    before = read_record(fleet.paths)
+    written = not run.holds(fleet.paths.etc, files)
+    if written:
+        run.replace_etc(fleet.paths, files)
+    with Control(fleet.paths) as control:
+        try:
+            changed = roll_out(fleet, files, control, world, before=before)
+        except DeployError:
+            if written:
+                world.say("failed; going back to the configuration that ran before")
+                run.restore_etc(fleet.paths)
+                roll_out(before, render(before), control, world, before=fleet)
+            raise
+    world.say(f"up: {summary(fleet)}{'' if changed else '; nothing had to change'}")
+
+
+def _stale(paths: Paths) -> bool:
+    return paths.supervisor_socket.exists() or paths.supervisor_pid.exists()
+
+
+def _own_ports(paths: Paths) -> frozenset[int]:
+    """Ports that a fleet of this folder holds; a killed one's processes are stopped before a new one starts."""
+    if not fleet_processes(paths):
+        return frozenset()
+    try:
+        before = read_record(paths)
+    except ControlError:
+        return frozenset()
+    return frozenset(port for _, port in before.addresses)
+
+
+def _use_as_it_is(fleet: Fleet, world: World) -> None:
+    running = read_record(fleet.paths)
+    if running.balancer.port != fleet.balancer.port:
+        what = f"already up, on port {running.balancer.port} instead of {fleet.balancer.port}"
+        raise ControlError(Problem(str(fleet.paths.state), what, "`make down` first, or name that port"))
+    world.say(f"already up, used as it is: {summary(running)}")
+    if unused := changes(running, fleet):
+        world.say(f"note: `make up` would change: {'; '.join(unused)}")
+
+
+def _say_changes(fleet: Fleet, what: str, world: World) -> None:
+    try:
+        before = read_record(fleet.paths)
+    except ControlError:  # the first `up` in this folder, or of another version
+        return
+    if different := changes(before, fleet):
+        world.say(f"{what}: {'; '.join(different)} (what is not given has its default)")

@@ -1,0 +1,211 @@
+"""Changes what a host serves from one deployment to another, and back again if the other one fails.
+
+Flow: [Deployment] -> check -> trial -> note -> switch -> roll -> prove -> note; on any failure: back.
+"""
+
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from deploy.checks.checking import check_config
+from deploy.checks.golden import Golden, model_of
+from deploy.checks.own_key import own_key
+from deploy.checks.smoke import Box
+from deploy.describe.fleet_file import parse_inventory
+from deploy.errors import CheckError, DeployError, Problem, StartError, raise_if
+from deploy.fleet import Fleet
+from deploy.machine import run, run_host
+from deploy.machine.control import Control
+from deploy.machine.site import Site
+from deploy.paths import Folders, Paths
+from deploy.release import GOLDEN
+from deploy.rollout.history import Deployment, History, to_json
+from deploy.rollout.order import expand, order_of
+from deploy.rollout.plan import Step
+from deploy.rollout.proof import Proof
+from deploy.rollout.rolling import roll_out
+from deploy.rollout.stopping import answers, is_up, stop
+from deploy.rollout.trial import try_instance
+from deploy.rollout.waiting import Waiting
+
+SUPERVISOR_LIMIT_S = 30.0
+POLL_S = 0.1
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def change(
+    wanted: Deployment,
+    history: History,
+    site: Site,
+    *,
+    trusted: bool,
+    proven: Callable[[], None] = lambda: None,
+) -> History:
+    """Makes a deployment the one that serves; what served before serves on if that fails.
+
+    Args:
+        wanted: what to change to.
+        history: what was deployed so far.
+        site: the host.
+        trusted: False for what has not proved itself yet: it is tried first and watched afterwards.
+        proven: what else is done once it serves, before it is noted as done.
+
+    Returns:
+        The history from now on, noted.
+
+    Raises:
+        DeployError: says what failed; everything is as it was before.
+    """
+    say, before = site.world.say, history.current
+    fleet = _fleet_of(wanted, site)
+    say("== check: nginx, supervisor and systemd read the configuration")
+    raise_if(CheckError, check_config(fleet, fleet.paths.stage))
+    key = own_key(fleet, site.world.environ)
+    golden = Golden(_picture(fleet), _try(wanted, before, key, site) if not trusted else {}, key)
+    history = _note(replace(history, pending=wanted), site)
+    try:
+        steps = _take_over(wanted, before, golden, site, steady_s=0 if trusted else site.steady_s)
+    except BaseException as error:
+        _go_back(wanted, history, error, site)
+        raise
+    proven()
+    # A comment in fleet.toml is nothing to go back from.
+    previous = before if before and before.files != wanted.files else history.previous
+    history = _note(replace(history, current=wanted, previous=previous, pending=None), site)
+    _point_previous(history, site)
+    changed = "" if steps else "; nothing had to change"
+    count = len(fleet.instances)
+    say(f"deployed: {count} instance(s) of release {wanted.release} behind {fleet.balancer.url}{changed}")
+    return history
+
+
+def _try(wanted: Deployment, before: Deployment | None, key: str, site: Site) -> Mapping[str, tuple[Box, ...]]:
+    """Starts one instance per model beside what serves, if there is an instance that differs from what serves."""
+    fleet = wanted.fleet
+    new = wanted.new_programs(before)
+    one_per_model = {model_of(instance): instance for instance in reversed(fleet.instances) if instance.name in new}
+    right = {}
+    for model, instance in one_per_model.items():
+        site.world.say(f"== trial: one instance of release {fleet.release} with {instance.name}'s settings")
+        user = fleet.unit.user if fleet.unit else ""
+        right[model] = try_instance(
+            fleet, instance, _picture(fleet), key=key, user=user, steady_s=site.steady_s, world=site.world
+        )
+    return right
+
+
+def _take_over(
+    wanted: Deployment, before: Deployment | None, golden: Golden, site: Site, *, steady_s: float
+) -> tuple[Step, ...]:
+    fleet = _fleet_of(wanted, site)
+    ran = _fleet_of(before, site) if before else None
+    _switch(wanted, fleet, site)
+    proof = Proof(fleet, ran, golden, site.world)
+    if not is_up(fleet.paths):
+        return _start(fleet, proof, site, steady_s)
+    site.world.say(f"== roll: to release {fleet.release}")
+    with Control(fleet.paths) as control:
+        steps = roll_out(fleet, wanted.files, control, site.world, before=ran, accept=proof.accept)
+        proof.finish(control, steady_s)
+    return steps
+
+
+def _switch(wanted: Deployment, fleet: Fleet, site: Site) -> None:
+    """Puts files and links in place; what runs does not look at them until it is told to, or the host boots."""
+    site.world.say(f"== switch: configuration and `current` to release {wanted.release}")
+    if not run.holds(fleet.paths.etc, wanted.files):
+        run.replace_etc(fleet.paths, wanted.files)
+    run_host.point(_folders(wanted).current, fleet.code.repo)
+    if fleet.unit and site.manager.install(wanted.texts[f"systemd/{fleet.unit.name}"]) and answers(fleet.paths):
+        site.world.say(f"note: {fleet.unit.name} has changed; it takes effect when supervisord is started next")
+
+
+def _start(fleet: Fleet, proof: Proof, site: Site, steady_s: float) -> tuple[Step, ...]:
+    world = site.world
+    world.say("== start: supervisord, the instances and the balancer")
+    # One that is just failing, and what a killed one left.
+    site.manager.stop()
+    stop(fleet.paths, world)
+    waiting = Waiting(fleet, world)
+    site.manager.start(fleet)
+    deadline = world.clock() + SUPERVISOR_LIMIT_S
+    while not answers(fleet.paths):
+        if world.clock() > deadline:
+            what = f"does not answer {SUPERVISOR_LIMIT_S:g} s after its start"
+            raise StartError(Problem("supervisord", what, f"see {fleet.paths.log_of('supervisord')} and journalctl"))
+        world.sleep(POLL_S)
+    with Control(fleet.paths) as control:
+        waiting.wait(control, fleet.programs)
+        proof.accept(fleet.programs)
+        proof.finish(control, steady_s)
+    return (Step("start", fleet.programs),)
+
+
+def _go_back(failed: Deployment, history: History, error: BaseException, site: Site) -> None:
+    """Undoes a takeover; a second failure is told, and left to the next deploy."""
+    reason = str(error) if isinstance(error, DeployError) else type(error).__name__
+    site.world.say(f"failed: {reason}")
+    # A second Ctrl-C must not leave the host half-way.
+    with run.handling(dict.fromkeys(INTERRUPTIONS, lambda *_: None)):
+        try:
+            if history.current:
+                _return_to(history.current, failed, site)
+            else:
+                _leave(failed, site)
+        except DeployError as second:
+            site.world.say(f"going back failed too: {second}")
+        else:
+            _note(replace(history, pending=None), site)
+
+
+def _return_to(good: Deployment, failed: Deployment, site: Site) -> None:
+    site.world.say(f"== back: to release {good.release}")
+    key = own_key(_fleet_of(good, site), site.world.environ)
+    _take_over(good, failed, Golden(_picture_of(good), {}, key), site, steady_s=0)
+    site.world.say(f"back: release {good.release} serves as before")
+
+
+def _leave(failed: Deployment, site: Site) -> None:
+    """There was nothing before: stops what was started, so that the next boot does not start it either."""
+    site.world.say("== back: nothing was deployed before, so everything is stopped again")
+    folders = _folders(failed)
+    stop_for_good(folders.paths, site)
+    run.remove(folders.current)
+
+
+def stop_for_good(paths: Paths, site: Site) -> None:
+    """Stops a host's fleet, and sees to it that no boot starts it again."""
+    site.manager.stop()
+    stop(paths, site.world)
+    site.manager.remove()
+
+
+def _fleet_of(deployment: Deployment, site: Site) -> Fleet:
+    """What a deployment was rendered from; expanded anew if another version of the kit wrote it."""
+    try:
+        return deployment.fleet
+    except ValueError:
+        return expand(order_of(deployment), site, site.devices())
+
+
+def _note(history: History, site: Site) -> History:
+    run.write_text(site.history, to_json(history), 0o600, durable=True)
+    return history
+
+
+def _point_previous(history: History, site: Site) -> None:
+    if history.current and history.previous:
+        folders = _folders(history.current)
+        run_host.point(folders.previous, folders.releases / history.previous.release)
+
+
+def _folders(deployment: Deployment) -> Folders:
+    return parse_inventory(deployment.inventory).folders
+
+
+def _picture(fleet: Fleet) -> bytes:
+    return (fleet.code.repo / GOLDEN).read_bytes()
+
+
+def _picture_of(deployment: Deployment) -> bytes:
+    return (_folders(deployment).releases / deployment.release / GOLDEN).read_bytes()

@@ -1,0 +1,1 @@
+"""One build of the kit, packed, carried to hosts, and unpacked there."""

@@ -1,0 +1,1 @@
+"""What a person can say on the command line, verb by verb."""

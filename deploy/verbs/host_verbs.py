@@ -1,0 +1,125 @@
+"""The verbs of a host, which the command line has where it runs from a release instead of a checkout."""
+
+import argparse
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy.checks.health import probe_fleet
+from deploy.errors import ControlError, Problem, SettingsError
+from deploy.fleet import Fleet
+from deploy.machine import run
+from deploy.machine.control import Control
+from deploy.machine.service_manager import Systemd
+from deploy.machine.site import Site
+from deploy.machine.world import World
+from deploy.paths import Paths
+from deploy.release import GOLDEN, release_of
+from deploy.rollout.history import read_history
+from deploy.rollout.host_recipes import deploy, drain, rollback, undeploy
+from deploy.rollout.order import Request
+from deploy.rollout.stopping import ANSWER_TIMEOUT_S, answers
+from deploy.verbs.host_status import host_rows, host_table, read_recent
+from framefleet.http.session import open_session
+
+AddVerb = Callable[..., argparse.ArgumentParser]
+FIX = (
+    "/opt/framefleet/current/bin/framefleet is the command line of a host; "
+    "make a bundle, then tools/deploy.sh BUNDLE.tar"
+)
+
+
+def add_host_verbs(verb: AddVerb) -> None:
+    """Adds deploy, rollback, drain, undrain and undeploy."""
+    added = verb("deploy", _deploy, "Make this release serve on this host; a host's bundle does that by its deploy.sh.")
+    added.add_argument("--fleet", type=Path, help="fleet.toml from now on (default: the host's own)")
+    added.add_argument("--host", help="this host's name in there (default: found)")
+    added.add_argument("--bundle", type=Path, help="folder of the unpacked bundle, for its model")
+    verb("rollback", _rollback, "Go back to the release and configuration before.")
+    for name, text in (("drain", "Send a host of the fleet no more requests."), ("undrain", "Send them again.")):
+        verb(name, _drain, text).add_argument("name", metavar="HOST")
+    verb("undeploy", _undeploy, "Stop and remove everything but the logs.")
+
+
+def this_site(world: World) -> Site | None:
+    """The host, if this code is a release on one; None in a checkout."""
+    code = run.this_code()
+    try:
+        release = release_of(code.repo)
+    except ValueError as error:
+        raise SettingsError(Problem(str(code.repo), str(error), "deploy the bundle again")) from None
+    if release is None:
+        return None
+    machine = run.this_machine(None, world.environ)
+    return Site(code, release, machine, Systemd(), run.this_devices, run.run_command, world)
+
+
+def site_paths(site: Site) -> Paths:
+    """Where the host's fleet has its files.
+
+    Raises:
+        ControlError: nothing is deployed.
+    """
+    return _current_fleet(site).paths
+
+
+def golden_picture(site: Site) -> Path:
+    """The picture that came with the release."""
+    return site.code.repo / GOLDEN
+
+
+def show_host(site: Site) -> int:
+    """Prints a row per program; 0 only if every one runs and is ready."""
+    fleet, world = _current_fleet(site), site.world
+    history = read_history(site.history)
+    if history.pending:
+        world.say(f"note: a deploy of release {history.pending.release}, {history.pending.at}, has not ended")
+    if not answers(fleet.paths):
+        raise ControlError(Problem("supervisord", "does not run", "systemctl status framefleet; systemctl start it"))
+    with open_session() as session, Control(fleet.paths, ANSWER_TIMEOUT_S) as control:
+        readiness = {answer.name: answer for answer in probe_fleet(fleet)}
+        recent = {instance.name: read_recent(session, instance) for instance in fleet.instances}
+        rows = host_rows(fleet, control.states(), readiness, recent)
+    world.say(host_table(rows))
+    return 0 if all(row.well for row in rows) else 1
+
+
+def _current_fleet(site: Site) -> Fleet:
+    history = read_history(site.history)
+    known = history.current or history.pending
+    if known is None:
+        raise ControlError(Problem(str(site.install), "nothing is deployed here", "deploy a bundle"))
+    try:
+        return known.fleet
+    except ValueError as error:
+        fix = f"use {site.install}/current/bin/framefleet"
+        raise ControlError(Problem(str(site.history), str(error), fix)) from None
+
+
+def _deploy(options: argparse.Namespace, world: World) -> int:
+    return _on_site(world, lambda site: deploy(Request(options.fleet, options.host, options.bundle), site))
+
+
+def _rollback(options: argparse.Namespace, world: World) -> int:
+    return _on_site(world, rollback)
+
+
+def _drain(options: argparse.Namespace, world: World) -> int:
+    return _on_site(world, lambda site: drain(options.name, options.verb == "drain", site))
+
+
+def _undeploy(options: argparse.Namespace, world: World) -> int:
+    return _on_site(world, undeploy)
+
+
+def _on_site(world: World, recipe: Callable[[Site], None]) -> int:
+    site = this_site(world)
+    if site is None:
+        raise SettingsError(Problem("this checkout", "is no release on a host", FIX))
+    # What is written must be readable for the service's user, whatever the caller's habits.
+    os.umask(0o022)
+    # A terminal that goes away must not leave a host half-way.
+    with run.handling({signal.SIGHUP: lambda *_: None}):
+        recipe(site)
+    return 0

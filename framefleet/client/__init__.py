@@ -1,0 +1,1 @@
+"""The client: frames from a video, folder or camera -> sender -> answers in order -> files, windows, lines."""

@@ -1,0 +1,1 @@
+"""What this machine has and lets us have: CPUs, ports, addresses, names that one process holds at a time."""

@@ -1,0 +1,1 @@
+"""What one package writes and another reads."""

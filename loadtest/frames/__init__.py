@@ -1,0 +1,1 @@
+"""A video -> frames, bodies, and when each is sent."""

@@ -1,0 +1,1 @@
+"""Load: Locust and the processes that make it."""

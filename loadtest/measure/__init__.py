@@ -1,0 +1,1 @@
+"""What was measured: samples on disk -> summaries, steps, records of runs."""

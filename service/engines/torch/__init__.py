@@ -1,0 +1,1 @@
+"""torch: the engine of `.torchscript` files."""

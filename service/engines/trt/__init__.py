@@ -1,0 +1,1 @@
+"""TensorRT through pycuda: the engine of `.engine` files."""

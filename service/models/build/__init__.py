@@ -1,0 +1,1 @@
+"""TensorRT engines from serving graphs: `python -m service.models.build MODEL`, on the GPU they are for."""

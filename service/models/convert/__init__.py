@@ -1,0 +1,1 @@
+"""Networks as exporters wrote them -> serving graphs."""

@@ -1,0 +1,154 @@
+"""Wraps a YOLOv5- or v8-layout network so that it takes camera frames and gives candidates.
+
+Colour order, transpose and scaling go in front of the network; score, best class, corner boxes and the choice of
+the best rows go behind it. The host then moves uint8 frames in and a few kilobytes out. NMS stays on the host: its
+result has no fixed size.
+"""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, checker, helper
+
+from framefleet.wire.errors import ModelError, first_line
+from service.models.convert.normalise import (
+    CHANNELS,
+    OPSET,
+    drop_initializer_inputs,
+    drop_unused_weights,
+    fix_input_size,
+    opset_of,
+    to_opset,
+)
+from service.models.convert.selection import CANDIDATE_COLUMNS, write_selection
+from service.models.convert.source import SourceNetwork, inspect, precision_of
+from service.models.convert.writer import GraphWriter
+
+INPUT = "frames"
+OUTPUT = "candidates"
+_PREFIX = "serving/"
+
+
+def to_serving_graph(
+    model: onnx.ModelProto,
+    *,
+    name: str,
+    input_size: tuple[int, int],
+    names: Sequence[str],
+    scale: float,
+    source_sha256: str,
+    top_k: int = 300,
+) -> onnx.ModelProto:
+    """Builds the serving graph around a network; the same arguments give the same bytes.
+
+    Args:
+        model: network with one input, float32 or float16 [n, 3, H, W] RGB, and one output of rows: cx, cy, w, h in
+            input pixels, objectness where the layout has it, class scores; `[n, anchors, 5 + classes]` as YOLOv5
+            gives them, or `[n, 4 + classes, anchors]` as v8 does, or the latter's last axes swapped. It is not changed.
+        name: what the model is called in answers and status.
+        input_size: height and width of the letterboxed frames, px.
+        names: one name per class, in class order.
+        scale: multiplied onto the 0..255 pixel values (1/255 for YOLOv5).
+        source_sha256: hash of the file the network came from, kept as provenance.
+        top_k: most candidates per frame.
+
+    Returns:
+        A checked model: input `frames` uint8 [n, H, W, 3] BGR; output `candidates` float32 [n, K, 6]: x1, y1, x2, y2
+        in letterboxed pixels, score (best class score, times objectness where there is one), class; highest score
+        first; K = min(top_k, anchors). n is the symbol `n`, or the network's own batch where the export fixed that.
+
+    Raises:
+        ModelError: the network has another layout, or the arguments do not fit it.
+    """
+    _check_arguments(model, input_size, names, top_k)
+    served = prepared(model, input_size)
+    source = inspect(served, len(names))
+    _wrap(served, source, input_size, scale, min(top_k, source.layout.anchors))
+    _describe(served, name, input_size, names, source_sha256)
+    _check(served)
+    return served
+
+
+def to_bytes(model: onnx.ModelProto) -> bytes:
+    """Serialises a model; equal models give equal bytes."""
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _check_arguments(model: onnx.ModelProto, input_size: tuple[int, int], names: Sequence[str], top_k: int) -> None:
+    if any(entry.key == "framefleet.serving" for entry in model.metadata_props):
+        raise ModelError("model: it is a serving graph already; start from the network it was built from")
+    if min(input_size) < 1 or top_k < 1:
+        raise ModelError(f"input_size {input_size}, top_k {top_k}: expected whole numbers of at least 1")
+    if len(set(names)) != len(names):
+        raise ModelError(f"names: {', '.join(names)} has repetitions; give every class its own name")
+
+
+def prepared(model: onnx.ModelProto, input_size: tuple[int, int]) -> onnx.ModelProto:
+    """A copy of a network in the one shape that can be inspected and wrapped: opset 17 or later, one input size.
+
+    Raises:
+        ModelError: it cannot be converted, or takes no pictures of that size.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    drop_initializer_inputs(copy.graph)
+    drop_unused_weights(copy.graph)
+    copy = to_opset(copy)
+    fix_input_size(copy.graph, input_size)
+    return copy
+
+
+def _wrap(model: onnx.ModelProto, source: SourceNetwork, size: tuple[int, int], scale: float, rows: int) -> None:
+    graph = model.graph
+    writer = GraphWriter(graph, _PREFIX)
+    _write_front(writer, source, scale)
+    writer.nodes.extend(graph.node)
+    write_selection(writer, source, rows, opset=opset_of(model), output=OUTPUT)
+    del graph.node[:], graph.input[:], graph.output[:]
+    graph.node.extend(writer.nodes)
+    batch = source.batch or "n"
+    graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, *size, CHANNELS]))
+    shape = [batch, rows, CANDIDATE_COLUMNS]
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape))
+
+
+def _write_front(writer: GraphWriter, source: SourceNetwork, scale: float) -> None:
+    """Frames [n, H, W, 3] uint8 BGR to the network's [n, 3, H, W] float RGB; scaled in float32 and then rounded."""
+    pixels = writer.node("Cast", INPUT, name="pixels", to=TensorProto.FLOAT)
+    planes = writer.node("Transpose", pixels, name="planes", perm=[0, 3, 1, 2])
+    rgb = writer.node("Gather", planes, writer.constant("rgb_order", np.array([2, 1, 0])), name="rgb", axis=1)
+    factor = writer.constant("scale", np.array(scale, np.float32))
+    if source.element == TensorProto.FLOAT:
+        writer.node("Mul", rgb, factor, name="scaled", outputs=[source.input_name])
+    else:
+        scaled = writer.node("Mul", rgb, factor, name="scaled")
+        writer.node("Cast", scaled, name="picture", outputs=[source.input_name], to=source.element)
+
+
+def _describe(
+    model: onnx.ModelProto, name: str, input_size: tuple[int, int], names: Sequence[str], source_sha256: str
+) -> None:
+    model.graph.name = name
+    model.producer_name = "framefleet"
+    model.producer_version = ""
+    model.doc_string = ""
+    del model.metadata_props[:]
+    properties = {
+        "framefleet.serving": "1",
+        "framefleet.name": name,
+        "framefleet.names": json.dumps(list(names), ensure_ascii=False),
+        "framefleet.source_sha256": source_sha256,
+        "framefleet.input": f"{input_size[0]}x{input_size[1]}",
+        "framefleet.precision": precision_of(model),
+    }
+    helper.set_model_props(model, properties)
+
+
+def _check(model: onnx.ModelProto) -> None:
+    try:
+        checker.check_model(model, full_check=True)
+    except (checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"serving graph: {first_line(error)}; export the network again with opset {OPSET}") from error

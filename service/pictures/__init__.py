@@ -1,0 +1,1 @@
+"""Bodies -> pixels: one module per file format, and what tells them apart."""

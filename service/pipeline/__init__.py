@@ -1,0 +1,1 @@
+"""One picture's way through the instance: decode, letterbox, wait, infer, select, answer."""

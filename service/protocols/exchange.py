@@ -1,0 +1,133 @@
+"""What every protocol's routes do the same way: take a request in, read its body and deadline, and write JSON."""
+
+import io
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+
+import msgspec
+from flask import Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from service.admission.buffers import LEAST_BYTES
+from service.admission.caller import caller_of
+from service.admission.client_gone import client_gone
+from service.admission.sent_body import sent_body
+from service.admission.visit import Visit
+from service.errors import ServiceError
+from service.pictures.body import without_blanks
+from service.pictures.form import Form, is_one_file, read_form
+from service.pipeline.detector import Detector
+from service.protocols.native.query import read_timeout_ms
+from service.settings import Settings
+
+PIECE_BYTES = 2**18
+# A form is copied while it is taken apart; what is shorter than this is not worth waiting for memory.
+SHORT_BYTES = 2**17
+FORM_COPIES = 2
+
+Reception = Callable[[], AbstractContextManager[Visit]]
+"""Takes the request being answered in; see `reception`."""
+
+
+def reception(detector: Detector, settings: Settings) -> Reception:
+    """Makes what takes requests in, each for as long as it is answered.
+
+    Who is refused before the body was read has it read and thrown away: closing the connection on it would take the
+    answer along, and nginx would ask another instance.
+    """
+    caller = caller_of(settings)
+
+    @contextmanager
+    def take_in() -> Iterator[Visit]:
+        timeout_ms = read_timeout_ms(request.headers.get("X-Timeout-Ms"), settings.deadline_ms)
+        try:
+            with detector.visiting(caller(), timeout_ms, client_gone(request.environ)) as visit:
+                yield visit
+        except ServiceError:
+            with suppress(RequestEntityTooLarge):  # which it is not by this: all of it may have been read before
+                deque(_pieces(), maxlen=0)
+            raise
+
+    return take_in
+
+
+def read_body(
+    visit: Visit, inflate: Callable[[bytes], Iterator[bytes]] | None = None, *, blanks: bool = True
+) -> bytes | memoryview:
+    """The body as it came; never through the form parser: curl and urllib claim form types for plain files.
+
+    Args:
+        visit: waits for the memory.
+        inflate: undoes the compression of one piece after the other; b"" says that there are no more.
+        blanks: False drops those that it begins with, here where that takes no copy.
+
+    Returns:
+        Of a large one a view of memory that others get once there is no view of it any more.
+
+    Raises:
+        RequestEntityTooLarge: it has more bytes than the instance takes.
+        DeadlineExceeded: there was no memory for it in time, or the client has gone.
+    """
+    most = request.max_content_length or 0
+    announced = request.content_length
+    if announced is not None and announced > most:
+        raise RequestEntityTooLarge
+    # One that is compressed, or sent in chunks, does not say how long it is.
+    visit.body.claim(most if announced is None or inflate else announced)
+    sent = sent_body(request.environ) if announced and not inflate else None
+    if sent and announced:
+        long = announced >= LEAST_BYTES
+        whole = sent.receive_into(visit.pools.buffers.lend(announced)) if long else sent.receive()
+        whole = whole if blanks else without_blanks(whole)
+    else:
+        whole = _gathered(inflate, blanks=blanks)
+    visit.body.keep(len(whole))
+    return whole
+
+
+def _gathered(inflate: Callable[[bytes], Iterator[bytes]] | None, *, blanks: bool) -> bytes | memoryview:
+    body = io.BytesIO()
+    for piece in _pieces():
+        if inflate:
+            body.writelines(inflate(piece))
+        else:
+            body.write(piece if blanks or body.tell() else without_blanks(piece))
+    if inflate:
+        body.writelines(inflate(b""))
+    return body.getvalue()  # without a copy
+
+
+def _pieces() -> Iterator[bytes]:
+    """The body in pieces.
+
+    Raises:
+        RequestEntityTooLarge: it is sent in chunks, and goes on behind the limit.
+    """
+    most, announced = request.max_content_length or 0, request.content_length
+    left = most if announced is None else min(most, announced)
+    while left and (piece := request.stream.read(min(PIECE_BYTES, left))):
+        left -= len(piece)
+        yield piece
+    if not left and announced is None and request.input_stream.read(1):
+        raise RequestEntityTooLarge
+
+
+def read_upload_form(visit: Visit, max_files: int) -> Form:
+    """The pictures of a request, and the texts beside them; see `read_form` for `max_files` and what it raises.
+
+    Raises:
+        RequestEntityTooLarge: the body has more bytes than the instance takes.
+        DeadlineExceeded: there was no memory for it in time, or the client has gone.
+    """
+    content_type = request.headers.get("Content-Type", "")
+    body = [read_body(visit, blanks=False)]
+    if len(body[0]) < SHORT_BYTES or is_one_file(body[0], content_type):
+        return read_form(body.pop(), content_type, max_files)
+    with visit.working(FORM_COPIES * len(body[0])):
+        return read_form(body.pop(), content_type, max_files)
+
+
+def json_answer(document: object) -> Response:
+    """Writes an answer as JSON."""
+    return Response(msgspec.json.encode(document), content_type="application/json")

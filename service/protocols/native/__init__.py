@@ -1,0 +1,1 @@
+"""Our own protocol, and the first server's."""

@@ -1,0 +1,162 @@
+"""The native API and the first server's protocol, over one detector."""
+
+from collections.abc import Sequence
+
+import cv2
+import msgspec
+import numpy as np
+from flask import Blueprint, Response, request
+
+from framefleet.draw import LabelledBox, draw
+from service.admission.visit import Visit
+from service.errors import InvalidValue, RequestError, ServiceError
+from service.pictures.form import Form
+from service.pipeline.boxes import Boxes, Selection
+from service.pipeline.detector import Detections, Detector, Wish
+from service.pipeline.stages import STAGES
+from service.problems import problem_document
+from service.protocols.exchange import json_answer, read_upload_form, reception
+from service.protocols.native.query import read_selection
+from service.server.observe import request_id
+from service.settings import Settings
+
+# What the first server computed, for ever: its clients depend on these figures.
+FIRST_SERVER = Selection(conf=0.35, iou=0.4, agnostic=True)
+SCORE_DIGITS = 4
+PIXEL_DIGITS = 2
+MS_DIGITS = 3
+JPEG_QUALITY = 90
+
+
+def detect_routes(detector: Detector, settings: Settings) -> Blueprint:
+    """Makes `/predict` and `/v1/detect`."""
+    routes = Blueprint("detect", __name__)
+    defaults = default_selection(settings)
+    take_in = reception(detector, settings)
+
+    @routes.post("/predict")
+    def predict() -> Response:
+        with take_in() as visit:
+            found = _single(detector, _data(read_upload_form(visit, 1)), Wish(FIRST_SERVER, clip=False), visit)
+        return _answer(msgspec.json.encode(first_server_answer(found.boxes)), "application/json", found)
+
+    @routes.post("/v1/detect")
+    def detect() -> Response:
+        info = detector.batcher.info
+        selection = read_selection(request.args, defaults, info.classes)
+        drawn = _wants_picture()
+        with take_in() as visit:
+            form = read_upload_form(visit, max_files(settings))
+            names, pictures = [upload.name for upload in form.files], _data(form)
+            if len(pictures) > 1:
+                return _several(detector, names, pictures, Wish(selection), visit)
+            found = _single(detector, pictures, Wish(selection, draw=drawn), visit)
+            if drawn:
+                return _answer(annotated(found, info.classes), "image/jpeg", found)
+        return _answer(msgspec.json.encode(_document(detector, found)), "application/json", found)
+
+    return routes
+
+
+def _wants_picture() -> bool:
+    if request.headers.get("Accept", "*/*") in ("*/*", "application/json"):  # as almost always, and soon told
+        return False
+    return request.accept_mimetypes.best_match(["application/json", "image/jpeg"]) == "image/jpeg"
+
+
+def default_selection(settings: Settings) -> Selection:
+    """What holds where a request does not say."""
+    return Selection(conf=settings.conf, iou=settings.iou, max_det=settings.max_det)
+
+
+def max_files(settings: Settings) -> int:
+    """Pictures of one form at most: more than there are places could never be admitted."""
+    return min(settings.max_files, settings.queue_size)
+
+
+def first_server_answer(boxes: Boxes) -> list[dict[str, list[float]]]:
+    """Writes boxes as the first server did: whole pixels (Python's `round`), score to 2 digits, class id as key."""
+    return [{str(box.class_id): [*(round(side) for side in box.corners), round(box.score, 2)]} for box in boxes]
+
+
+def native_answer(found: Detections, classes: tuple[str, ...]) -> dict[str, object]:
+    """Writes detections, the picture's size and the stage timings as `/v1/detect` answers them."""
+    return {
+        "detections": [
+            {
+                "label": classes[box.class_id],
+                "class_id": box.class_id,
+                "score": round(box.score, SCORE_DIGITS),
+                "box": [round(side, PIXEL_DIGITS) for side in box.corners],
+            }
+            for box in found.boxes
+        ],
+        "image": {"width": found.frame.width, "height": found.frame.height},
+        "timings_ms": {name: round(ms, MS_DIGITS) for name, ms in zip(STAGES, found.stages.ms, strict=True)},
+    }
+
+
+def annotated(found: Detections, classes: tuple[str, ...]) -> bytes:
+    """Draws the detections into the picture, which is not copied for that; a JPEG file."""
+    pixels = found.frame.pixels
+    shrunk = np.array([pixels.shape[1] / found.frame.width, pixels.shape[0] / found.frame.height] * 2)
+    boxes = [
+        LabelledBox(classes[box.class_id], box.class_id, box.score, tuple((np.array(box.corners) * shrunk).tolist()))
+        for box in found.boxes
+    ]
+    draw(pixels, boxes)
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def _data(form: Form) -> list[bytes | memoryview]:
+    """The pictures, taken out of the form: what holds them is emptied while they are decoded."""
+    data = [upload.data for upload in form.files]
+    form.files.clear()
+    return data
+
+
+def _single(detector: Detector, pictures: list[bytes | memoryview], wish: Wish, visit: Visit) -> Detections:
+    (found,) = detector.detect(pictures, wish, visit)
+    if isinstance(found, ServiceError):
+        raise found
+    return found
+
+
+def _several(
+    detector: Detector, names: Sequence[str], pictures: list[bytes | memoryview], wish: Wish, visit: Visit
+) -> Response:
+    """Answers each file of a form; one that fails has its problem in its place."""
+    answers = detector.detect(pictures, wish, visit)
+    failures = [found for found in answers if isinstance(found, ServiceError)]
+    if len(failures) == len(answers):
+        raise _in_one(names, failures)
+    results = [
+        {
+            "name": name,
+            **(problem_document(found) if isinstance(found, ServiceError) else _document(detector, found)),
+        }
+        for name, found in zip(names, answers, strict=True)
+    ]
+    answer = {"results": results, "request_id": request_id()}
+    return json_answer(answer)
+
+
+def _in_one(names: Sequence[str], failures: Sequence[ServiceError]) -> ServiceError:
+    """The one error of a form of which nothing can be answered: ours if any is, as then it may be sent again."""
+    for failure in failures:
+        if not isinstance(failure, RequestError):
+            return failure
+    reasons = "; ".join(f"{name}: {failure}" for name, failure in zip(names, failures, strict=True))
+    return InvalidValue(f"form: none of its {len(failures)} files can be answered: {reasons}")
+
+
+def _document(detector: Detector, found: Detections) -> dict[str, object]:
+    info = detector.batcher.info
+    model = {"name": info.model, "input": info.input_size}
+    return {**native_answer(found, info.classes), "model": model, "request_id": request_id()}
+
+
+def _answer(body: bytes, content_type: str, found: Detections) -> Response:
+    response = Response(body, content_type=content_type)
+    response.headers["Server-Timing"] = found.stages.server_timing(found.batch_size)
+    return response

@@ -1,0 +1,148 @@
+"""`/v2`: the Open Inference Protocol (KServe v2) with the binary tensor data, statistics and index extensions."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import NotFound
+
+from service.engines import EngineInfo
+from service.errors import ServiceError
+from service.pipeline.detector import Detector
+from service.protocols.exchange import json_answer, read_body, reception
+from service.protocols.native.routes import default_selection, max_files
+from service.protocols.oip.answer import Answer, chosen_outputs, write_answer
+from service.protocols.oip.compression import inflater
+from service.protocols.oip.metadata import configure, describe
+from service.protocols.oip.models import VERSION, Answered, Limits, Model, make_models
+from service.protocols.oip.request import read_request
+from service.protocols.oip.stats import ModelStats
+from service.settings import Settings
+
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics")
+MODEL = "/models/<name>"
+VERSIONED = "/models/<name>/versions/<version>"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+def oip_problem(document: dict[str, object]) -> dict[str, object]:
+    """Writes a problem the protocol's way: its clients read nothing else, whatever went wrong."""
+    return {"error": document["detail"]}
+
+
+def oip_routes(detector: Detector, settings: Settings, clock: Callable[[], float] = time.monotonic) -> Blueprint:
+    """Makes the protocol's paths.
+
+    Args:
+        detector: started.
+        settings: the instance's settings.
+        clock: seconds, monotonic.
+    """
+    routes = Blueprint("oip", __name__, url_prefix="/v2")
+    models = make_models(detector)
+    stats = {name: ModelStats() for name in models}
+    _server_routes(routes, settings, stats)
+    _model_routes(routes, models, stats, detector.batcher.info)
+    _infer_routes(routes, models, stats, _inference(detector, settings), clock)
+    return routes
+
+
+def _server_routes(routes: Blueprint, settings: Settings, stats: Mapping[str, ModelStats]) -> None:
+    @routes.get("", strict_slashes=False)
+    def server_metadata() -> Response:
+        return json_answer({"name": "framefleet", "version": settings.release, "extensions": EXTENSIONS})
+
+    @routes.get("/health/live")
+    def live() -> Response:
+        return json_answer({"live": True})
+
+    # An instance listens only while it can answer, so whoever gets here has models that are ready.
+    @routes.get("/health/ready")
+    def ready() -> Response:
+        return json_answer({"ready": True})
+
+    @routes.post("/repository/index")
+    def index() -> Response:
+        return json_answer([{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in stats])
+
+    @routes.get("/models/stats")
+    def all_stats() -> Response:
+        return json_answer({"model_stats": [stats[name].document(name, VERSION) for name in stats]})
+
+
+def _model_routes(
+    routes: Blueprint, models: Mapping[str, Model], stats: Mapping[str, ModelStats], info: EngineInfo
+) -> None:
+    @routes.get(MODEL)
+    @routes.get(VERSIONED)
+    def model_metadata(name: str, version: str = VERSION) -> Response:
+        return json_answer(describe(_named(models, name, version), info))
+
+    @routes.get(f"{MODEL}/config")
+    @routes.get(f"{VERSIONED}/config")
+    def model_config(name: str, version: str = VERSION) -> Response:
+        return json_answer(configure(_named(models, name, version), info))
+
+    @routes.get(f"{MODEL}/ready")
+    @routes.get(f"{VERSIONED}/ready")
+    def model_ready(name: str, version: str = VERSION) -> Response:
+        return json_answer({"name": _named(models, name, version).name, "ready": True})
+
+    @routes.get(f"{MODEL}/stats")
+    @routes.get(f"{VERSIONED}/stats")
+    def model_stats(name: str, version: str = VERSION) -> Response:
+        model = _named(models, name, version)
+        return json_answer({"model_stats": [stats[model.name].document(model.name, VERSION)]})
+
+
+def _infer_routes(
+    routes: Blueprint,
+    models: Mapping[str, Model],
+    stats: Mapping[str, ModelStats],
+    infer_now: Callable[[Model], tuple[Answer, Answered]],
+    clock: Callable[[], float],
+) -> None:
+    @routes.post(f"{MODEL}/infer")
+    @routes.post(f"{VERSIONED}/infer")
+    def infer(name: str, version: str = VERSION) -> Response:
+        model = _named(models, name, version)
+        began = clock()
+        try:
+            answer, answered = infer_now(model)
+        except ServiceError:
+            stats[name].fail((clock() - began) * 1000)
+            raise
+        stats[name].succeed((clock() - began) * 1000, answered.stages, answered.batch_sizes)
+        return _response(answer, answered)
+
+
+def _named(models: Mapping[str, Model], name: str, version: str) -> Model:
+    if name not in models or version != VERSION:
+        raise NotFound(
+            f"model {name[:40]!r} version {version[:40]!r}: not served here; there are {', '.join(models)}, each at "
+            f"version {VERSION}"
+        )
+    return models[name]
+
+
+def _inference(detector: Detector, settings: Settings) -> Callable[[Model], tuple[Answer, Answered]]:
+    take_in, selection, most = reception(detector, settings), default_selection(settings), max_files(settings)
+
+    def infer_now(model: Model) -> tuple[Answer, Answered]:
+        with take_in() as visit:
+            inflate = inflater(request.headers.get("Content-Encoding", ""), settings.max_body_bytes)
+            asked = read_request(read_body(visit, inflate), request.headers.get(HEADER_LENGTH))
+            chosen = chosen_outputs(asked, [output.name for output in model.outputs])
+            answered = model.infer(asked.tensor, asked.parameters, Limits(selection, most, visit))
+            return write_answer(model.name, asked.request_id, chosen, answered.outputs), answered
+
+    return infer_now
+
+
+def _response(answer: Answer, answered: Answered) -> Response:
+    response = Response(answer.body, content_type="application/json")
+    if answer.json_bytes is not None:
+        response.content_type = "application/octet-stream"
+        response.headers[HEADER_LENGTH] = str(answer.json_bytes)
+    response.headers["Server-Timing"] = answered.stages.server_timing()
+    return response

@@ -1,0 +1,1 @@
+"""Routes for people and tools that watch an instance."""

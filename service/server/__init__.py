@@ -1,0 +1,1 @@
+"""gunicorn: its configuration, and what it answers when no request reaches the application."""

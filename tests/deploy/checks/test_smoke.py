@@ -1,0 +1,103 @@
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from deploy.checks.smoke import Box, first_frame, read_detect, read_predict, same
+from deploy.errors import StartError
+
+FACE = {"label": "face", "class_id": 0, "score": 0.92, "box": [66.5, 33.3, 112.3, 95.4]}
+DETECT: dict[str, Any] = {
+    "detections": [FACE],
+    "image": {"width": 176, "height": 144},
+    "model": {"name": "centerface-320", "input": [320, 320]},
+    "timings_ms": {"decode": 0.5, "queue": 0.1, "infer": 30.1, "post": 0.2},
+    "request_id": "abc",
+}
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    answer = copy.deepcopy(DETECT)
+    change(answer)
+    return answer
+
+
+def test_a_good_detect_answer_is_read() -> None:
+    assert read_detect(DETECT) == (Box(0, (66.5, 33.3, 112.3, 95.4), 0.92),)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param([], id="no object"),
+        pytest.param(changed(lambda a: a.pop("image")), id="no image"),
+        pytest.param(changed(lambda a: a.pop("request_id")), id="no request id"),
+        pytest.param(changed(lambda a: a["timings_ms"].pop("queue")), id="no queue time"),
+        pytest.param(changed(lambda a: a["detections"][0].update(label=7)), id="label is no text"),
+        pytest.param(changed(lambda a: a["detections"][0].update(box=[1, 2, 3])), id="three corners"),
+        pytest.param(changed(lambda a: a["detections"][0].update(box=[1, 2, 177, 4])), id="outside the picture"),
+        pytest.param(changed(lambda a: a["detections"][0].update(box=[9, 2, 3, 4])), id="right of itself"),
+        pytest.param(changed(lambda a: a["detections"][0].update(score=1.1)), id="score over 1"),
+        pytest.param(changed(lambda a: a.update(detections=None)), id="no list"),
+    ],
+)
+def test_a_detect_answer_off_the_schema_is_refused(answer: Any) -> None:
+    with pytest.raises(ValueError):
+        read_detect(answer)
+
+
+def test_a_good_predict_answer_is_read() -> None:
+    assert read_predict([{"0": [66, 33, 112, 95, 0.92]}]) == (Box(0, (66.0, 33.0, 112.0, 95.0), 0.92),)
+    assert read_predict([]) == ()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({}, id="no list"),
+        pytest.param([[1, 2, 3, 4, 0.5]], id="no object"),
+        pytest.param([{"0": [1, 2, 3, 4]}], id="no score"),
+        pytest.param([{"face": [1, 2, 3, 4, 0.5]}], id="key is no class id"),
+        pytest.param([{"0": [1, 2, 3, 4, 0.5], "1": [1, 2, 3, 4, 0.5]}], id="two keys"),
+        pytest.param([{}], id="no key"),
+    ],
+)
+def test_a_predict_answer_off_the_schema_is_refused(answer: Any) -> None:
+    with pytest.raises(ValueError):
+        read_predict(answer)
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        pytest.param(Box(0, (10.4, 20, 30, 40), 0.895), True, id="last digits"),
+        pytest.param(Box(1, (10, 20, 30, 40), 0.9), False, id="other class"),
+        pytest.param(Box(0, (12, 20, 30, 40), 0.9), False, id="moved"),
+        pytest.param(Box(0, (10, 20, 30, 40), 0.8), False, id="other score"),
+    ],
+)
+def test_answers_are_the_same_but_for_the_last_digits(box: Box, expected: bool) -> None:
+    reference = Box(0, (10, 20, 30, 40), 0.9)
+    assert same([box], [reference]) is expected
+
+
+def test_a_missing_or_additional_box_is_a_difference() -> None:
+    box = Box(0, (10, 20, 30, 40), 0.9)
+    assert not same([], [box])
+    assert not same([box, box], [box])
+
+
+def test_the_first_frame_of_the_sample_video_is_a_jpeg_of_its_size(sample_video: Path) -> None:
+    picture = first_frame(sample_video)
+    assert picture.startswith(b"\xff\xd8\xff")
+    decoded = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None and decoded.shape == (144, 176, 3)
+
+
+def test_a_missing_video_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="missing or no video; run `make setup`, or pass --image PICTURE"):
+        first_frame(tmp_path / "none.mp4")

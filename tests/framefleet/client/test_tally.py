@@ -1,0 +1,31 @@
+import pytest
+
+from framefleet.client.sender import Answer
+from framefleet.client.tally import Tally, percentile, summary
+from framefleet.draw import LabelledBox
+
+
+def test_summary_has_rates_percentiles_medians_and_shares() -> None:
+    tally = Tally()
+    for index in range(100):
+        stages = {"decode": 0.5, "infer": 20.0 + index % 3}
+        face = LabelledBox("face", 0, 0.9, (0, 0, 1, 1))
+        tally.add(Answer([face], float(index + 1), retries=index == 7, instance=f"gpu{index % 2}", stages_ms=stages))
+
+    assert summary(tally, 4.0).splitlines() == [
+        "frames      100 in 4.0 s, 1 sent again",
+        "rate        25.0 frames/s",
+        "latency     p50 50.0 ms, p95 95.0 ms",
+        "detections  100: face 100",
+        "server      decode 0.5, infer 21.0 ms (medians)",
+        "instances   gpu0 50, gpu1 50",
+    ]
+
+
+def test_summary_of_nothing_is_one_line() -> None:
+    assert summary(Tally(), 0.0) == "frames      0 in 0.0 s"
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(50, 2.0), (75, 3.0), (95, 4.0), (100, 4.0), (0, 1.0)])
+def test_percentile_is_a_value_that_occurred(percent: float, expected: float) -> None:
+    assert percentile([1.0, 2.0, 3.0, 4.0], percent) == expected
