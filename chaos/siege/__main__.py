@@ -7,7 +7,7 @@ docs/reliability.md. Exit code 0 only if everything held that is expected.
 if __name__ == "__main__":
     from framefleet.command import carry_out
 
-    carry_out("chaos.siege")
+    carry_out("chaos.siege.__main__")
 
 
 import argparse

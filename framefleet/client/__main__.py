@@ -6,7 +6,7 @@ video [Frame] -> sender, several at once [Answer] -> in order [Result] -> drawn,
 if __name__ == "__main__":
     from framefleet.command import carry_out
 
-    carry_out("framefleet.client")
+    carry_out("framefleet.client.__main__")
 
 
 import argparse
@@ -177,7 +177,7 @@ def _detect(options: Options) -> int:
 
 def command() -> NoReturn:
     """What is installed as `framefleet-detect`."""
-    carry_out("framefleet.client")
+    carry_out("framefleet.client.__main__")
 
 
 def _annotate_into(sinks: Sequence[Sink], result: Result) -> None:

@@ -3,7 +3,7 @@
 if __name__ == "__main__":
     from framefleet.command import carry_out
 
-    carry_out("service.models.build")
+    carry_out("service.models.build.__main__")
 
 
 import argparse
