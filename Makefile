@@ -54,12 +54,12 @@ NEWEST = $(or $(lastword $(sort $(wildcard build/framefleet-*.tar))),$(error no 
 LOCK = $(PY) -m uv pip compile pyproject.toml --universal --python-version 3.10 --no-python-downloads \
 	--generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet
 
-TARGETS := help setup demo up status logs smoke down key certificate model engine torch bundle deploy rollback undeploy \
+TARGETS := help setup dev demo up status logs smoke down key certificate model engine torch bundle deploy rollback undeploy \
 	deploy-fleet rollback-fleet drain undrain render config-check diff replay detect scenario load-ui capacity tune plan simulate \
 	scaling chaos siege test test-slow test-hosts check-trt test-gpu bench bench-guard bench-link \
 	bench-peers bench-gpu lint format lock audit clean
 .DEFAULT_GOAL := help
-.PHONY: $(TARGETS) not-set-up
+.PHONY: $(TARGETS) not-set-up ready ready-dev
 # With -j in MAKEFLAGS, `make setup demo` would do both at once.
 .NOTPARALLEL:
 
@@ -70,19 +70,29 @@ export PYTHONUTF8 := 1
 
 # The last thing that installing packages writes; one that was cut off has no such file.
 SET_UP := $(and $(realpath $(PY)),$(wildcard .venv/installed-lock))
-WITHOUT_SET_UP := help setup rollback undeploy certificate clean $(if $(BUNDLE),deploy)
-$(filter-out $(WITHOUT_SET_UP),$(TARGETS)): | $(if $(SET_UP),,not-set-up)
+WITHOUT_SET_UP := help setup dev rollback undeploy certificate clean $(if $(BUNDLE),deploy)
+# These set up what they need by themselves; where it is there already, that takes a moment. Hosts are reached by Ansible,
+# which is among what `make dev` installs.
+SETTING_UP := demo up
+SETTING_UP_DEV := deploy-fleet rollback-fleet drain undrain test test-slow test-hosts lint format lock audit
+$(filter-out $(WITHOUT_SET_UP) $(SETTING_UP) $(SETTING_UP_DEV),$(TARGETS)): | $(if $(SET_UP),,not-set-up)
+$(SETTING_UP): | ready
+$(SETTING_UP_DEV): | ready-dev
 not-set-up:
 	$(error .venv is missing or half installed: run `make setup` first)
+ready:
+	@tools/setup.sh --quick --var=$(call q,VAR) $(call option,--python,PYTHON)
+ready-dev:
+	@tools/setup.sh --quick --dev $(call option,--python,PYTHON)
 
 ##@ Start here
 help: ## Print this menu
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-setup: ## Install everything into .venv and ./var: packages, nginx, the default model, sample videos
+setup: ## Install what running it takes into .venv and ./var: packages, nginx, the default model, sample videos
 	@tools/setup.sh --var=$(call q,VAR) $(call option,--python,PYTHON)
 
-demo: ## The main job in one command: 2 instances, 30 s of video, a report, and down again (VIDEO=path)
+demo: ## The main job in one command, set-up too: 2 instances, 30 s of video, a report, and down again (VIDEO=path)
 	@$(PY) -m deploy exec --check $(UP_OPTIONS) -- $(REPLAY)
 
 ##@ Run a fleet on this machine
@@ -183,6 +193,9 @@ simulate: ## The same plan, tried in a simulation with a host that fails
 	@$(PY) -m loadtest simulate $(PLAN)
 
 ##@ Work on it
+dev: ## Install what tests and linters need too; the targets that need it call this by themselves
+	@tools/setup.sh --dev $(call option,--python,PYTHON)
+
 test: ## Run the tests: unit, integration and end to end (14 minutes); TESTS="paths" runs those alone, slow ones too
 	@$(PY) -m pytest $(or $(call several,TESTS),-m "not slow")
 
@@ -222,15 +235,16 @@ chaos: ## Provoke every fault under load, then MINUTES=10 of random ones, on two
 siege: ## Attack a fleet for MINUTES=15 beside cameras, and kill parts of it; the last section of docs/reliability.md
 	@$(PY) -m chaos.siege $(call option,--minutes,MINUTES) $(call several,ARGS)
 
-lint: ## Check style and types
-	@$(PY) -m ruff check --no-cache . && $(PY) -m ruff format --no-cache --check . && $(PY) -m mypy
+lint: ## Check style, types, and which package may import which
+	@$(PY) -m ruff check --no-cache . && $(PY) -m ruff format --no-cache --check . && $(PY) -m mypy && \
+		$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 
 format: ## Rewrite the code in the house format
 	@$(PY) -m ruff check --no-cache --fix . ; $(PY) -m ruff format --no-cache .
 
 lock: ## Resolve the locked dependencies anew, after a change in pyproject.toml
 	@$(LOCK) --extra load --extra fleet --extra dev -o lock/dev.txt
-	@$(LOCK) -c lock/dev.txt -o lock/service.txt && $(LOCK) -c lock/dev.txt --extra load -o lock/load.txt
+	@$(LOCK) -c lock/dev.txt -o lock/service.txt && $(LOCK) -c lock/dev.txt --extra load -o lock/checkout.txt
 
 audit: ## Ask PyPI which locked packages have known vulnerabilities
 	@tools/audit.sh

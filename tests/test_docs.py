@@ -130,7 +130,6 @@ def test_readme_says_what_it_is_and_how_to_begin_on_its_first_screen() -> None:
         "**For**",
         "**Not for**",
         "**Run on**",
-        "make setup",
         "make demo",
         "@var/frame.jpg",
         "make model",

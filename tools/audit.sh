@@ -8,7 +8,7 @@ die() { printf 'audit: %s\n' "$*" >&2; exit 2; }
 
 # Not .venv/bin/pip-audit, which names the folder that it was installed in.
 [ $# -gt 0 ] || set -- .venv/bin/python -m pip_audit
-command -v "$1" >/dev/null || die "$1 is missing; run: make setup"
+command -v "$1" >/dev/null || die "$1 is missing; run: make dev"
 locks=(lock/*.txt)
 # --disable-pip: every version is in the locks already, so nothing has to be resolved or downloaded.
 if said=$("$@" --disable-pip --require-hashes --progress-spinner off "${locks[@]/#/--requirement=}" 2>&1); then

@@ -1,7 +1,9 @@
 #!/bin/bash -p
 # Makes a checkout ready to run: .venv from the lock, nginx, and the default model and sample videos under ./var.
 # Run again, it only looks: nothing that is already right is touched, and what was cut off is completed.
-# Usage: tools/setup.sh [--python=PATH] [--var=FOLDER]
+# Usage: tools/setup.sh [--dev] [--quick] [--python=PATH] [--var=FOLDER]
+#   --dev    with what the tests and `make lint` need
+#   --quick  say and do nothing where all of it was done before
 #
 # -p: no BASH_ENV, CDPATH or functions of the caller's. The environment has no say in what is installed, but for what pip
 # needs to reach an index (framefleet/pip.py) and for proxies.
@@ -12,7 +14,10 @@ cd -- "$(dirname -- "$0")/.."
 PYTHON= # empty looks for one
 VAR=var
 PY=.venv/bin/python
-LOCK=lock/dev.txt
+LOCK=lock/checkout.txt
+DEV_LOCK=lock/dev.txt # all of the other, and more
+DEV=
+QUICK=
 STAMP=.venv/installed-lock
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -86,40 +91,68 @@ is_installed() {
     local has
     has=$("$PY" --version 2>/dev/null) || return
     [ -z "$PYTHON" ] || [ "$has" = "$("$PYTHON" --version 2>/dev/null)" ] || return
-    [ "$(cat "$STAMP" 2>/dev/null)" = "$has $(sha256sum <"$LOCK")" ]
+    [[ "$(cat "$STAMP" 2>/dev/null) " = "$has $(sum <"$LOCK") ${DEV:+$(sum <"$DEV_LOCK") }"* ]]
 }
+
+sum() { sha256sum | cut -c -64; }
 
 install_venv() {
     if is_installed; then
         say ".venv is up to date"
         return
     fi
-    check_python
-    say "installing Python packages into .venv (about 800 MB; a minute or two)"
-    "$PYTHON" -I -m venv --clear .venv
-    # sed, and not grep: to find no such line is no failure.
-    "$PY" -m framefleet.pip install --disable-pip-version-check --no-deps --require-hashes -r "$LOCK" |
-        sed -nuE '/^(Collecting|Installing|Successfully)/{s/^(.{100}).*/\1/;p}' ||
-        die "the packages could not be installed, see above; run it again once that is mended"
-    printf '%s' "$("$PY" --version) $(sha256sum <"$LOCK")" >"$STAMP"
+    if [ -z "$DEV" ] || ! DEV= is_installed; then
+        check_python
+        say "installing Python packages into .venv: 170 MB to download, 500 MB on disk, a minute"
+        "$PYTHON" -I -m venv --clear .venv
+        install_lock "$LOCK"
+    fi
+    if [ -n "$DEV" ]; then
+        say "installing what tests and linters need: 65 MB to download, 200 MB on disk"
+        rm -f "$STAMP"
+        install_lock "$DEV_LOCK"
+    fi
+    printf '%s' "$("$PY" --version) $(sum <"$LOCK")${DEV:+ $(sum <"$DEV_LOCK")}" >"$STAMP"
 }
 
+# Not compiled ahead: much of it is never imported, and Python keeps what is.
+install_lock() {
+    # sed, and not grep: to find no such line is no failure.
+    "$PY" -m framefleet.pip install --disable-pip-version-check --no-compile --no-deps --require-hashes -r "$1" |
+        sed -nuE '/^(Collecting|Installing|Successfully)/{s/^(.{100}).*/\1/;p}' ||
+        die "the packages could not be installed, see above; run it again once that is mended"
+}
+
+has_nginx() { PATH="$PATH:/usr/sbin" command -v nginx >/dev/null; }
+
 install_system_packages() {
-    PATH="$PATH:/usr/sbin" command -v nginx >/dev/null || install_packages nginx
+    has_nginx || install_packages nginx
     # opencv-python's wheel leaves these two to the system.
     "$PY" -I -c 'import cv2' 2>/dev/null || install_packages libgl1 libglib2.0-0
     "$PY" -I -c 'import cv2' || die "OpenCV does not load; the line above says which library is missing"
 }
 
+# What the model is built by: other code builds it anew.
+made_by() { find service/models -name '*.py' | sort | xargs cat | sum; }
+
+is_ready() { is_installed && has_nginx && [ "$(cat "$VAR/set-up" 2>/dev/null)" = "$(made_by)" ]; }
+
 for option; do
     case $option in
+    --dev) DEV=1 ;;
+    --quick) QUICK=1 ;;
     --python=*) PYTHON=${option#*=} ;;
     --var=*) VAR=${option#*=} ;;
-    *) die "$option is no option; usage: tools/setup.sh [--python=PATH] [--var=FOLDER]" ;;
+    *) die "$option is no option; usage: tools/setup.sh [--dev] [--quick] [--python=PATH] [--var=FOLDER]" ;;
     esac
 done
+if [ -n "$QUICK" ] && is_ready; then
+    exit
+fi
 check_owners
 install_venv
 install_system_packages
 "$PY" -m service.models.fetch --var="$VAR"
-say "done; next: make demo"
+mkdir -p -- "$VAR"
+made_by >"$VAR/set-up"
+[ -n "$QUICK" ] || say "done; next: make demo"

@@ -118,5 +118,5 @@ def _ansible() -> tuple[str, ...]:
     if beside.exists():  # its first line names the folder it was installed in, which may have been moved since
         return (sys.executable, str(beside))
     if not (found := shutil.which(ANSIBLE)):
-        raise PreflightError(Problem(ANSIBLE, "not found", "run `make setup`, or install ansible-core"))
+        raise PreflightError(Problem(ANSIBLE, "not found", "run `make dev`, or install ansible-core"))
     return (found,)

@@ -37,7 +37,7 @@ def stand_in(folder: Path, said: str, code: int) -> Path:
 def test_nothing_known_is_fine(repo_root: Path, tmp_path: Path) -> None:
     done = audit(repo_root, stand_in(tmp_path, "No known vulnerabilities found", 0))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("audit: no known vulnerabilities in lock/dev.txt lock/load.txt lock/service.txt")
+    assert done.stdout.startswith("audit: no known vulnerabilities in lock/checkout.txt lock/dev.txt lock/service.txt")
     asked = (tmp_path / "asked").read_text().split()
     locks = sorted(str(path.relative_to(repo_root)) for path in (repo_root / "lock").glob("*.txt"))
     assert [word.partition("=")[2] for word in asked if word.startswith("--requirement=")] == locks
@@ -52,7 +52,7 @@ def test_what_is_known_is_shown(repo_root: Path, tmp_path: Path) -> None:
 def test_without_pip_audit_it_says_so(repo_root: Path, tmp_path: Path) -> None:
     done = audit(repo_root, tmp_path / "missing")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"audit: {tmp_path}/missing is missing; run: make setup\n"
+    assert done.stderr == f"audit: {tmp_path}/missing is missing; run: make dev\n"
 
 
 @pytest.mark.skipif(PIP_AUDIT is None, reason="pip-audit is not installed")

@@ -1,6 +1,7 @@
 """`make` hands on what it was given, as it was given; nothing else has a say in what it calls."""
 
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -326,7 +327,9 @@ def test_a_certificate_that_nobody_could_use_is_not_made(arguments: tuple[str, .
     assert not (here.folder / "var").exists()
 
 
-NEEDS_NOTHING = {"help", "setup", "rollback", "undeploy", "certificate", "clean"}
+NEEDS_NOTHING = {"help", "setup", "dev", "rollback", "undeploy", "certificate", "clean"}
+SETS_UP = {"demo", "up"}
+SETS_UP_DEV = {"deploy-fleet", "rollback-fleet", "drain", "undrain", "test", "test-slow", "test-hosts", "lint", "format", "lock", "audit"}
 TARGETS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)
 
 
@@ -340,13 +343,23 @@ def test_before_set_up_every_target_says_so(what: str, here: Checkout) -> None:
         python.symlink_to("/no/such/python")
     if what != "dangling":
         (here.folder / ".venv/installed-lock").unlink()
-    for target in sorted(set(TARGETS) - NEEDS_NOTHING):
+    for target in sorted(set(TARGETS) - NEEDS_NOTHING - SETS_UP - SETS_UP_DEV):
         done = here.make(target, "ARGS=x")
         assert done.returncode != 0, target
         assert "run `make setup` first" in done.stderr and len(done.stderr.splitlines()) == 1, target
     assert not here.calls.exists()
     assert here.called("setup")[1:] == ("--var=var",)
     assert here.called("deploy", "BUNDLE=x.tar")[1:] == ("x.tar",)
+
+
+@pytest.mark.parametrize("target", sorted(SETS_UP | SETS_UP_DEV))
+def test_what_a_newcomer_types_first_sets_up_what_it_needs(target: str, here: Checkout) -> None:
+    setup = here.folder / "tools/setup.sh"
+    setup.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>{shlex.quote(str(here.calls))}\nexit 3\n')
+    done = here.make(target, "VAR=some where", "PYTHON=python9")
+    assert done.returncode != 0
+    for_whom = ["--dev"] if target in SETS_UP_DEV else ["--var=some where"]
+    assert here.calls.read_text().splitlines() == ["--quick", *for_whom, "--python=python9"]
 
 
 def test_the_menu_lists_every_target_and_needs_nothing(here: Checkout) -> None:

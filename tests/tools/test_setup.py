@@ -17,7 +17,7 @@ FETCH = 'import sys\nprint("fetched", *sys.argv[1:])\n'
 
 
 class Setup:
-    """A checkout whose lock has two small packages, one of them called cv2."""
+    """A checkout whose lock has two small packages, one of them called cv2; tests need a third."""
 
     def __init__(self, folder: Path, wheels: Path) -> None:
         self.folder, self.wheels = folder, wheels
@@ -27,20 +27,25 @@ class Setup:
         (folder / "service/models").mkdir(parents=True)
         (folder / "service/models/fetch.py").write_text(FETCH)
         (folder / "lock").mkdir()
-        (folder / "lock/dev.txt").write_text(make_wheel(wheels, "cv2") + make_wheel(wheels, "small"))
+        running = make_wheel(wheels, "cv2") + make_wheel(wheels, "small")
+        (folder / "lock/checkout.txt").write_text(running)
+        (folder / "lock/dev.txt").write_text(running + make_wheel(wheels, "tester"))
 
-    def run(self, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-        plain = {name: value for name, value in outside_make().items() if not name.startswith(("PIP_", "PYTHON"))}
-        source = {"PIP_FIND_LINKS": self.wheels.as_uri(), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    def run(self, *arguments: str, target: str = "setup", **environ: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            ["make", "setup", *arguments],
+            ["make", target, *arguments],
             cwd=self.folder,
-            env={**plain, **source, **environ},
+            env={**self.environ(), **environ},
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
+
+    def environ(self) -> dict[str, str]:
+        plain = {name: value for name, value in outside_make().items() if not name.startswith(("PIP_", "PYTHON"))}
+        source = {"PIP_FIND_LINKS": self.wheels.as_uri(), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+        return {**plain, **source}
 
     def python(self, code: str) -> str:
         command = [self.folder / ".venv/bin/python", "-I", "-c", code]
@@ -111,6 +116,41 @@ def test_a_second_run_only_looks(ready: Setup) -> None:
     ]
 
 
+def test_what_tests_need_comes_beside_what_is_there(ready: Setup) -> None:
+    mark = ready.folder / ".venv/mark"
+    mark.touch()
+    done = ready.run(target="dev")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Successfully installed tester-1" in done.stdout and mark.exists()
+    # What has more is enough, and nothing is looked for a second time.
+    for target in ("setup", "dev"):
+        assert "setup: .venv is up to date" in ready.run(target=target).stdout
+    assert ready.python("import tester; print('there')") == "there"
+
+
+@pytest.mark.parametrize("missing", ["nothing", "a package list", "what builds the model"])
+def test_what_sets_itself_up_is_quiet_where_all_is_there(missing: str, ready: Setup) -> None:
+    assert ready.run().returncode == 0
+    builder = ready.folder / "service/models/fetch.py"
+    if missing == "a package list":
+        (ready.folder / ".venv/installed-lock").unlink()
+    if missing == "what builds the model":
+        builder.write_text(builder.read_text() + "# other code\n")
+    command = ["tools/setup.sh", "--quick"]
+    done = subprocess.run(command, cwd=ready.folder, env=ready.environ(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (
+        done.stdout.splitlines()[:1]
+        == {
+            "nothing": [],
+            "a package list": [
+                "setup: installing Python packages into .venv: 170 MB to download, 500 MB on disk, a minute"
+            ],
+            "what builds the model": ["setup: .venv is up to date"],
+        }[missing]
+    )
+
+
 def test_what_was_cut_off_is_completed(ready: Setup) -> None:
     (ready.folder / ".venv/installed-lock").unlink()
     (ready.folder / ".venv/bin/python").unlink()
@@ -162,7 +202,7 @@ def test_a_python_that_was_asked_for_is_taken_or_named(ready: Setup) -> None:
 @as_root
 def test_all_that_is_anothers_is_named_in_one_command(ready: Setup, open_folder: Path) -> None:
     mine = open_folder / "it's mine"
-    shutil.copytree(ready.folder, mine, ignore=shutil.ignore_patterns(".venv"))
+    shutil.copytree(ready.folder, mine, ignore=shutil.ignore_patterns(".venv", "var"))
     (mine / "var").mkdir()
     command = ("setpriv", f"--reuid={NOBODY}", "--clear-groups", "make", "setup")
     done = subprocess.run(command, cwd=mine, env=outside_make(), capture_output=True, text=True, check=False)
