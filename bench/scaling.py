@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.capacity import records, usl
+from loadtest.capacity import fits, records
 from loadtest.capacity.fits import ScalePoint
 from loadtest.capacity.records import Capacity
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=15, help="length of a step (default %(default)s)")
     options = parser.parse_args(arguments)
     found = {n: measure(n, options) for n in (*MEASURED, PREDICTED)}
-    law = usl.fit([ScalePoint(n, found[n].slo.estimate) for n in MEASURED])
+    law = fits.fit_scaling([ScalePoint(n, found[n].slo.estimate) for n in MEASURED])
     predicted, measured = law.fps(PREDICTED), found[PREDICTED].slo
     for n, one in found.items():
         print(f"{n} instances: {one.slo.estimate:.1f} frames/s ({one.slo.low:.1f} to {one.slo.high:.1f})")

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.allowance import MAX_AT_ONCE, Allowance
 from deploy.checks.checking import check_config
 from deploy.checks.preflight import nginx_problems
 from deploy.checks.service_check import service_problems, setting_problems
-from deploy.describe.allowance import MAX_AT_ONCE, Allowance
 from deploy.describe.fleet_file import read_inventory
 from deploy.describe.local import FleetOptions, local_fleet
 from deploy.describe.placement import EVENLY, MAX_CPUS, Own
@@ -35,8 +35,14 @@ from deploy.rollout.recipes import down, run_while_up, up
 from deploy.verbs.fleet_verbs import add_fleet_verbs
 from deploy.verbs.host_verbs import add_host_verbs, golden_picture, show_host, site_paths, this_site
 from deploy.verbs.hosts import DEVICES_COMMAND, NO_RELEASE, HostOptions, find_fleets
-from deploy.verbs.inventory_check import check_inventory
-from deploy.verbs.inventory_verbs import render_figures, render_hosts, show_devices, show_difference, write_and_list
+from deploy.verbs.inventory_verbs import (
+    check_inventory,
+    render_figures,
+    render_hosts,
+    show_devices,
+    show_difference,
+    write_and_list,
+)
 from deploy.verbs.show import follow_logs, run_smoke, show_status
 
 INTERRUPTED = 130

@@ -8,7 +8,7 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.describe.allowance import NO_LIMITS, Allowance
+from deploy.allowance import NO_LIMITS, Allowance
 from deploy.paths import Paths
 
 LOOPBACK = "127.0.0.1"

@@ -4,18 +4,26 @@ import hashlib
 import secrets
 from pathlib import Path
 
+PIECE_BYTES = 2**20
+
 
 def sha256_of(path: Path) -> str | None:
     """Hexadecimal SHA-256 of a file; None when there is no such file."""
     try:
-        return sha256(path.read_bytes())
+        return sha256(path)
     except FileNotFoundError:
         return None
 
 
-def sha256(data: bytes) -> str:
-    """Hexadecimal SHA-256 of bytes."""
-    return hashlib.sha256(data).hexdigest()
+def sha256(content: Path | bytes) -> str:
+    """Hexadecimal SHA-256 of bytes, or of a file, of which little is in memory at a time."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256()
+    with content.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def write_whole(path: Path, data: bytes) -> None:

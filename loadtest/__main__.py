@@ -7,23 +7,29 @@ if __name__ == "__main__":
 
 
 import argparse
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest.capacity import command as capacity
 from loadtest.errors import LoadTestError, OptionError, RunError
-from loadtest.generate import ui, worker
+from loadtest.generate import worker
+from loadtest.generate.locust_process import locust_process
+from loadtest.generate.meeting import LOOPBACK
 from loadtest.generate.prepare import check_video
 from loadtest.generate.replay import Replay, replay
 from loadtest.measure.summary import shortcomings
-from loadtest.options import add_address, add_arguments, asked_url, checked_processes, from_namespace
+from loadtest.options import add_address, add_arguments, asked_url, checked_processes, from_namespace, to_arguments
 from loadtest.plan import command as plan
-from loadtest.report import export, results, table
+from loadtest.report import results, table
 from loadtest.report.progress import Progress
 from loadtest.scenario import command as scenario
 from loadtest.target import certificate
 from loadtest.target.claim import folder_claim, target_claim
+
+LAST_PORT = 65_535
+
 
 PASSED, FAILED, USAGE = 0, 1, 2
 
@@ -72,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     again.set_defaults(verb=_report)
     scenario.add_verb(verbs)
     worker.add_verb(verbs)
-    ui.add_verb(verbs)
-    export.add_verb(verbs)
+    add_ui_verb(verbs)
+    results.add_samples_verb(verbs)
     hold = verbs.add_parser("capacity", help="find out what a fleet holds, write capacity.json and a page")
     capacity.add_arguments(hold)
     hold.set_defaults(verb=capacity.run)
@@ -108,3 +114,41 @@ def _report(namespace: argparse.Namespace) -> int:
         page = results.write_report(found, namespace.folder, Progress())
     print(f"report: {page}")
     return FAILED if shortcomings(found.summary) else PASSED
+
+
+def add_ui_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the verb to a command line."""
+    text = "open Locust's web page for a service, on this machine alone; Ctrl-C ends it"
+    parser = verbs.add_parser("ui", help=text, description=text)
+    add_address(parser)
+    parser.add_argument("--out", type=Path, default=Path("var/locust"), help="folder of its runs (default %(default)s)")
+    parser.add_argument("--page-port", type=int, default=8089, help="port of the page (default %(default)s)")
+    certificate.add_argument(parser)
+    add_arguments(parser)
+    parser.set_defaults(verb=run_ui)
+
+
+def run_ui(namespace: argparse.Namespace) -> int:
+    """Shows the page until it is interrupted.
+
+    Raises:
+        LoadTestError: an option makes no sense, or something else has the page's port.
+    """
+    url, options = asked_url(namespace), from_namespace(namespace)
+    check_video(options)
+    if not 1 <= namespace.page_port <= LAST_PORT:
+        raise OptionError(f"--page-port={namespace.page_port}: must be from 1 to {LAST_PORT}")
+    _demand_free(namespace.page_port)
+    page = ("--web-host", LOOPBACK, "--web-port", str(namespace.page_port))
+    arguments = ["--host", url, *page, "--run-dir", str(namespace.out.absolute()), *to_arguments(options)]
+    with locust_process(arguments) as process:
+        return process.wait()
+
+
+def _demand_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise RunError(f"port {port}, for the page: {error.strerror}; give another with --page-port") from None

@@ -6,15 +6,19 @@ import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
-from framefleet.http.address import AddressError, service_address
+from framefleet.http.address import KEY_VARIABLE, AddressError, service_address
 from framefleet.http.running import URL_HELP, VAR_HELP, asked_address
 from loadtest.errors import OptionError
 from loadtest.frames.frames import CutSettings
 from loadtest.frames.pattern import CLOSED, PATTERNS, Pattern, Phase, read_phases
 from loadtest.frames.payloads import PAYLOADS, payload
 from loadtest.target.reference import Tolerance
-from loadtest.target.route import checked_route
+
+# What a detection can be asked for; nothing else has a meaning in a query, and a key may have any name.
+QUERY = ("conf", "iou", "max_det", "agnostic", "classes")
+
 
 MAX_QUALITY = 100
 LEAST_FPS = 0.001
@@ -281,3 +285,21 @@ def _flag(name: str) -> str:
 def _demand(holds: bool, options: ReplayOptions, name: str, rule: str) -> None:
     if not holds:
         raise OptionError(f"{_flag(name)}={getattr(options, name)}: {rule}")
+
+
+def checked_route(route: str) -> str:
+    """The same route; empty stands for the payload's own.
+
+    Raises:
+        OptionError: it is no path, or holds what may be a key; the message repeats nothing of that.
+    """
+    path, _, query = route.partition("?")
+    if any(mark in route for mark in "@#;"):
+        raise OptionError(f"--route: has a @, # or ;, and no place for a key; set {KEY_VARIABLE}")
+    if any(name not in QUERY for name, _ in parse_qsl(query, keep_blank_values=True)):
+        raise OptionError(
+            f"--route: {path}? takes {', '.join(QUERY)}, and is no place for a key; set {KEY_VARIABLE} for that"
+        )
+    if route and not route.startswith("/"):
+        raise OptionError(f"--route={route}: must begin with /")
+    return route

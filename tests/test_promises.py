@@ -11,13 +11,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from bench import placements
-from deploy.describe.allowance import GENEROUS
+from bench import tune
+from deploy.allowance import GENEROUS
 from deploy.describe.limits import Limits
 from deploy.guard.reload import WIND_DOWN_S
 from deploy.guard.reviver import Limits as Delays
-from deploy.rollout.host_folders import KEPT_RELEASES
 from deploy.rollout.host_preflight import FREE_BYTES
+from deploy.rollout.host_recipes import KEPT_RELEASES
 from framefleet.client import __main__ as client
 from loadtest import options
 from loadtest.capacity import crossing, gate, row, sweep
@@ -146,7 +146,7 @@ CAPACITY = {
     "batch": f"and `--max-batch` ({typed.MAX_BATCH})",
     "assumed": f"without one {typed.REQUEST_BYTES / 1e3:g} kB and {typed.AROUND_MS:g} ms are assumed",
     "agrees": f"by more than {per_cent(agreement.DIFFERS_BEYOND)} and {agreement.DIFFERS_BEYOND_MS:g} ms",
-    "tune": f"the fewest instances within {per_cent(round(1 - placements.AS_GOOD, 3))} of the",
+    "tune": f"the fewest instances within {per_cent(round(1 - tune.AS_GOOD, 3))} of the",
     "gate": f"the loss is over {per_cent(gate.LOSS_ALLOWED)}",
 }
 CLIENT = {

@@ -13,21 +13,39 @@ if __name__ == "__main__":
 
 
 import argparse
+import base64
+import gzip
 import json
 import os
 import random
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+
 from chaos.rehearsal import REPO
-from chaos.siege import bombs
+
+# 40 megapixels, the limit on pixels; of one colour they take some 100 kB.
+WIDTH, HEIGHT = 8000, 5000
+CHANNELS = 3
+# The colour type of a PNG with three channels.
+PNG_RGB = 2
+FILES = 16
+FULL_HD = (1080, 1920)
+# Just under the limit on a body, once it is unpacked.
+UNPACKED_BYTES = 60 * 2**20
+BOUNDARY = "bomb"
+
 
 # Cameras come from 127.0.0.1; all of 127.0.0.0/8 is this machine's.
 SOURCE = "127.0.0.2"
@@ -58,24 +76,24 @@ class Assault:
 
 def assaults() -> tuple[Assault, ...]:
     """Makes every kind; takes a second or two."""
-    dark, deep, scans = bombs.png(8), bombs.png(16), bombs.progressive_jpeg()
-    mixed = bombs.form((dark, deep, scans))
-    as_form = f"Content-Type: multipart/form-data; boundary={bombs.BOUNDARY}"
+    dark, deep, scans = png(8), png(16), progressive_jpeg()
+    mixed = form((dark, deep, scans))
+    as_form = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
     return (
         Assault("40-megapixel PNG, 8 bits", _request("/v1/detect", dark)),
         Assault("40-megapixel PNG, 16 bits", _request("/v1/detect", deep)),
         Assault("40-megapixel progressive JPEG", _request("/v1/detect", scans)),
-        Assault("form of 16 PNGs", _request("/v1/detect", bombs.form((dark,)), as_form)),
-        Assault("form of 16 PNGs, 1 s", _request("/v1/detect", bombs.form((deep,)), as_form, "X-Timeout-Ms: 1000")),
+        Assault("form of 16 PNGs", _request("/v1/detect", form((dark,)), as_form)),
+        Assault("form of 16 PNGs, 1 s", _request("/v1/detect", form((deep,)), as_form, "X-Timeout-Ms: 1000")),
         Assault("form of 16, mixed", _request("/v1/detect", mixed, as_form)),
         Assault("40-megapixel PNG, annotated", _request("/v1/detect", dark, "Accept: image/jpeg")),
         Assault("form of 16, hung up", _request("/v1/detect", mixed, as_form), HANG_UP_S),
         Assault("PNG, hung up", _request("/v1/detect", deep), HANG_UP_S),
         Assault("form of 16, slow body", _request("/v1/detect", mixed, as_form), TRICKLE_S, TRICKLED),
-        Assault("raw 1080p JSON", _request("/predict", bombs.raw_frame(), "Content-Type: application/json")),
+        Assault("raw 1080p JSON", _request("/predict", raw_frame(), "Content-Type: application/json")),
         Assault(
             "packed OIP request",
-            _request("/v2/models/detect/infer", bombs.packed_outputs(), "Content-Encoding: gzip"),
+            _request("/v2/models/detect/infer", packed_outputs(), "Content-Encoding: gzip"),
         ),
     )
 
@@ -151,3 +169,50 @@ def main(arguments: Sequence[str]) -> int:
     sys.stdin.read()
     print(json.dumps(ended.copy()), flush=True)
     return 0
+
+
+def png(bits: int) -> bytes:
+    """A PNG of 40 megapixels in one colour.
+
+    Args:
+        bits: 8 or 16 a channel; decoded it takes 120 or 240 MB.
+    """
+    packer = zlib.compressobj(9)
+    row = bytes(1 + WIDTH * CHANNELS * bits // 8)
+    packed = b"".join(packer.compress(row) for _ in range(HEIGHT)) + packer.flush()
+    head = struct.pack(">IIBBBBB", WIDTH, HEIGHT, bits, PNG_RGB, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
+
+
+def progressive_jpeg() -> bytes:
+    """A JPEG of 40 megapixels in ten scans, all of which are held until the last is read."""
+    flat = np.full((HEIGHT, WIDTH, CHANNELS), 127, np.uint8)
+    return cv2.imencode(".jpg", flat, (cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_OPTIMIZE, 1))[1].tobytes()
+
+
+def form(pictures: Sequence[bytes]) -> bytes:
+    """A form of as many files as are taken, the pictures in turn; its boundary is `BOUNDARY`."""
+    parts = [
+        b'--%b\r\nContent-Disposition: form-data; name="file%d"; filename="%d"\r\n\r\n%b\r\n'
+        % (BOUNDARY.encode(), number, number, pictures[number % len(pictures)])
+        for number in range(FILES)
+    ]
+    return b"".join(parts) + b"--%b--\r\n" % BOUNDARY.encode()
+
+
+def raw_frame() -> bytes:
+    """A frame of 1080p as the first protocol's JSON, 8 MB."""
+    height, width = FULL_HD
+    image = base64.b64encode(bytes(height * width * CHANNELS)).decode()
+    return json.dumps({"height": height, "width": width, "image": image}).encode()
+
+
+def packed_outputs() -> bytes:
+    """A request of the Open Inference Protocol that asks for an output millions of times, packed by gzip."""
+    head = b'{"inputs":[{"name":"image","shape":[1],"datatype":"BYTES","data":["x"]}],"outputs":['
+    output = b'{"name":"count"},'
+    return gzip.compress(head + output * (UNPACKED_BYTES // len(output)) + output[:-1] + b"]}")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

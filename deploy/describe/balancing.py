@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from deploy.describe.allowance import NO_LIMITS
+from deploy.allowance import NO_LIMITS
 from deploy.describe.inventory import Host, Inventory
 from deploy.describe.limits import Limits, balancer_workers
 from deploy.fleet import LOOPBACK, Balancer, Peer

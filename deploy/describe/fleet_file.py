@@ -8,34 +8,59 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, cast
 
-from deploy.describe.allowance import Allowance, read_allowance
-from deploy.describe.host_table import read_host, read_settings
-from deploy.describe.inventory import Balancing, Inventory, Keys, Mode, Model
+from deploy.allowance import GENEROUS, MAX_AT_ONCE, Allowance
+from deploy.describe.inventory import AUTO, Balancing, Host, Inventory, Keys, Mode, Model
 from deploy.describe.inventory_rules import contradictions
+from deploy.describe.limits import Limits
 from deploy.describe.local import DEFAULT_MODEL
-from deploy.describe.tables import Doubts, Table
+from deploy.describe.placement import EVENLY, MAX_CPUS, Own
+from deploy.describe.tables import MISSING, Doubts, Table, more_than_once
 from deploy.errors import Problem, SettingsError
-from deploy.fleet import IPV4, MAX_PORT, OPEN_FILES, Monitoring, Tls
+from deploy.fleet import IPV4, MAX_INSTANCES, MAX_PORT, NAME, OPEN_FILES, OWNED, PREFIX, UNSAFE, Monitoring, Tls
 from deploy.paths import Folders
 from framefleet.text_file import NotText, read_text
+
+ADDRESS_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+GPU = re.compile(r"\d{1,2}(?::\d{1,2})?|(?:GPU|MIG)-[0-9A-Za-z/-]{4,}")
+GPU_FIX = '"auto", or a list of indices (0, "0:1" for a MIG device) and UUIDs as `nvidia-smi -L` shows them'
+
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+
 MAX_HSTS_DAYS = 3650
+
+
 MODES = ("each", "one", "edge")
+
+
 MODEL_FILE = re.compile(r"[^\x00-\x1f\x7f\"'\\$;#*?\[\]%]+")
+
+
 SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
+
+
 HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
+
+
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+
+
 ABSOLUTE = re.compile(r"/(?!.*/\.\.(?:/|$))[^\x00-\x20\x7f\"'\\$;#*?\[\]%:]+")
+
+
 TOML_BITS = 64
+
+
 # How Python's parser ends its messages.
 PLACE = re.compile(r"(?P<what>.+) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL)
+
+
 WEBHOOK = re.compile(r"(?:https?://[!-~]+)?")
 
 
@@ -236,3 +261,82 @@ def _keys(table: Table) -> Keys:
 
 def _path(table: Table, key: str, default: str) -> Path:
     return Path(table.text(key, default, ABSOLUTE, "write an absolute path without spaces, quotes, $ ; # * ? [ ] % :"))
+
+
+def read_settings(table: Table) -> dict[str, str]:
+    """Reads service settings; returns them by their whole name, `FRAMEFLEET_...`."""
+    settings = {}
+    for key in table.present():
+        value, variable = table.value(key), PREFIX + key.upper()
+        if key != key.lower() or not re.fullmatch(r"[a-z][a-z0-9_]*", key):
+            table.problem(key, "settings are written in lower case", "see the settings table in docs/settings.md")
+        elif variable in OWNED or key == "model":
+            table.problem(key, "the fleet gives every instance its own", "leave it out; [model] names the model")
+        elif key == "keys":
+            table.problem(key, "all of a fleet's instances have the same", "write [keys] with its file")
+        elif isinstance(value, bool) or not isinstance(value, str | int | float):
+            table.problem(key, f"{value!r} is neither a number nor text", "see the settings table in docs/settings.md")
+        elif found := UNSAFE.search(str(value)):
+            table.problem(key, f"{value!r} contains {found[0]!r}", "no setting needs that character: correct it")
+        else:
+            settings[variable] = str(value)
+    for problem in Limits(settings).problems:
+        table.problem(problem.where.removeprefix(PREFIX).lower(), problem.what, problem.fix)
+    return settings
+
+
+def read_host(table: Table) -> Host:
+    """Reads one of [[hosts]]."""
+    name = table.text("name", None, NAME, "use letters, digits and . _ - (64 at most)")
+    cpu = table.number("cpu", 0, 0, MAX_INSTANCES)
+    host = Host(
+        name=name,
+        address=table.text("address", name, ADDRESS_NAME, "write an IPv4 address or a host name"),
+        # A host that is told to use its CPU does not use its GPUs as well unless told to.
+        gpus=_gpus(table, () if cpu else AUTO),
+        cpu=cpu,
+        instances_per_gpu=table.number("instances_per_gpu", 1, 1, MAX_INSTANCES),
+        cpus_per_instance=_own_cpus(table),
+        settings=read_settings(table.table("settings")),
+        drained=table.flag("drained", False),
+    )
+    table.close()
+    return host
+
+
+def _own_cpus(table: Table) -> Own:
+    value: Any = table.value("cpus_per_instance")
+    if value is MISSING or value == EVENLY:
+        return EVENLY
+    if isinstance(value, str):
+        table.problem("cpus_per_instance", f"{value!r} will not do", 'write "auto", or a whole number')
+        return EVENLY
+    return table.number("cpus_per_instance", 0, 0, MAX_CPUS)
+
+
+def _gpus(table: Table, default: "Literal['auto'] | tuple[str, ...]") -> "Literal['auto'] | tuple[str, ...]":
+    value: Any = table.value("gpus")
+    if value is MISSING:
+        return default
+    if value == AUTO:
+        return AUTO
+    gpus = tuple(str(item) for item in value) if isinstance(value, list) else None
+    if gpus is None or not all(GPU.fullmatch(gpu) for gpu in gpus):
+        table.problem("gpus", f"{value!r} will not do", f"write {GPU_FIX}")
+        return default
+    if twice := more_than_once(gpus):
+        table.problem("gpus", f"names {', '.join(twice)} twice", "name each once; instances_per_gpu shares a GPU")
+    return gpus
+
+
+def read_allowance(table: Table) -> Allowance:
+    """Reads [limits]."""
+    allowance = Allowance(
+        rate=table.number("rate", GENEROUS.rate, 0, MAX_AT_ONCE),
+        burst=table.number("burst", GENEROUS.burst, 0, MAX_AT_ONCE),
+        concurrency=table.number("concurrency", GENEROUS.concurrency, 0, MAX_AT_ONCE),
+        connections=table.number("connections", GENEROUS.connections, 0, MAX_AT_ONCE),
+        large=table.number("large", GENEROUS.large, 0, MAX_AT_ONCE),
+    )
+    table.close()
+    return allowance

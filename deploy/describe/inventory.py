@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from deploy.describe.allowance import Allowance
+from deploy.allowance import Allowance
 from deploy.describe.placement import EVENLY, Own
 from deploy.errors import Problem, SettingsError
 from deploy.fleet import MAX_INSTANCES, MAX_PORT, SIMULATED, Monitoring, Tls

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deploy.describe.allowance import GENEROUS, Allowance
+from deploy.allowance import GENEROUS, Allowance
 from deploy.describe.instances import make_instance
 from deploy.describe.limits import Limits, balancer_workers
 from deploy.describe.placement import EVENLY, Own, Place, place

@@ -33,11 +33,18 @@ from deploy.errors import ControlError
 from deploy.files.record import read_record
 from deploy.fleet import REVIVER, Balancer
 from deploy.guard.going_on import go_on_when_stopped
-from deploy.guard.prober import Patience, Prober, probe_for_ever, probe_once
+from deploy.guard.prober import (
+    WORKER_PATIENCE,
+    Deaths,
+    Patience,
+    Prober,
+    probe_for_ever,
+    probe_once,
+    probe_workers_once,
+)
 from deploy.guard.programs import Programs, to_json, to_metrics
 from deploy.guard.reviver import Act, Limits, Reviver
 from deploy.guard.waiting_room import wait_for_ever
-from deploy.guard.worker_prober import WORKER_PATIENCE, Deaths, probe_workers_once
 from deploy.machine import run
 from deploy.machine.control import Control, ProgramState
 from deploy.machine.processes import holds_open

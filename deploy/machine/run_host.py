@@ -19,7 +19,7 @@ from typing import Protocol
 from deploy.errors import CheckError, ControlError, PreflightError, Problem
 from deploy.machine import run
 from deploy.machine.run_files import give, open_to_append
-from deploy.ship.bundle import sha256
+from framefleet.whole_file import sha256
 
 GONE_LIMIT_S = 45.0
 # A deploy that is killed must not leave its trial behind.

@@ -2,26 +2,31 @@
 
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import requests
 
 from deploy.checks.checking import check_config
+from deploy.checks.health import PROBE_TIMEOUT_S
 from deploy.checks.preflight import preflight
 from deploy.errors import CheckError, ControlError, DeployError, PreflightError, Problem, raise_if
-from deploy.files.changes import changes
+from deploy.files.changes import changes, model_name
 from deploy.files.record import read_record
 from deploy.files.render import render
-from deploy.fleet import Fleet
+from deploy.fleet import SIMULATED, Fleet, Instance
 from deploy.guard.recovery import end_recovery, wait_for_recovery
 from deploy.machine import run
 from deploy.machine.control import Control
-from deploy.machine.port_claims import port_claims
 from deploy.machine.processes import fleet_processes
 from deploy.machine.world import World
 from deploy.paths import Paths
 from deploy.rollout.rolling import roll_out
-from deploy.rollout.serving import summary
 from deploy.rollout.stopping import is_up, stop
 from deploy.rollout.waiting import Waiting
+from framefleet.http.session import open_session
+from framefleet.machine.claim import ClaimedError, claimed, holder_text
 
 
 def up(fleet: Fleet, world: World) -> None:
@@ -157,3 +162,48 @@ def _say_changes(fleet: Fleet, what: str, world: World) -> None:
         return
     if different := changes(before, fleet):
         world.say(f"{what}: {'; '.join(different)} (what is not given has its default)")
+
+
+@contextmanager
+def port_claims(addresses: Iterable[tuple[str, int]]) -> Iterator[None]:
+    """Claims ports from before they are tried until a fleet listens on them.
+
+    nginx and the instances share their ports (`SO_REUSEPORT`), so the kernel lets a second fleet of the same user in,
+    and each would answer for the other.
+
+    Args:
+        addresses: host and port of each.
+
+    Raises:
+        PreflightError: another command is about to start a fleet on one.
+    """
+    with ExitStack() as held:
+        for port in sorted({port for _, port in addresses}):
+            try:
+                held.enter_context(claimed(f"start-{port}"))
+            except ClaimedError as error:
+                what = f"{holder_text(error.pid)} is starting a fleet on it"
+                raise PreflightError(Problem(f"port {port}", what, "wait for it, or choose another port")) from None
+        yield
+
+
+def summary(fleet: Fleet) -> str:
+    """What a running fleet is, as its instances say themselves."""
+    count = len(fleet.instances)
+    with open_session() as session:
+        # Each once, in the order of the instances: GPUs of one host may differ.
+        serving = ", ".join(dict.fromkeys(_serving(session, instance, fleet) for instance in fleet.instances))
+    who = f"{count} instance{'' if count == 1 else 's'} of release {fleet.release}"
+    return f"{who}, {serving}, behind {fleet.balancer.url}" if serving else f"{who} behind {fleet.balancer.url}"
+
+
+def _serving(session: requests.Session, instance: Instance, fleet: Fleet) -> str:
+    """An instance's model and device; without an answer only the model that it was told to serve."""
+    if fleet.model.startswith(SIMULATED):
+        return fleet.model
+    try:
+        told: Any = session.get(f"{instance.url}/status", timeout=PROBE_TIMEOUT_S).json()
+        model, device, note = told["model"]["name"], told["engine"]["device"], told["engine"]["note"]
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        return model_name(fleet.model)
+    return f"{model} on {device}{f' ({note})' if note else ''}"

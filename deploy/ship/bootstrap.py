@@ -21,7 +21,8 @@ from pathlib import Path, PurePosixPath
 from deploy.errors import CheckError, DeployError, PreflightError, Problem, raise_if
 from deploy.machine.run_lock import deploy_lock, this_holder
 from deploy.release import BUILT, RECORD, SIGNATURE, SUMS, Release, from_json, hashes
-from deploy.ship.bundle import CODE, FOLDER_MODE, mode_of, sha256
+from deploy.ship.bundle import CODE, FOLDER_MODE, mode_of
+from framefleet.whole_file import sha256
 
 LOCK = "deploy.lock"
 # The release needs none of these once it is built; model and inventory have places of their own.

@@ -4,12 +4,12 @@ Flow: checkout + fleet.toml + wheels -> [Entry...] -> run_bundle -> framefleet-<
 uses `sha256` too, so: only the standard library.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from deploy.release import GOLDEN, RECORD, SUMS, Release, to_json
+from framefleet.whole_file import sha256
 
 CODE = ("framefleet", "service", "deploy")
 PROGRAM_MODE, FILE_MODE, FOLDER_MODE = 0o755, 0o644, 0o755
@@ -93,18 +93,6 @@ def sums(listed: Sequence[Entry]) -> Entry:
     """SHA256SUMS over the entries, as `sha256sum -c` reads it."""
     lines = "".join(f"{sha256(entry.content)}  {entry.path}\n" for entry in listed)
     return Entry(PurePosixPath(SUMS), lines.encode())
-
-
-def sha256(content: Path | bytes) -> str:
-    """Hash of a file's or the given bytes, hexadecimal."""
-    digest = hashlib.sha256()
-    if isinstance(content, bytes):
-        digest.update(content)
-    else:
-        with content.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def slice_names(name: str, size: int, slice_bytes: int) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from deploy.describe.inventory import Model
 from deploy.errors import PreflightError, Problem, SettingsError
 from deploy.machine import run
 from deploy.release import SIGNATURE, SUMS, Release, release_id
-from deploy.ship.bundle import CODE, Entry, entries, join_recipe, sha256, slice_names, sum_lines, sums
+from deploy.ship.bundle import CODE, Entry, entries, join_recipe, slice_names, sum_lines, sums
 from framefleet.pip import PipError, pip_environment
+from framefleet.whole_file import sha256
 
 MEGABYTE = 10**6
 # What signatures are for: one that was made for a mail or a commit is none for a bundle. As in tools/deploy.sh.

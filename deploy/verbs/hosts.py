@@ -18,8 +18,8 @@ from deploy.fleet import Fleet
 from deploy.machine import run
 from deploy.machine.devices import Devices, Gpu, devices_from_json
 from deploy.machine.world import World
-from deploy.ship.bundle import sha256
 from framefleet.text_file import read_text
+from framefleet.whole_file import sha256
 
 NO_RELEASE = "dev"
 DEVICES_COMMAND = "ssh HOST /opt/framefleet/current/bin/framefleet devices > HOST.json"

@@ -1,7 +1,6 @@
 """A capacity in ten lines for a terminal: [Capacity] -> text. Pure."""
 
-from loadtest.capacity.provenance import made_here
-from loadtest.capacity.records import Capacity
+from loadtest.capacity.records import Capacity, made_here
 from loadtest.capacity.row import Row
 from loadtest.target import service_status
 

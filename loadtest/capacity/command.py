@@ -2,26 +2,29 @@
 
 import argparse
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from loadtest.capacity import answer, failures, gate, page, records
-from loadtest.capacity.assemble import Findings, assemble
+from loadtest.capacity import answer, gate, page, records
+from loadtest.capacity.assemble import Findings, assemble, demand_same
 from loadtest.capacity.gate import Comparison
-from loadtest.capacity.known import Known, demand_usable
-from loadtest.capacity.measure import Bench
-from loadtest.capacity.records import Capacity, Provenance
-from loadtest.capacity.revision import revision
+from loadtest.capacity.measure import Bench, read_cpu_s
+from loadtest.capacity.records import Capacity, Provenance, Timeline
+from loadtest.capacity.reduction import per_second
 from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Sweep, SweepOptions
 from loadtest.errors import OptionError, RunError
+from loadtest.generate import stepping
 from loadtest.generate.meeting import checked_bind
 from loadtest.generate.prepare import check_video
-from loadtest.measure import run_folder
+from loadtest.measure import run_folder, sample_files
+from loadtest.measure.machine import revision
 from loadtest.measure.provenance import right_means
+from loadtest.measure.run_folder import RunRecord
 from loadtest.options import HELP, MOST_FPS, ReplayOptions, add_address, asked_url, checked, checked_processes
 from loadtest.target import certificate
 from loadtest.target.claim import folder_claim, target_claim
+from loadtest.target.target import Target
 
 PASSED, WORSE = 0, 1
 STEPS = "steps"
@@ -41,6 +44,21 @@ SHARED = (
     *("video", "seed", "slo_ms", "route", "payload", "wait_s"),
     *("quality", "width", "every", "max_frames", "box_px", "score_tolerance", "threshold"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was measured before.
+
+    Attributes:
+        others: fleets of other sizes, for the scaling.
+        timelines: what came of failures.
+        baseline: what to compare with.
+    """
+
+    others: tuple[Capacity, ...]
+    timelines: tuple[Timeline, ...]
+    baseline: Capacity | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +175,7 @@ def _bench(namespace: argparse.Namespace) -> Bench:
 def _known(namespace: argparse.Namespace) -> Known:
     return Known(
         others=tuple(records.read(path) for path in namespace.others),
-        timelines=(failures.timeline(namespace.chaos),) if namespace.chaos else (),
+        timelines=(timeline(namespace.chaos),) if namespace.chaos else (),
         baseline=records.read(namespace.baseline) if namespace.baseline else None,
     )
 
@@ -210,3 +228,36 @@ def _say(row: Row) -> None:
         file=sys.stderr,
         flush=True,
     )
+
+
+def timeline(folder: Path) -> Timeline:
+    """What became of the frames, second by second.
+
+    Raises:
+        RunError: it is no folder of a step.
+    """
+    step = stepping.read_step(folder, folder.name)
+    options = run_folder.read(folder / run_folder.RUN, RunRecord).options
+    offered, in_time = per_second(sample_files.read(folder), step.slo_ms, options.warmup_s, step.seconds)
+    counts = step.counts
+    text = (
+        f"Of {counts.offered} frames at {step.asked_fps:.1f} frames/s {counts.ok} were answered as without load, "
+        f"{counts.late} of them late; {counts.shed} were refused with 503, {counts.failed + counts.missing} failed"
+    )
+    return Timeline("Failures: instances are killed", text, offered, in_time, ())
+
+
+def demand_usable(known: Known, bench: Bench) -> None:
+    """Makes sure, before minutes are spent, that earlier measurements can be used with this service.
+
+    Raises:
+        TargetError: nothing answers.
+        OptionError: one is of another model, engine, SLO or size of fleet.
+    """
+    with Target(bench.url, bench.base.wait_s) as target:
+        target.check_ready()
+        status, instances = target.status(), len(read_cpu_s(target.get)) if known.baseline else 0
+    for other in known.others:
+        demand_same(bench.base.slo_ms, status, other)
+    if known.baseline:
+        gate.demand_comparable(bench.base.slo_ms, status, instances, known.baseline)

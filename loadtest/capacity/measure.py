@@ -1,6 +1,7 @@
 """Measures the steps of a sweep against a service: [Ask] -> a run of Locust -> [Row]."""
 
 import io
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.capacity import batches, cpu, curve
+from loadtest.capacity import curve, fits
 from loadtest.capacity.fits import BatchFit
 from loadtest.capacity.reduction import reduce
 from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Ask
-from loadtest.errors import RunError
+from loadtest.errors import RunError, TargetError
 from loadtest.frames.pattern import Phase
 from loadtest.generate import stepping
 from loadtest.generate.stepping import StepOptions
@@ -26,8 +27,16 @@ from loadtest.options import ReplayOptions
 from loadtest.report.progress import Progress
 from loadtest.target import proof, reference
 from loadtest.target.proof import Proof
-from loadtest.target.target import Target
+from loadtest.target.target import Reply, Target
 from loadtest.target.verdict import Verdict
+
+ROUTE = "/metrics"
+OK = 200
+# A balancer goes round idle instances: so many answers without a new name mean that there is none.
+KNOWN_IN_A_ROW = 8
+MOST_ASKED = 2000
+_CPU = re.compile(rb"^process_cpu_seconds_total ([0-9.eE+-]+)$", re.MULTILINE)
+
 
 WARMUP_S = 1.0
 
@@ -111,21 +120,21 @@ class Bench:
         """The cost of a batch, over all calm steps."""
         if not self._sizes:
             return None
-        return batches.fit(np.concatenate(self._sizes), np.concatenate(self._took_ms))
+        return fits.fit_batches(np.concatenate(self._sizes), np.concatenate(self._took_ms))
 
     def _made(self, wanted: StepOptions) -> tuple[Step, float | None]:
         """The step, and the CPU seconds it took the instances; none if they do not tell or it was made before."""
         end = wanted.folder / run_folder.END
         earlier = end.stat().st_mtime_ns if end.exists() else None
         with Target(self.url, self.base.wait_s) as target:
-            before = cpu.read(target.get)
+            before = read_cpu_s(target.get)
             # The steps have their own lines; a bar for each would hide them.
             step = stepping.run_step(self.url, wanted, Progress(io.StringIO()))
-            spent_s = cpu.used_s(before, cpu.read(target.get))
+            spent_s = cpu_used_s(before, read_cpu_s(target.get))
         return step, spent_s if end.stat().st_mtime_ns != earlier else None
 
     def _learn(self, samples: SampleTable, spent_s: float | None) -> None:
-        sizes, took_ms = batches.told(samples)
+        sizes, took_ms = fits.batch_times(samples)
         self._sizes.append(sizes)
         self._took_ms.append(took_ms)
         right = samples[samples["verdict"] == Verdict.SAME.value]
@@ -152,3 +161,42 @@ class Bench:
 
 def _text(phases: tuple[Phase, ...]) -> str:
     return ",".join(f"{phase.factor:g}x{phase.seconds:g}" for phase in phases)
+
+
+def read_cpu_s(get: Callable[[str], Reply]) -> dict[str, float]:
+    """Asks until every instance has answered.
+
+    Args:
+        get: reads a route.
+
+    Returns:
+        CPU seconds by instance; empty if the service has no such route or does not tell.
+    """
+    found: dict[str, float] = {}
+    known = 0
+    for _ in range(MOST_ASKED):
+        seconds, name = _ask(get)
+        if seconds is None:
+            return {}
+        known = known + 1 if name in found else 0
+        found[name] = seconds
+        if known == KNOWN_IN_A_ROW:
+            break
+    return found
+
+
+def cpu_used_s(before: dict[str, float], after: dict[str, float]) -> float | None:
+    """CPU seconds between two readings; none if an instance came, went or started again meanwhile."""
+    if not before or before.keys() != after.keys():
+        return None
+    spent = [after[name] - before[name] for name in before]
+    return None if min(spent) < 0 else sum(spent)
+
+
+def _ask(get: Callable[[str], Reply]) -> tuple[float | None, str]:
+    try:
+        reply = get(ROUTE)
+    except TargetError:
+        return None, ""
+    match = _CPU.search(reply.body)
+    return (float(match[1]) if reply.status == OK and match else None), reply.instance

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,6 +16,9 @@ from loadtest.capacity.fits import BatchFit, Interval, Scaling
 from loadtest.capacity.row import Row
 from loadtest.errors import RunError
 from loadtest.measure.machine import Machine
+
+HERE = ("localhost", "127.0.0.1", "::1")
+
 
 FORMAT = 1
 FILE = "capacity.json"
@@ -194,3 +198,11 @@ def _not_negative(found: Capacity) -> Iterable[tuple[str, float]]:
         yield from ((f"rows[{number}].stages.{name}", ms) for name, ms in row.stages.items())
         if row.times:
             yield from ((f"rows[{number}].times.{name}", ms) for name, ms in asdict(row.times).items())
+
+
+def made_here(url: str) -> bool:
+    """Whether the machine that answered made the load as well."""
+    try:
+        return urlsplit(url).hostname in HERE
+    except ValueError:  # no address at all, so not this machine's either
+        return False

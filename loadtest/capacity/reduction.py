@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from loadtest.capacity import batches
+from loadtest.capacity import fits
 from loadtest.capacity.row import Little, Row, Share, Times
 from loadtest.measure.samples import SampleTable
 from loadtest.measure.step import Step
@@ -26,7 +26,7 @@ def reduce(kind: str, seed: int, step: Step, samples: SampleTable, start_s: floa
     window = samples[samples["scheduled_s"] >= start_s]
     counts = step.counts
     offered, in_time = per_second(window, step.slo_ms, start_s, step.seconds)
-    sizes, _ = batches.told(window)
+    sizes, _ = fits.batch_times(window)
     return Row(
         kind=kind,
         asked_fps=step.asked_fps,
@@ -42,7 +42,7 @@ def reduce(kind: str, seed: int, step: Step, samples: SampleTable, start_s: floa
         outside_ms=_known(step.outside_ms) if step.stages else None,
         shares=tuple(_shares(step.instances)),
         little=_little(step, window),
-        batch=batches.mean_size(sizes),
+        batch=fits.mean_size(sizes),
         lateness_p99_ms=_known(step.generator.lateness_p99_ms),
         generator_cpu=_known(step.generator.cpu),
         doubts=step.invalid,

@@ -23,8 +23,7 @@ from framefleet.http.running import NoFleetError, running_address
 from loadtest.errors import LoadTestError, OptionError
 from loadtest.generate import prepare
 from loadtest.generate.collect import Collector
-from loadtest.generate.crew import Member
-from loadtest.generate.lead import Lead
+from loadtest.generate.crew import Lead, Member
 from loadtest.generate.locust_process import settle
 from loadtest.generate.meeting import LOOPBACK
 from loadtest.generate.run import Run

@@ -9,6 +9,10 @@ from pathlib import Path
 
 from framefleet.machine.kernel import kernel_version
 
+ROOT = Path(__file__).resolve().parents[2]
+LENGTH = 12
+
+
 PACKAGES = ("framefleet", "locust", "opencv-python", "numpy")
 
 
@@ -61,3 +65,37 @@ def _cpu_name(cpuinfo: Path) -> str:
             if key.strip() in ("model name", "Hardware", "Model"):
                 return value.strip()
     return platform.processor() or platform.machine()
+
+
+def revision(root: Path = ROOT) -> str:
+    """The first digits of the commit that is checked out; empty outside a checkout."""
+    try:
+        folder = _folder(root / ".git")
+        head = (folder / "HEAD").read_text(encoding="ascii").strip()
+        found = _resolve(folder, head.removeprefix("ref: ")) if head.startswith("ref: ") else head
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found[:LENGTH]
+
+
+def _folder(path: Path) -> Path:
+    """A worktree has a file that names its folder."""
+    if path.is_file():
+        return path.parent / path.read_text(encoding="utf-8").strip().removeprefix("gitdir: ")
+    return path
+
+
+def _resolve(folder: Path, name: str) -> str:
+    shared = folder / "commondir"
+    folders = [folder, folder / shared.read_text(encoding="utf-8").strip()] if shared.exists() else [folder]
+    for place in folders:
+        if (place / name).exists():
+            return (place / name).read_text(encoding="ascii").strip()
+    for place in folders:
+        packed = place / "packed-refs"
+        lines = packed.read_text(encoding="utf-8").splitlines() if packed.exists() else []
+        for line in lines:
+            commit, _, ref = line.partition(" ")
+            if ref == name:
+                return commit
+    return ""

@@ -13,10 +13,10 @@ from loadtest.capacity.records import Capacity
 from loadtest.capacity.row import IN_TIME_WANTED
 from loadtest.errors import OptionError
 from loadtest.plan import agreement
+from loadtest.plan.basis import on_cpu
 from loadtest.plan.fleet_model import Model
 from loadtest.plan.records import Basis, PerFrame, Source
 from loadtest.plan.simulation import Load, simulate
-from loadtest.plan.source import on_cpu
 
 # What the engines of GPUs take at once unless they are told otherwise.
 MAX_BATCH = 8

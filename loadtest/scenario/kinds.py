@@ -1,18 +1,33 @@
 """The kinds of scenario: [Bench] -> steps -> [Findings]. A new kind is one more function and its line in `KINDS`."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from framefleet.repeat import repeated
 from loadtest.errors import OptionError, RunError
 from loadtest.measure import sample_files
 from loadtest.measure.step import Step
-from loadtest.scenario import figures, processes
+from loadtest.scenario import figures
 from loadtest.scenario.bench import Bench
-from loadtest.scenario.disturb import disturbed, disturber
 from loadtest.scenario.figures import STEP_FIGURES, Relief, meets_slo
 from loadtest.scenario.resources import FEWEST, Growth, growth, watched
+from loadtest.target.target import Target
 
+KILL = "kill"
+COMMAND_LIMIT_S = 600.0
+
+
+TIMEOUT_S = 10.0
+# A balancer goes round idle instances: so many answers without a new name mean that there is none.
+KNOWN_IN_A_ROW = 8
+MOST_ASKED = 2000
 # A rate that fails its verification is lowered by this much, so often at most.
 BACK_OFF = 0.95
 MOST_BACK_OFFS = 4
@@ -29,6 +44,14 @@ SILENT = (
     "the service does not say which processes answer, so nobody saw one end (/status; behind `monitoring.operators` "
     "ask from an address that is named there)"
 )
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was done so far: `done` disturbances, and those that could not be done with the reason why."""
+
+    done: int = 0
+    troubles: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +177,7 @@ def _overload(bench: Bench, name: str, capacity_fps: float) -> tuple[Step, Relie
 def run_chaos(bench: Bench) -> Findings:
     """Sends a share of the capacity while instances are killed; at least one has to be seen to end."""
     findings, before, after = _disturbed(bench)
-    if before and not processes.ended(before, after):
+    if before and not ended(before, after):
         return replace(findings, untested=("no instance ended: the processes that answer are those from before",))
     return findings
 
@@ -162,7 +185,7 @@ def run_chaos(bench: Bench) -> Findings:
 def run_deploy(bench: Bench) -> Findings:
     """Sends a share of the capacity while instances are replaced; every one has to be seen to be."""
     findings, before, after = _disturbed(bench)
-    if left := sorted(set(before) - set(processes.replaced(before, after))):
+    if left := sorted(set(before) - set(replaced(before, after))):
         return replace(findings, untested=(f"{', '.join(left)}: no new process answered before the load ended",))
     return findings
 
@@ -171,14 +194,14 @@ def _disturbed(bench: Bench) -> tuple[Findings, dict[str, int], dict[str, int]]:
     """What was found, and the processes that answered before the load and at its end."""
     act = disturber(bench.plan.disturb, bench.url)
     fps = _share(bench)
-    before = processes.running(bench.url)
+    before = running(bench.url)
     with disturbed(act, bench.plan.every_s) as tally:
         made = bench.poisson("disturbed", fps, bench.load.seconds)
         # What ends after the load was not under it.
-        done, after = tally.done, processes.running(bench.url)
+        done, after = tally.done, running(bench.url)
     found = figures.of_step(made)
     found |= {"disturbances": float(done), "disturbances_failed": float(len(tally.troubles))}
-    found |= {"replaced": float(len(processes.replaced(before, after)))}
+    found |= {"replaced": float(len(replaced(before, after)))}
     untested = () if before else (SILENT,)
     return Findings(found, (made,), tuple(tally.troubles[:3]), untested), before, after
 
@@ -211,8 +234,14 @@ class Kind:
 
 
 _SEARCH = ("capacity_fps", "quantile", "first_fps", "search_s")
+
+
 _POISSON = ("arrivals", "cameras", "fps", "keep", "burst")
+
+
 _DISTURBANCES = ("disturbances", "disturbances_failed", "replaced")
+
+
 KINDS = {
     "cameras": Kind(run_once, STEP_FIGURES),
     "single": Kind(run_once, STEP_FIGURES),
@@ -237,3 +266,114 @@ KINDS = {
         run_deploy, (*STEP_FIGURES, *_DISTURBANCES), (*_SEARCH, "share", "disturb", "every_s"), (*_POISSON, "phases")
     ),
 }
+
+
+def running(url: str) -> dict[str, int]:
+    """Process ids by instance; empty if the service does not tell."""
+    with Target(url, TIMEOUT_S) as target:
+        return read_processes(target.status)
+
+
+def read_processes(status: Callable[[], Mapping[str, Any]]) -> dict[str, int]:
+    """Asks until every instance has answered.
+
+    Args:
+        status: the `/status` document of whichever instance answers.
+    """
+    found: dict[str, int] = {}
+    known = 0
+    for _ in range(MOST_ASKED):
+        document = status()
+        name, pid = document.get("instance"), document.get("pid")
+        known = 0 if isinstance(name, str) and isinstance(pid, int) and name not in found else known + 1
+        if isinstance(name, str) and isinstance(pid, int):
+            found[name] = pid
+        if known == KNOWN_IN_A_ROW:
+            break
+    return found
+
+
+def ended(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[str, ...]:
+    """Instances whose process is another one now, or none."""
+    return tuple(name for name, pid in before.items() if after.get(name) != pid)
+
+
+def replaced(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[str, ...]:
+    """Instances that answer again, from another process."""
+    return tuple(name for name in ended(before, after) if name in after)
+
+
+def disturber(what: str, url: str) -> Callable[[int], None]:
+    """What to do the n-th time, from 1.
+
+    Args:
+        what: see `profile.Plan.disturb`.
+        url: the service.
+
+    Raises:
+        OptionError: nothing is to be done.
+    """
+    if what == KILL:
+        return lambda number: kill_one(url)
+    if not what:
+        raise OptionError("--disturb: say what to do to the fleet: kill, or a command such as one that restarts it")
+    return lambda number: run_command(what.replace("{n}", str(number)))
+
+
+@contextmanager
+def disturbed(act: Callable[[int], None], every_s: float) -> Iterator[Tally]:
+    """Acts every so many seconds for as long as the block lasts."""
+    tally = Tally()
+
+    def disturb() -> None:
+        try:
+            act(tally.done + 1)
+            tally.done += 1
+        except RunError as error:
+            tally.troubles.append(str(error))
+
+    with repeated(disturb, lambda: every_s):
+        yield tally
+
+
+def kill_one(url: str, kill: Callable[[int, int], None] = os.kill) -> None:
+    """Ends the instance that happens to answer, by signal 9.
+
+    Raises:
+        RunError: it is not on this machine.
+    """
+    with Target(url, TIMEOUT_S) as target:
+        pid = target.status().get("pid")
+    if not isinstance(pid, int) or not _is_instance(pid):
+        raise RunError(f"{url}: its instance is not on this machine; give a command that ends one with --disturb")
+    try:
+        kill(pid, signal.SIGKILL)
+    except OSError as error:
+        raise RunError(f"process {pid}: {error.strerror}; run as the user that runs the fleet") from None
+
+
+def run_command(command: str) -> None:
+    """Runs a command without a shell and waits for it.
+
+    Raises:
+        RunError: it failed, or takes too long.
+    """
+    try:
+        done = subprocess.run(
+            shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_LIMIT_S, check=False
+        )
+    except (OSError, ValueError) as error:
+        raise RunError(f"{command}: {error}") from None
+    except subprocess.TimeoutExpired:
+        raise RunError(f"{command}: not done after {COMMAND_LIMIT_S:g} s") from None
+    if done.returncode != 0:
+        last = (done.stderr or done.stdout).decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise RunError(f"{command}: ended with code {done.returncode}: {last}")
+
+
+def _is_instance(pid: int) -> bool:
+    """A number from another machine must not end a stranger here."""
+    try:
+        return b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

@@ -1,5 +1,9 @@
 """Reads a scenario's profile: TOML -> [Profile]. A profile is a file of its own or the name of one that comes along."""
 
+import math
+import operator
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,10 @@ import msgspec
 from framefleet.text_file import NotText, read_text
 from loadtest.errors import OptionError
 from loadtest.options import ReplayOptions, checked
-from loadtest.scenario.condition import Condition, parse
+
+OPERATORS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt}
+_FORM = re.compile(r"(\w+)\s*(<=|>=|==|<|>)\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+
 
 # Of the plan's values; a share above 1 is what the scenario `overload` is for.
 LIMITS: dict[str, tuple[float, float]] = {
@@ -23,6 +30,29 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 MOST_CLIENTS, MOST_SHOWN = 10_000, 24
 FOLDER = Path(__file__).parent.parent / "profiles"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One figure and its limit.
+
+    Attributes:
+        figure: name of a scenario's figure.
+        relation: how it must relate to the limit, one of `OPERATORS`.
+        limit: in the figure's own unit.
+    """
+
+    figure: str
+    relation: str
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.figure} {self.relation} {self.limit:g}"
+
+    def holds(self, figures: Mapping[str, float]) -> bool:
+        """Whether the figures meet it; an unknown figure (NaN) never does."""
+        value = figures[self.figure]
+        return not math.isnan(value) and bool(OPERATORS[self.relation](value, self.limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +141,7 @@ def read(name: str) -> Profile:
         name=path.stem,
         kind=file.kind,
         about=file.about,
-        conditions=tuple(parse(text, f"{path}: pass") for text in file.conditions),
+        conditions=tuple(parse_condition(text, f"{path}: pass") for text in file.conditions),
         load=checked(_filled(ReplayOptions, file.load, f"{path}: load")),
         plan=checked_plan(_filled(Plan, file.plan, f"{path}: plan")),
     )
@@ -155,3 +185,21 @@ def _filled(kind: Any, given: dict[str, Any], where: str) -> Any:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
         raise OptionError(f"{where}: {error}") from None
+
+
+def parse_condition(text: str, where: str) -> Condition:
+    """Reads a condition.
+
+    Args:
+        text: `FIGURE RELATION NUMBER`.
+        where: names the place in a complaint.
+
+    Raises:
+        OptionError: it is something else.
+    """
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise OptionError(
+            f"{where}: {text!r} is no condition; write FIGURE, one of {' '.join(OPERATORS)}, and a number"
+        )
+    return Condition(match[1], match[2], float(match[3]))

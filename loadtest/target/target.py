@@ -7,10 +7,10 @@ from typing import Any
 
 import requests
 
-from framefleet.http.certificate import refusal
 from framefleet.http.session import open_session
 from loadtest.errors import TargetError
 from loadtest.target.api_key import key_header
+from loadtest.target.certificate import refusal
 
 BAD_GATEWAY_CODES = (502, 503, 504)
 

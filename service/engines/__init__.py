@@ -1,9 +1,10 @@
 """Engines: one contract over every runtime that can infer a batch of letterboxed frames."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,16 @@ from service.settings import Settings
 
 SIMULATED_PREFIX = "simulated:"
 
+
 Frames = npt.NDArray[np.uint8]
+
+
 """[n, h, w, 3], BGR, letterboxed."""
+
+
 Candidates = npt.NDArray[np.float32]
+
+
 """[n, k, 6]: x1, y1, x2, y2 in letterboxed pixels, score, class id; or [k, 6] of one frame."""
 
 
@@ -149,3 +157,52 @@ def warm_up(engine: Engine) -> None:
             raise StartError(f"{engine.info.model}: answered shape {candidates.shape} to {size} frames, not [n, k, 6]")
         if not np.isfinite(candidates).all():
             raise StartError(f"{engine.info.model}: answered values that are not finite; export the model again")
+
+
+class Pending(Protocol):
+    """A batch the engine has begun."""
+
+    def result(self) -> Candidates:
+        """Waits for the batch; called once, on the engine's thread, oldest batch first.
+
+        Returns:
+            What `Engine.infer` returns for these frames.
+
+        Raises:
+            InferenceFailed: see `Engine.infer`.
+            EngineFault: likewise.
+        """
+        ...
+
+
+@runtime_checkable
+class PipelinedEngine(Engine, Protocol):
+    """An engine that takes up to `info.in_flight` batches at once: one is copied while another is computed."""
+
+    def begin(self, frames: Frames) -> Pending:
+        """Starts a batch; the frames' memory is free again when this returns.
+
+        Raises:
+            InferenceFailed: this batch failed; those begun before it go on.
+            EngineFault: nothing will work any more.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A batch of an engine that takes one at a time: it is inferred when its result is asked for."""
+
+    engine: Engine
+    frames: Frames
+
+    def result(self) -> Candidates:
+        """See `Pending.result`."""
+        return self.engine.infer(self.frames)
+
+
+def beginner(engine: Engine) -> Callable[[Frames], Pending]:
+    """How batches are begun on this engine, whichever kind it is."""
+    if isinstance(engine, PipelinedEngine):
+        return engine.begin
+    return lambda frames: Later(engine, frames)

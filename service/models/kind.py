@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto
 
 from framefleet.wire.errors import ModelError
-from service.models.engine_header import split_header
+from service.engines.trt.header import split_header
 
 _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _TAG_AT = slice(1, 4)

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from service.openapi.headers import headers
 from service.openapi.problems import ANYWHERE, METHOD_NOT_ALLOWED, Problem, known_problems, problem_answers
-from service.openapi.shapes import ref
+from service.openapi.shapes import Json, ref
 from service.problems import Dialect, make_problem
-
-Json = dict[str, Any]
 
 EXAMPLE_REQUEST_ID = "camera-7-000123"
 NOT_FOUND = 404

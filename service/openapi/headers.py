@@ -1,13 +1,12 @@
 """The headers of requests and answers, as OpenAPI says them."""
 
-from typing import Any
+import re
 
+from service.openapi.shapes import Json
 from service.pipeline.stages import STAGES
-from service.server.observe import SANE_ID
-
-Json = dict[str, Any]
 
 REQUEST_ID = "X-Request-ID"
+SANE_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
 
 
 def answer_headers() -> Json:

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
 
 from service.errors import RequestError, ServiceError
 from service.openapi.headers import headers
+from service.openapi.shapes import Json
 from service.problems import CODES, OTHER_CODE, OURS
-
-Json = dict[str, Any]
 
 METHOD_NOT_ALLOWED = 405
 # What any route may answer, whatever it is for: the first four before the route has a say.

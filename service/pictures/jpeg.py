@@ -6,12 +6,14 @@ file that `Jpeg.file` writes: whole segments alone, one behind the other, so tha
 """
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 
+import numpy as np
+
 from service.errors import ImageTooLarge, MalformedBody, UnsupportedBody
-from service.pictures.jpeg_data import end_of_data
 
 JPEG_MAGIC = b"\xff\xd8"
 # Each scan goes over the whole picture, and takes 10 bytes to send. Progressive files have about 10.
@@ -20,7 +22,6 @@ MAX_JPEG_SEGMENTS = 16_384
 # Tables are copied, each in front of its scan. A scan needs some 500 bytes of them.
 MAX_TABLE_BYTES = 2**20
 END = b"\xff\xd9"
-
 _LENGTH_BYTES = 2
 _SEARCHED_BYTES = 2**18
 # The last of any fill bytes, and a marker that means something there. Two bytes: longer patterns take quadratic time.
@@ -37,6 +38,28 @@ _OTHER_JPEGS = {
     0xF7: "JPEG-LS",
 }
 _JFIF = b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
+
+# The usual file, which decoders read as it came.
+MAX_HEAD_SEGMENTS = 256
+MAX_HEAD_BYTES = MAX_TABLE_BYTES
+_FRAMES, _SCAN = (0xC0, 0xC1), 0xDA
+# Tables, and what programs put in for themselves.
+_OTHERS = frozenset((0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE))
+_SEGMENT = struct.Struct(">BBH")  # a marker, and its segment's length but for the marker
+_FRAME = struct.Struct(">BHHB")  # bits, height, width, components
+_USUAL_BITS = 8
+_USUAL_COLOURS = (1, 3)
+# Of the first component; the others are sampled once.
+_SAMPLINGS = (0x11, 0x21, 0x12, 0x22)
+_USUAL_SCAN = b"\0\x3f\0"
+
+
+# Of them, whatever their bytes, little else is held; other threads have their turn meanwhile.
+_SEARCHED_AT_ONCE = 2**16
+_MARKER = 0xFF
+# Behind a marker's first byte these belong to the data: a stuffed zero, restarts, and another first byte.
+_ENDS = np.ones(256, np.bool_)
+_ENDS[[0, *range(0xD0, 0xD8), _MARKER]] = False
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"
 _BITS = 8
 _COEFFICIENTS = 64
@@ -44,6 +67,15 @@ _BLOCK, _MOST = 8, 0xFFFF
 _COLOURS = (1, 3, 4)
 _CMYK = 4
 _WHOLE_BLOCK = b"\0\x3f\0"  # coefficients 0 to 63 in one go: all that a sequential file's scan can mean
+
+
+@dataclass(frozen=True, slots=True)
+class UsualJpeg:
+    """A usual file: its `width` and `height` in pixels, and the `file` up to the end of its picture."""
+
+    width: int
+    height: int
+    file: memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,3 +321,71 @@ def _fractional(sides: list[int]) -> bool:
 
 def _damaged(what: str) -> MalformedBody:
     return MalformedBody(f"image: the JPEG is damaged ({what}); send a whole JPEG file")
+
+
+def end_of_data(body: bytes | memoryview, begin: int) -> int:
+    """Where the first marker stands that is no part of the data which begins there.
+
+    Raises:
+        MalformedBody: there is none.
+    """
+    values = np.frombuffer(body, np.uint8)
+    for at in range(begin, len(values) - 1, _SEARCHED_AT_ONCE):
+        firsts, seconds = values[at : at + _SEARCHED_AT_ONCE], values[at + 1 : at + 1 + _SEARCHED_AT_ONCE]
+        markers = firsts[: len(seconds)] == _MARKER
+        markers &= seconds != 0
+        places = markers.nonzero()[0]
+        ends = places[_ENDS[seconds[places]]]
+        if ends.size:
+            return at + int(ends[0])
+    raise MalformedBody("image: the JPEG ends before its end marker; send a whole JPEG file")
+
+
+def usual_jpeg(body: bytes | memoryview) -> UsualJpeg | None:
+    """Knows a usual file; any other, whole or damaged, is None.
+
+    Args:
+        body: a file that starts with `JPEG_MAGIC`.
+
+    Raises:
+        MalformedBody: it begins as a usual one, and ends before its picture does.
+    """
+    at, frame = len(JPEG_MAGIC), b""
+    for _ in range(MAX_HEAD_SEGMENTS):
+        if at + _SEGMENT.size > min(len(body), MAX_HEAD_BYTES):
+            break
+        fill, marker, length = _SEGMENT.unpack_from(body, at)
+        begin, at = at + _SEGMENT.size, at + 2 + length
+        if fill != _MARKER or at < begin:
+            break
+        if marker == _SCAN:
+            return _whole(frame, body, at) if _is_usual(frame, bytes(body[begin:at])) else None
+        if marker in _FRAMES and not frame:
+            frame = bytes(body[begin:at])
+        elif marker not in _OTHERS:
+            break
+    return None
+
+
+def _is_usual(frame: bytes, scan: bytes) -> bool:
+    """Whether what follows the lengths of the two headers is known to every decoder, and fits together."""
+    if len(frame) <= _FRAME.size:
+        return False
+    bits, height, width, count = _FRAME.unpack_from(frame)
+    numbers, samplings = frame[_FRAME.size :: 3], frame[_FRAME.size + 1 :: 3]
+    return (
+        (bits, len(frame)) == (_USUAL_BITS, _FRAME.size + 3 * count)
+        and count in _USUAL_COLOURS
+        and samplings[0] in _SAMPLINGS
+        and samplings[1:] == b"\x11" * (count - 1)
+        and (scan[:1], scan[1:-3:2], scan[-3:]) == (bytes([count]), numbers, _USUAL_SCAN)
+        and len(scan) == 4 + 2 * count
+        and min(width, height) > 0
+    )
+
+
+def _whole(frame: bytes, body: bytes | memoryview, at: int) -> UsualJpeg | None:
+    end = end_of_data(body, at)
+    _, height, width, _ = _FRAME.unpack_from(frame)
+    file = memoryview(body)[: end + len(END)]
+    return UsualJpeg(width, height, file) if file[end:] == END else None

@@ -16,8 +16,7 @@ import simplejpeg
 
 from service.errors import ImageTooLarge, MalformedBody
 from service.pictures.image import Frame, ImageLimits, Pixels, decode_with_opencv, scaled_sides, unlimited
-from service.pictures.jpeg import END, MAX_JPEG_SCANS, Jpeg, Scan, read_jpeg
-from service.pictures.jpeg_head import usual_jpeg
+from service.pictures.jpeg import END, MAX_JPEG_SCANS, Jpeg, Scan, read_jpeg, usual_jpeg
 
 MAX_SPARE_PLACES = 8  # more are left where they are, and only missing data is looked for
 MAX_RESTARTS = 2**18

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.admission.client_gone import never_gone
-from service.admission.places import Places
+from service.admission.ledger import Places
 from service.errors import Overloaded, ServiceError
 from service.safeguards.in_work import NO_MARK, Mark
 

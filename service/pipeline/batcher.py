@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.admission.client_gone import never_gone
-from service.engines import Candidates, Engine, EngineInfo, warm_up
-from service.engines.pending import Later, Pending, beginner
+from service.engines import Candidates, Engine, EngineInfo, Later, Pending, beginner, warm_up
 from service.errors import DeadlineExceeded, EngineFault, InferenceFailed, OutOfMemory, ServiceError, StartError
 from service.pipeline.batch_queue import Batch, BatchQueue, Item, Slot
 from service.pipeline.self_test import SelfTest

@@ -5,26 +5,38 @@ Limits and defaults come from the settings and from `native/query.py`, class nam
 """
 
 from collections.abc import Callable
-from typing import Any
 
+from service.access import OPEN
 from service.engines import EngineInfo
 from service.openapi.headers import answer_headers
 from service.openapi.problems import problem_answers, problem_schemas
-from service.openapi.security import with_security
+from service.openapi.shapes import Json
 from service.protocols.deepstack.openapi import deepstack_paths, deepstack_schemas
-from service.protocols.native.openapi import detect_paths
-from service.protocols.native.openapi_detections import detect_schemas
-from service.protocols.oip.openapi import oip_paths
-from service.protocols.oip.openapi_schemas import oip_schemas
+from service.protocols.native.openapi import detect_paths, detect_schemas
+from service.protocols.oip.openapi import oip_paths, oip_schemas
 from service.protocols.ops.openapi import ops_paths, ops_schemas
 from service.settings import Settings
 
-Json = dict[str, Any]
+BEARER, HEADER, PASSWORD = "bearer", "header", "password"
+SCHEMES: Json = {
+    BEARER: {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`."},
+    HEADER: {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`X-API-Key: KEY`."},
+    PASSWORD: {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The key as password, for clients that take nothing but an address; any user name.",
+    },
+}
+ABOUT_KEYS = """
+
+This service asks for an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`. `/livez`, `/readyz`, the pages \
+and this document need none.\
+"""
+
 
 # The newest version that the common client generators read without complaint.
 OPENAPI_VERSION = "3.0.3"
 API_VERSION = "1.0.0"
-
 # A module of `service.protocols` that speaks to programs adds its paths and schemas here.
 PATHS: tuple[Callable[[Settings, EngineInfo, str], Json], ...] = (
     detect_paths,
@@ -38,7 +50,6 @@ SCHEMAS: tuple[Callable[[Settings, EngineInfo], Json], ...] = (
     oip_schemas,
     ops_schemas,
 )
-
 TAGS = (
     ("Detection", "Pictures in, boxes out."),
     ("Instance", "Who answers, how it is doing, and this document."),
@@ -85,3 +96,18 @@ def openapi_document(settings: Settings, info: EngineInfo, url: str) -> Json:
         },
     }
     return with_security(document, settings)
+
+
+def with_security(document: Json, settings: Settings) -> Json:
+    """Adds to a document which operations ask for a key, and how it is sent; as it is where nobody is asked."""
+    if not settings.keys:
+        return document
+    info = {**document["info"], "description": document["info"]["description"] + ABOUT_KEYS}
+    components = {**document["components"], "securitySchemes": SCHEMES}
+    paths = {path: _opened(item) if path in OPEN else item for path, item in document["paths"].items()}
+    asked: list[Json] = [{scheme: []} for scheme in SCHEMES]
+    return {**document, "info": info, "components": components, "paths": paths, "security": asked}
+
+
+def _opened(item: Json) -> Json:
+    return {method: {**operation, "security": []} for method, operation in item.items()}

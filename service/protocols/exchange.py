@@ -1,16 +1,17 @@
 """What every protocol's routes do the same way: take a request in, read its body and deadline, and write JSON."""
 
 import io
+import ipaddress
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import lru_cache
 
 import msgspec
-from flask import Response, request
+from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.admission.buffers import LEAST_BYTES
-from service.admission.caller import caller_of
 from service.admission.client_gone import client_gone
 from service.admission.sent_body import sent_body
 from service.admission.visit import Visit
@@ -19,14 +20,20 @@ from service.pictures.body import without_blanks
 from service.pictures.form import Form, is_one_file, read_form
 from service.pipeline.detector import Detector
 from service.protocols.native.query import read_timeout_ms
+from service.server.allow import parse_allow
 from service.settings import Settings
 
 PIECE_BYTES = 2**18
 # A form is copied while it is taken apart; what is shorter than this is not worth waiting for memory.
 SHORT_BYTES = 2**17
 FORM_COPIES = 2
-
 Reception = Callable[[], AbstractContextManager[Visit]]
+
+
+# A site has that many bits of an IPv6 address of its own, and as many addresses in it as it likes.
+SITE_BITS = 64
+
+
 """Takes the request being answered in; see `reception`."""
 
 
@@ -131,3 +138,42 @@ def read_upload_form(visit: Visit, max_files: int) -> Form:
 def json_answer(document: object) -> Response:
     """Writes an answer as JSON."""
     return Response(msgspec.json.encode(document), content_type="application/json")
+
+
+def caller_of(settings: Settings) -> Callable[[], str]:
+    """Makes what names the client of the request being answered.
+
+    With keys it is the key; else an address: the one that nginx gives, if the request is nginx's, from this machine or
+    from where `settings.allow` lets it connect. Others may not name themselves.
+    """
+    allowed = parse_allow(settings.allow)
+
+    def caller() -> str:
+        if key := g.get("key", ""):
+            return f"key {key}"
+        peer = request.remote_addr or ""
+        return named(peer, request.headers.get("X-Real-IP", ""), allowed)
+
+    return caller
+
+
+@lru_cache(1024)
+def named(peer: str, given: str, allowed: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> str:
+    """The client's address, of an IPv6 one its site.
+
+    Args:
+        peer: whose connection it is.
+        given: the header `X-Real-IP`, empty without one.
+        allowed: networks that may name others, beside this machine.
+    """
+    try:
+        own = _plain(ipaddress.ip_address(peer))
+        if given and (own.is_loopback or any(own in network for network in allowed)):
+            own = _plain(ipaddress.ip_address(given))
+    except ValueError:
+        return peer
+    return str(own) if own.version == 4 else str(ipaddress.ip_network((own, SITE_BITS), strict=False))  # noqa: PLR2004
+
+
+def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return getattr(address, "ipv4_mapped", None) or address

@@ -9,6 +9,8 @@ that is answered anywhere is acquitted.
 
 import os
 import re
+import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -18,8 +20,8 @@ from threading import Lock
 from xxhash import xxh3_128_digest
 
 from service.errors import Overloaded, Quarantined, RequestError, ServiceError
+from service.log import log_event
 from service.safeguards.in_work import NO_MARK, Doubt, InWork, Mark
-from service.safeguards.secret import host_secret
 from service.settings import Settings
 
 # Until the master of a worker that has just died has noted it: the balancer is quicker with its next try.
@@ -33,6 +35,12 @@ DEATHS, DEATHS_ALONE = 3, 2
 ALONE, IN_COMPANY = b"+", b"?"
 # By xxh3, or by the SHA-256 of earlier releases; other files there are of drain_turn.py and secret.py.
 NAME = re.compile("[0-9a-f]{32}|[0-9a-f]{64}")
+
+
+FILE = "secret"
+
+
+SECRET_BYTES = 8
 
 
 def make_quarantine(settings: Settings, table_fd: int) -> "Quarantine":
@@ -65,7 +73,7 @@ class Quarantine:
     Args:
         folder: shared by the instances of a host; None refuses nothing.
         in_work: what the worker is at.
-        secret: the host's, 64 bits, see `service.safeguards.secret`.
+        secret: the host's, 64 bits, see `service.safeguards.quarantine`.
         expiry_s: a picture is forgotten so many seconds after the last death.
         clock: Unix seconds, as files are stamped with.
         sleep: waits for s.
@@ -217,3 +225,60 @@ def _acquits(outcome: object) -> bool:
     if isinstance(outcome, ServiceError):
         return isinstance(outcome, RequestError) and not isinstance(outcome, Quarantined)
     return True
+
+
+def host_secret(folder: Path) -> int:
+    """Reads a host's secret, or makes it.
+
+    Args:
+        folder: shared by the instances of a host.
+
+    Returns:
+        64 bits; another number for each process where the folder gives none: the log says so.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = _read(folder / FILE) or _make(folder / FILE)
+    except OSError as error:
+        log_event("no_host_secret", folder=str(folder), reason=str(error))
+        found = secrets.token_bytes(SECRET_BYTES)
+    return int.from_bytes(found, "big")
+
+
+def _read(path: Path) -> bytes:
+    """The secret; empty where there is none, or something else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        found = os.read(descriptor, SECRET_BYTES + 1)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+    return found if len(found) == SECRET_BYTES else b""
+
+
+def _make(path: Path) -> bytes:
+    """Makes the secret, unless another process was quicker.
+
+    Raises:
+        OSError: the folder takes none.
+    """
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        try:
+            file.write(secrets.token_bytes(SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(file.name, path)
+            if not _read(path):
+                os.replace(file.name, path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(file.name)
+    found = _read(path)
+    if not found:
+        raise OSError(f"{path} is not what was written there")
+    return found

@@ -23,10 +23,8 @@ try:
     from service.errors import StartError
     from service.host import in_address
     from service.log import log_event
-    from service.safeguards.drain_turn import DrainTurn
-    from service.safeguards.heap import bound_heap, settle_heap
     from service.safeguards.in_work import shared_table
-    from service.safeguards.memory import EXIT_MEMORY, Ceiling, shared_state
+    from service.safeguards.memory import EXIT_MEMORY, Ceiling, DrainTurn, bound_heap, settle_heap, shared_state
     from service.safeguards.quarantine import make_quarantine
     from service.safeguards.watchdog import EXIT_HANG, Watchdog, heed_alarm, shared_memory
     from service.server.allow import keep_out_others, parse_allow

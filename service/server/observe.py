@@ -2,17 +2,16 @@
 
 import itertools
 import os
-import re
 import time
 
 from flask import Flask, Response, g, request
 
 from service.log import log_event
+from service.openapi.headers import SANE_ID
 from service.pipeline.metrics import Metrics
 from service.protocols.ops.recent import Recent
 from service.settings import Settings
 
-SANE_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
 ID_BYTES = 16
 FINE = range(200, 400)  # a 304 is how a browser reloads the page
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.placements import Placement, Tried, Try, best, placements, render
+from bench.tune import Placement, Tried, Try, best, placements, placements_text
 
 
 def tried(instances: int, *fps: float, own: str = "auto") -> Tried:
@@ -38,7 +38,7 @@ def test_of_what_answers_as_much_fewer_instances_win_and_of_as_many_the_faster_o
 
 
 def test_what_to_write_where_is_said_below_the_table() -> None:
-    shown = render(
+    shown = placements_text(
         [tried(1, 50.0), tried(2, 80.25), Tried(Placement(2, "0"), [Try(70, math.nan, math.nan, ("late",))])]
     )
     assert shown.splitlines() == [
@@ -54,10 +54,10 @@ def test_what_to_write_where_is_said_below_the_table() -> None:
 
 
 def test_shared_cpus_are_asked_for_in_the_advice() -> None:
-    shown = render([tried(4, 80.0, own="0")])
+    shown = placements_text([tried(4, 80.0, own="0")])
     assert "make up INSTANCES=4 CPUS=0\n" in shown
     assert shown.endswith("cpu = 4, cpus_per_instance = 0")
 
 
 def test_a_lone_instance_is_advised_with_a_caution() -> None:
-    assert render([tried(1, 80.0)]).endswith("two are safer, if they answer nearly as much")
+    assert placements_text([tried(1, 80.0)]).endswith("two are safer, if they answer nearly as much")

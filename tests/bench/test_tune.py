@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.placements import placements
-from bench.tune import main
+from bench.tune import main, placements
 from deploy.machine.processes import fleet_processes
 from deploy.paths import local_paths
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.describe.allowance import SHARES
+from deploy.allowance import SHARES
 from deploy.machine.processes import serving_workers
 from service.keys import add_key
 from tests.e2e.fleet import LocalFleet, direct_session, local_fleet, ready, wait_until

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from framefleet.container import Container, look_at
+from framefleet.video import Container, look_at
 
 CASES = Path("tests/cases")
 FTYP = struct.pack(">I4s8s", 16, b"ftyp", b"isom\0\0\0\0")

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from framefleet.container import look_at
-from framefleet.video import UnreadableVideo, Video, VideoFile, count_packets
+from framefleet.video import UnreadableVideo, Video, VideoFile, count_packets, look_at
 
 CASES = Path("tests/cases")
 COUNT = 60

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import OptionError
-from loadtest.options import HELP, ReplayOptions, add_arguments, from_namespace, to_arguments
-from loadtest.target.route import QUERY
+from loadtest.options import HELP, QUERY, ReplayOptions, add_arguments, from_namespace, to_arguments
 from service.protocols.native.query import PARAMETERS
 
 

@@ -9,8 +9,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from service.engines import EngineInfo
-from service.engines.pending import Later, Pending
+from service.engines import EngineInfo, Later, Pending
 from service.errors import EngineFault, OutOfMemory
 
 SIZE = 32

@@ -329,7 +329,19 @@ def test_a_certificate_that_nobody_could_use_is_not_made(arguments: tuple[str, .
 
 NEEDS_NOTHING = {"help", "setup", "dev", "rollback", "undeploy", "certificate", "clean"}
 SETS_UP = {"demo", "up"}
-SETS_UP_DEV = {"deploy-fleet", "rollback-fleet", "drain", "undrain", "test", "test-slow", "test-hosts", "lint", "format", "lock", "audit"}
+SETS_UP_DEV = {
+    "deploy-fleet",
+    "rollback-fleet",
+    "drain",
+    "undrain",
+    "test",
+    "test-slow",
+    "test-hosts",
+    "lint",
+    "format",
+    "lock",
+    "audit",
+}
 TARGETS = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)
 
 

@@ -4,25 +4,76 @@ frames uint8 [n, h, w, 3] --Lane--> device: RGB, float, scaled, NCHW --> network
 Names, layout, input size and scale come from the manifest, since the file itself does not tell them.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from framefleet.wire.errors import first_line
 from service.engines import Candidates, DescribedOnceOpen, EngineInfo, Frames
 from service.engines.rows import TOP_ROWS
-from service.engines.torch.errors import classify
-from service.engines.torch.lane import Lane
 from service.engines.torch.rows import rows_of, to_candidates
 from service.engines.torch.start import checked_export, choose_device, import_torch, load_network
-from service.errors import OutOfMemory, StartError
+from service.errors import EngineFault, InferenceFailed, OutOfMemory, StartError
 
 # On a CPU a batch costs as much as its frames, and the first of them would wait for the last.
 PREFERRED_BATCH = {"cpu": 1, "cuda": 8}
 # torch profiles the first run of a shape and compiles in the second.
 WARM_UP_RUNS = 2
+# A library that could not get memory reports it in words of its own; torch's allocator uses an exception class.
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Lane:
+    """Page-locked buffers on the host, so that CUDA copies without stopping over; plain ones where there is no CUDA.
+
+    Args:
+        device: where the network is.
+        max_batch: frames at once at most.
+        input_size: height and width in px.
+        top_k: most candidates per frame.
+    """
+
+    def __init__(self, device: "torch.device", max_batch: int, input_size: tuple[int, int], top_k: int) -> None:
+        import torch
+
+        locked = device.type == "cuda"
+        self._device = device
+        self._frames = torch.zeros((max_batch, *input_size, 3), dtype=torch.uint8, pin_memory=locked)
+        self._candidates = torch.empty((max_batch, top_k, 6), dtype=torch.float32, pin_memory=locked)
+
+    def upload(self, frames: npt.NDArray[np.uint8], size: int) -> "torch.Tensor":
+        """Copies frames to the device.
+
+        Args:
+            frames: uint8 [n, h, w, 3].
+            size: frames that the network has to be given, at least n; the last of them are earlier ones.
+
+        Returns:
+            uint8 [size, h, w, 3] on the device, valid until the next upload.
+        """
+        np.copyto(self._frames[: len(frames)].numpy(), frames)
+        return self._frames[:size].to(self._device, non_blocking=True)
+
+    def download(self, candidates: "torch.Tensor") -> npt.NDArray[np.float32]:
+        """Waits for candidates, float32 [n, k, 6], and gives them in the caller's own memory."""
+        host = self._candidates[: candidates.shape[0], : candidates.shape[1]]
+        host.copy_(candidates, non_blocking=True)
+        self.wait()
+        return np.array(host.numpy())
+
+    def wait(self) -> None:
+        """Waits until the device has done all it was given."""
+        import torch
+
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
 
 
 class TorchEngine(DescribedOnceOpen):
@@ -154,3 +205,21 @@ class TorchEngine(DescribedOnceOpen):
             note=note + (", the export takes one frame at a time" if fixed else ""),
             precision=precision,
         )
+
+
+def classify(error: Exception, device_works: Callable[[], bool]) -> InferenceFailed | EngineFault:
+    """Makes the service's error out of torch's.
+
+    After any CUDA error but a lack of memory the process's context is lost, and every later call fails with the same
+    error. Messages do not say so reliably, the device does: it is asked to finish its work.
+
+    Args:
+        error: what an inference raised.
+        device_works: whether the device still finishes its work.
+    """
+    reason = first_line(error)
+    if not device_works():
+        return EngineFault(f"torch: {reason}; the device is lost")
+    if any(words in str(error) for words in _MEMORY_WORDS):
+        return OutOfMemory(f"torch: {reason}")
+    return InferenceFailed(f"torch: {reason}")

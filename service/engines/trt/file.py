@@ -12,9 +12,9 @@ from framefleet.whole_file import sha256
 from framefleet.wire.manifest import Manifest
 from service.engines.model_file import matching_manifest
 from service.engines.trt.cuda_context import Gpu
+from service.engines.trt.header import split_header
 from service.engines.trusted import trusted_file
 from service.errors import StartError
-from service.models.engine_header import split_header
 
 
 @dataclass(frozen=True, slots=True)

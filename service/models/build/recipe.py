@@ -12,24 +12,30 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from framefleet.client.sources import MediaError, open_source
 from framefleet.whole_file import sha256, sha256_of, write_whole
 from framefleet.wire.errors import ModelError
 from framefleet.wire.manifest import BuiltFor, Manifest, read_manifest, write_manifest
 from service.engines import Engine, load_engine, warm_up
 from service.errors import ServiceError
-from service.models.build.frames import calibration_frames
 from service.models.build.gate import Agreement, compare
 from service.models.build.graph import ServingGraph, read_graph
 from service.models.build.toolchain import Toolchain
 from service.models.build.trt import BatchRange, OnStep, Plan, build_plan
 from service.models.convert.half import to_half
 from service.models.convert.serving_graph import to_bytes
+from service.pictures.image import Frame, letterbox
 from service.settings import Settings
 
 LEAST_AGREEMENT = {"fp32": 0.99, "fp16": 0.98, "int8": 0.95}
+
+
 """Share of boxes that must agree with ONNX Runtime, by precision."""
 
+
 Frames = npt.NDArray[np.uint8]
+
+
 Say = Callable[[str], None]
 
 
@@ -170,3 +176,31 @@ def _install(path: Path, engine: bytes, manifest: Manifest) -> None:
     """The manifest first: an engine without one is refused, a manifest without an engine hurts nobody."""
     write_manifest(path, manifest)
     write_whole(path, engine)
+
+
+def calibration_frames(source: Path, input_size: tuple[int, int], count: int) -> npt.NDArray[np.uint8]:
+    """Letterboxes frames spread evenly over a video, or over a folder of pictures.
+
+    Args:
+        source: video, picture or folder.
+        input_size: the model's height and width in px.
+        count: frames at most; fewer where the source has fewer.
+
+    Returns:
+        uint8 [n, h, w, 3], BGR.
+
+    Raises:
+        ModelError: the source cannot be read or is empty.
+    """
+    try:
+        opened = open_source(str(source))
+        every = max(1, (opened.count or count) // count)
+        kept = [frame.pixels for frame in opened.frames() if frame.index % every == 0][:count]
+    except MediaError as error:
+        raise ModelError(f"calibration frames: {error}; pass --frames with a video or a folder of pictures") from error
+    if not kept:
+        raise ModelError(f"calibration frames: {source} has none; pass --frames with a video or a folder of pictures")
+    slots = np.empty((len(kept), *input_size, 3), np.uint8)
+    for pixels, slot in zip(kept, slots, strict=True):
+        letterbox(Frame(pixels, pixels.shape[1], pixels.shape[0]), slot)
+    return slots

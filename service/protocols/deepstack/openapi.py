@@ -1,17 +1,12 @@
 """`/v1/vision`, the protocol of DeepStack and CodeProject.AI, in the OpenAPI document."""
 
-from typing import Any
-
 from service.engines import EngineInfo
 from service.openapi.dialects import EXAMPLE_REQUEST_ID, Failures, answered, python, shell
-from service.openapi.shapes import COUNT, REQUEST, TEXT, record, ref, said
+from service.openapi.shapes import COUNT, REQUEST, TEXT, Json, record, ref, said
 from service.protocols.deepstack.routes import GENERAL, MIN_CONFIDENCE, deepstack_problem
-from service.protocols.native.openapi_bodies import FORM_FIELD, PICTURE_TYPES, one_picture
-from service.protocols.native.parameters import header_parameters
+from service.protocols.native.openapi import FORM_FIELD, PICTURE_TYPES, header_parameters, one_picture
 from service.protocols.native.query import MAX_CANDIDATES
 from service.settings import Settings
-
-Json = dict[str, Any]
 
 FAILURES = Failures("DeepStackProblem", deepstack_problem)
 COMMANDS = ("detect", "custom")

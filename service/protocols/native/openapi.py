@@ -1,20 +1,43 @@
 """`/v1/detect` and `/predict` in the OpenAPI document."""
 
-from typing import Any
+import base64
 
 from service.engines import EngineInfo
-from service.openapi.headers import headers
-from service.openapi.problems import detection_problems
-from service.openapi.shapes import ref
-from service.protocols.native.openapi_bodies import one_picture, several_pictures
-from service.protocols.native.openapi_detections import example_answer, example_answers, example_first_server
-from service.protocols.native.parameters import header_parameters, query_parameters
-from service.protocols.native.routes import FIRST_SERVER
-from service.protocols.native.samples import detect_samples, predict_samples
+from service.openapi.headers import headers, request_id_parameter
+from service.openapi.problems import detection_problems, problem_schemas
+from service.openapi.shapes import INPUT_SIZE, REQUEST, TEXT, Json, record, ref, said
+from service.pictures.raw_frame import CHANNELS
+from service.pipeline.stages import STAGES
+from service.protocols.native.query import FLAGS, MAX_CANDIDATES, PARAMETERS, TIMEOUT, Parameter
+from service.protocols.native.routes import FIRST_SERVER, default_selection, max_files
 from service.settings import Settings
 
-Json = dict[str, Any]
+MILLISECONDS: Json = {"type": "number", "minimum": 0}
+FILE_NAME = said(TEXT, "The file's name in the form.")
 
+
+PICTURE_TYPES = "image/jpeg, image/png, image/webp, image/bmp"
+FORM_FIELD = "image"  # any name is taken; this is what the examples call it
+EXAMPLE_SIDES = (2, 4)  # height and width of the example frame
+PYTHON_DETECT = """\
+import requests
+
+with open("picture.jpg", "rb") as picture:
+    answer = requests.post("{url}/v1/detect", params={{"conf": 0.5}}, data=picture, timeout=10)
+answer.raise_for_status()
+for found in answer.json()["detections"]:
+    print(found["label"], found["score"], found["box"])
+"""
+PYTHON_PREDICT = """\
+import base64, json
+
+import cv2, requests
+
+frame = cv2.imread("picture.jpg")
+image = base64.b64encode(frame.tobytes()).decode()
+body = json.dumps({{"height": frame.shape[0], "width": frame.shape[1], "image": image}})
+print(requests.post("{url}/predict", body, timeout=10).json())
+"""
 DETECT = """\
 Answers labelled boxes in the picture's own pixels, best first, with the picture's size, the model and the time that \
 each stage took. With `Accept: image/jpeg` one picture comes back with its boxes drawn. The pictures of a form are \
@@ -77,4 +100,285 @@ def _predict(settings: Settings, url: str) -> Json:
             **detection_problems(),
         },
         "x-codeSamples": predict_samples(url),
+    }
+
+
+def detect_samples(url: str) -> list[Json]:
+    """Ways to call `/v1/detect`."""
+    post = f"curl --fail-with-body {url}/v1/detect"
+    return [
+        _shell("One picture", f"{post} --data-binary @picture.jpg"),
+        _shell(
+            "Only sure boxes, soon or not at all",
+            f"{post}'?conf=0.8&max_det=5' -H 'X-Timeout-Ms: 2000' --data-binary @picture.jpg",
+        ),
+        _shell("Several pictures", f"{post} -F image=@picture.jpg -F image=@picture.jpg"),
+        _shell(
+            "The picture with its boxes drawn",
+            f"{post} -H 'Accept: image/jpeg' --data-binary @picture.jpg -o boxes.jpg",
+        ),
+        _python(PYTHON_DETECT.format(url=url)),
+    ]
+
+
+def predict_samples(url: str) -> list[Json]:
+    """Ways to call `/predict`."""
+    return [
+        _shell("A picture file", f"curl --fail-with-body {url}/predict --data-binary @picture.jpg"),
+        _python(PYTHON_PREDICT.format(url=url)),
+    ]
+
+
+def get_sample(url: str, path: str) -> list[Json]:
+    """The way to call a route that takes nothing."""
+    return [_shell("curl", f"curl --fail-with-body {url}{path}")]
+
+
+def _shell(label: str, source: str) -> Json:
+    return {"lang": "Shell", "label": label, "source": source}
+
+
+def _python(source: str) -> Json:
+    return {"lang": "Python", "label": "Python", "source": source}
+
+
+def raw_frame(settings: Settings) -> Json:
+    """The first server's body."""
+    side = {"type": "integer", "minimum": 1, "maximum": settings.max_side}
+    image = {"type": "string", "format": "byte", "description": f"Base64 of height x width x {CHANNELS} bytes (BGR)."}
+    return {
+        **record(
+            "A frame's raw bytes, as the first server took them: uint8, BGR, row by row.",
+            {"height": said(side, "Rows of pixels."), "width": said(side, "Pixels in a row."), "image": image},
+        ),
+        "example": example_frame(),
+    }
+
+
+def one_picture(settings: Settings) -> Json:
+    """A body with one picture in it."""
+    return _body(settings, 1, "One picture.")
+
+
+def several_pictures(settings: Settings) -> Json:
+    """A body with one picture in it, or a form with several."""
+    most = max_files(settings)
+    return _body(settings, most, f"One picture, or a form with up to {most} of them.")
+
+
+def example_frame() -> Json:
+    """A frame that is small enough to be read, and real enough to be answered."""
+    height, width = EXAMPLE_SIDES
+    pixels = bytes(range(0, 10 * height * width * CHANNELS, 10))
+    return {"height": height, "width": width, "image": base64.b64encode(pixels).decode()}
+
+
+def _body(settings: Settings, most: int, what: str) -> Json:
+    picture = {"type": "string", "format": "binary", "maxLength": settings.max_body_bytes}
+    file = {"type": "string", "format": "binary"}
+    files = {"type": "array", "description": "Pictures, as files.", "minItems": 1, "maxItems": most, "items": file}
+    form = record("A form with pictures as files, whatever its fields are called.", {FORM_FIELD: files})
+    return {
+        "description": (
+            f"{what} It is recognised by its first bytes: JPEG, PNG or BMP of any colour type, or lossy WebP "
+            "(transparency and an EXIF orientation are ignored), or JSON with raw pixels. At most "
+            f"{settings.max_body_bytes:,} bytes in all, {settings.max_pixels:,} pixels a picture and "
+            f"{settings.max_side:,} pixels along a side."
+        ),
+        "required": True,
+        "content": {
+            "image/jpeg": {"schema": said(picture, "A JPEG file.")},
+            "image/png": {"schema": said(picture, "A PNG file.")},
+            "image/webp": {"schema": said(picture, "A lossy WebP file; of an animation the first picture.")},
+            "image/bmp": {"schema": said(picture, "A BMP file without compression.")},
+            "multipart/form-data": {
+                "schema": form,
+                "encoding": {FORM_FIELD: {"contentType": PICTURE_TYPES}},
+            },
+            "application/json": {"schema": ref("RawFrame"), "example": example_frame()},
+            "application/octet-stream": {"schema": said(picture, "Any of these kinds, without saying which.")},
+        },
+    }
+
+
+def query_parameters(settings: Settings, classes: tuple[str, ...]) -> list[Json]:
+    """The query parameters, with the instance's own defaults.
+
+    Args:
+        settings: the instance's settings.
+        classes: the model's class names by id.
+    """
+    defaults = default_selection(settings)
+    return [_query(parameter, getattr(defaults, parameter.name), classes) for parameter in PARAMETERS]
+
+
+def header_parameters(settings: Settings) -> list[Json]:
+    """The request headers that a detection reads."""
+    timeout = {
+        "name": TIMEOUT.name,
+        "in": "header",
+        "description": f"{_sentence(TIMEOUT.why)} The instance's own is {settings.deadline_ms:g} ms.",
+        "schema": {**_limits(TIMEOUT), "default": min(settings.deadline_ms, TIMEOUT.high)},
+        "example": min(settings.deadline_ms, TIMEOUT.high),
+    }
+    return [timeout, request_id_parameter()]
+
+
+def _query(parameter: Parameter, default: object, classes: tuple[str, ...]) -> Json:
+    if parameter.kind == "classes":
+        return _classes(parameter, classes)
+    notes = f" Written as {_words(list(FLAGS))}." if parameter.kind == "boolean" else ""
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": _sentence(parameter.why) + notes,
+        "schema": {**_limits(parameter), "default": default},
+        "example": default,
+    }
+
+
+def _classes(parameter: Parameter, classes: tuple[str, ...]) -> Json:
+    # A name with a comma in it can't be told from two names, one with spaces around it is trimmed: both have an id.
+    names = [name for name in classes if name == name.strip() and name and "," not in name]
+    ids = [str(class_id) for class_id in range(len(classes)) if str(class_id) not in names]
+    listed = ", ".join(f"{class_id} `{name}`" for class_id, name in enumerate(classes))
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": f"{_sentence(parameter.why)} The model's classes: {listed}.",
+        "style": "form",
+        "explode": False,
+        "schema": {"type": "array", "minItems": 1, "items": {"type": "string", "enum": [*names, *ids]}},
+        "example": (names or ids)[:1],
+    }
+
+
+def _limits(parameter: Parameter) -> Json:
+    if parameter.kind == "boolean":
+        return {"type": "boolean"}
+    return {"type": parameter.kind, "minimum": parameter.low, "maximum": parameter.high}
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:] + "."
+
+
+def _words(options: list[str]) -> str:
+    return ", ".join(options[:-1]) + " or " + options[-1]
+
+
+def detect_schemas(settings: Settings, info: EngineInfo) -> Json:
+    """What the detecting routes take and answer, by name."""
+    answer = _answer(settings)
+    named = {"name": FILE_NAME, **answer["properties"]}
+    problem = {"name": FILE_NAME, **problem_schemas()["Problem"]["properties"]}
+    return {
+        "RawFrame": raw_frame(settings),
+        "Detection": _detection(info),
+        "Detections": answer,
+        "NamedDetections": record("The answer to one file of a form.", named),
+        "NamedProblem": record("A file of a form that could not be answered; the others still are.", problem),
+        "SeveralDetections": _several(settings),
+        "FirstServerDetections": _first_server(),
+    }
+
+
+def example_answer(info: EngineInfo) -> Json:
+    """The answer to a picture with one object."""
+    return {
+        "detections": [{"label": info.classes[0], "class_id": 0, "score": 0.9184, "box": [66.21, 33.4, 112.08, 94.77]}],
+        "image": {"width": 176, "height": 144},
+        "timings_ms": dict(zip(STAGES, (0.512, 0.094, 30.12, 0.21), strict=True)),
+        "model": {"name": info.model, "input": info.input_size},
+        "request_id": "camera-7-000123",
+    }
+
+
+def example_answers(info: EngineInfo) -> Json:
+    """The answer to a form with two files, one of them broken."""
+    answer = example_answer(info)
+    problem = {
+        "type": "about:blank",
+        "title": "Malformed body",
+        "status": 400,
+        "code": "malformed_body",
+        "detail": "image: the PNG ends before its IEND chunk; send a whole PNG file",
+        "request_id": answer["request_id"],
+    }
+    results = [{"name": "left.jpg", **answer}, {"name": "right.png", **problem}]
+    return {"results": results, "request_id": answer["request_id"]}
+
+
+def example_first_server() -> list[Json]:
+    """The first server's answer to a picture with one object."""
+    return [{"0": [66, 33, 112, 95, 0.92]}]
+
+
+def _detection(info: EngineInfo) -> Json:
+    box = {
+        "type": "array",
+        "description": "x1, y1, x2, y2 in pixels of the picture as it is stored; inside it.",
+        "minItems": 4,
+        "maxItems": 4,
+        "items": {"type": "number", "minimum": 0},
+    }
+    return record(
+        "One object.",
+        {
+            "label": said(TEXT, "The class by name."),
+            "class_id": {"type": "integer", "minimum": 0, "maximum": len(info.classes) - 1},
+            "score": {"type": "number", "minimum": 0, "maximum": 1},
+            "box": box,
+        },
+    )
+
+
+def _answer(settings: Settings) -> Json:
+    side = {"type": "integer", "minimum": 1, "maximum": settings.max_side}
+    return record(
+        "The answer to one picture.",
+        {
+            "detections": {
+                "type": "array",
+                "description": "Highest score first.",
+                "maxItems": MAX_CANDIDATES,
+                "items": ref("Detection"),
+            },
+            "image": record("The picture's size in pixels.", {"width": side, "height": side}),
+            "timings_ms": record("What each stage took.", dict.fromkeys(STAGES, MILLISECONDS)),
+            "model": record("What answered.", {"name": TEXT, "input": INPUT_SIZE}),
+            "request_id": REQUEST,
+        },
+    )
+
+
+def _several(settings: Settings) -> Json:
+    results = {
+        "type": "array",
+        "description": "One for each file, in the form's order.",
+        "minItems": 1,
+        "maxItems": max_files(settings),
+        "items": {"anyOf": [ref("NamedDetections"), ref("NamedProblem")]},
+    }
+    return record("The answer to a form with several files.", {"results": results, "request_id": REQUEST})
+
+
+def _first_server() -> Json:
+    return {
+        "type": "array",
+        "description": "One object for each box, highest score first.",
+        "maxItems": MAX_CANDIDATES,
+        "items": {
+            "type": "object",
+            "description": "Its one key is the class id.",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": {
+                "type": "array",
+                "description": "x1, y1, x2, y2 in whole pixels, then the score.",
+                "minItems": 5,
+                "maxItems": 5,
+                "items": {"type": "number"},
+            },
+        },
     }

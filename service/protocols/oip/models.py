@@ -5,22 +5,23 @@ detect: input `image` BYTES [n]; its parameters are those of /v1/detect's query 
 yolov5: input `images` FP32 [n, 3, h, w], RGB from 0 to 1, letterboxed as YOLOv5's own tools do; or, which they never
 send, UINT8 [n, h, w, 3] BGR: the same frame at a quarter of the bytes.
 
-The outputs' layouts are in `service.protocols.oip.layout`.
+The outputs' layouts are in `service.protocols.oip.models`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from service.admission.visit import Visit
+from service.engines import Candidates, EngineInfo
 from service.errors import InvalidValue, RequestError, ServiceError
-from service.pipeline.boxes import Selection
+from service.pipeline.boxes import Boxes, Selection
 from service.pipeline.detector import Detections, Detector, Wish
 from service.pipeline.stages import Stages
 from service.protocols.native.query import LONGEST_TIMEOUT_MS, read_selection
-from service.protocols.oip.layout import boxes_as_tensors, candidates_as_yolov5
 from service.protocols.oip.request import InputTensor, Parameters
 from service.protocols.oip.tensors import MAX_JSON_NUMBERS, OutputTensor, read_frames, read_pictures
 
@@ -189,3 +190,82 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     raise InvalidValue(f"parameters: {name[:40]}: {str(value)[:40]} is not a number, a text, true or false")
+
+
+def boxes_as_tensors(found: Sequence[Boxes], classes: tuple[str, ...]) -> tuple[OutputTensor, ...]:
+    """Pads the boxes of n pictures to the fullest one."""
+    shape = (len(found), max(len(boxes) for boxes in found))
+    corners, scores = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.float32)
+    class_ids, labels = np.zeros(shape, np.int32), np.full(shape, "", object)
+    for row, boxes in enumerate(found):
+        corners[row, : len(boxes)] = boxes.corners
+        scores[row, : len(boxes)] = boxes.scores
+        class_ids[row, : len(boxes)] = boxes.class_ids
+        labels[row, : len(boxes)] = [classes[class_id] for class_id in boxes.class_ids]
+    return (
+        OutputTensor("count", "INT32", np.array([len(boxes) for boxes in found], np.int32)),
+        OutputTensor("boxes", "FP32", corners),
+        OutputTensor("scores", "FP32", scores),
+        OutputTensor("classes", "INT32", class_ids),
+        OutputTensor("labels", "BYTES", labels),
+    )
+
+
+def candidates_as_yolov5(candidates: Candidates, classes: int) -> Candidates:
+    """Makes YOLOv5 rows of candidates.
+
+    Args:
+        candidates: float32 [n, k, 6] x1, y1, x2, y2, score, class; padded with score 0.
+        classes: how many classes the model has.
+
+    Returns:
+        float32 [n, k, 5 + classes].
+    """
+    rows = np.zeros((*candidates.shape[:2], 5 + classes), np.float32)
+    rows[..., :2] = (candidates[..., :2] + candidates[..., 2:4]) / 2
+    rows[..., 2:4] = candidates[..., 2:4] - candidates[..., :2]
+    rows[..., 4] = candidates[..., 4]
+    np.put_along_axis(rows[..., 5:], candidates[..., 5:].astype(np.intp), 1, axis=2)
+    rows[candidates[..., 4] == 0] = 0
+    return rows
+
+
+def metadata_of(model: Model, info: EngineInfo) -> dict[str, object]:
+    """The model's metadata."""
+    return {
+        "name": model.name,
+        "versions": [VERSION],
+        "platform": platform(info),
+        "inputs": [_metadata(model.input)],
+        "outputs": [_metadata(output) for output in model.outputs],
+    }
+
+
+def config_of(model: Model, info: EngineInfo) -> dict[str, object]:
+    """The model's configuration."""
+    return {
+        "name": model.name,
+        "platform": platform(info),
+        # Shapes below are whole, batch and all; frames of many requests still share a batch.
+        "max_batch_size": 0,
+        "input": [_configuration(model.input)],
+        "output": [_configuration(output) for output in model.outputs],
+        "parameters": {
+            "names": {"string_value": msgspec.json.encode(info.classes).decode()},
+            "engine_max_batch": {"string_value": str(info.max_batch)},
+        },
+    }
+
+
+def platform(info: EngineInfo) -> str:
+    """What runs the model, as the protocol names platforms: project, underscore, format."""
+    return f"framefleet_{info.kind}"
+
+
+def _metadata(tensor: TensorInfo) -> Mapping[str, object]:
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+
+
+def _configuration(tensor: TensorInfo) -> Mapping[str, object]:
+    kind = "STRING" if tensor.datatype == "BYTES" else tensor.datatype
+    return {"name": tensor.name, "data_type": f"TYPE_{kind}", "dims": tensor.shape}

@@ -5,23 +5,28 @@ The names, tensors, configurations and statistics are the routes' own: nothing o
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
 
 from service.engines import EngineInfo
 from service.openapi.dialects import Failures, answered, shell
 from service.openapi.headers import headers
-from service.openapi.shapes import ref
-from service.protocols.native.parameters import header_parameters
-from service.protocols.oip.metadata import configure, describe
-from service.protocols.oip.models import VERSION, Model
-from service.protocols.oip.openapi_infer import infer_body, schema_name
-from service.protocols.oip.openapi_samples import example_infer_answer, example_infer_request, infer_samples
-from service.protocols.oip.openapi_schemas import described_models
+from service.openapi.shapes import COUNT, TEXT, Json, record, ref, said
+from service.protocols.native.openapi import header_parameters
+from service.protocols.oip.models import VERSION, Model, config_of, make_models, metadata_of, platform
+from service.protocols.oip.openapi_infer import (
+    example_infer_answer,
+    example_infer_request,
+    infer_answer,
+    infer_body,
+    infer_input,
+    infer_output,
+    infer_request,
+    infer_samples,
+    schema_name,
+)
 from service.protocols.oip.routes import EXTENSIONS, HEADER_LENGTH, oip_problem
 from service.protocols.oip.stats import ModelStats
 from service.settings import Settings
-
-Json = dict[str, Any]
 
 FAILURES = Failures("OipProblem", oip_problem)
 INDEX = "The models there are, each with its version. A body is not read."
@@ -90,8 +95,8 @@ def _server_gets(settings: Settings, models: dict[str, Model]) -> list[_Get]:
 def _model_gets(model: Model, info: EngineInfo) -> list[_Get]:
     stats = {"model_stats": [ModelStats().document(model.name, VERSION)]}
     answers: list[tuple[str, str, object]] = [
-        ("Metadata", "OipModel", describe(model, info)),
-        ("Config", "OipModelConfig", configure(model, info)),
+        ("Metadata", "OipModel", metadata_of(model, info)),
+        ("Config", "OipModelConfig", config_of(model, info)),
         ("Ready", "OipModelReady", {"name": model.name, "ready": True}),
         ("Stats", "OipModelStats", stats),
     ]
@@ -162,3 +167,123 @@ def _length_parameter() -> Json:
         "schema": {"type": "integer", "minimum": 0},
         "example": len(json.dumps(example_infer_request())),
     }
+
+
+def oip_schemas(settings: Settings, info: EngineInfo) -> Json:
+    """What the protocol's paths take and answer, by name."""
+    models = described_models(info)
+    name = {"type": "string", "enum": list(models)}
+    version = {"type": "string", "enum": [VERSION]}
+    schemas = {
+        "OipServer": record(
+            "The server, in the protocol's words.",
+            {
+                "name": {"type": "string", "enum": ["framefleet"]},
+                "version": said(TEXT, "The release it runs."),
+                "extensions": {"type": "array", "items": {"type": "string", "enum": list(EXTENSIONS)}},
+            },
+        ),
+        "OipLive": record("It is alive.", {"live": {"type": "boolean", "enum": [True]}}),
+        "OipReady": record("It is ready.", {"ready": {"type": "boolean", "enum": [True]}}),
+        "OipIndex": _list_of(
+            "Every model; YOLOv5's own tools take the first.",
+            record(
+                "One model.",
+                {
+                    "name": name,
+                    "version": version,
+                    "state": {"type": "string", "enum": ["READY"]},
+                    "reason": said(TEXT, "Empty."),
+                },
+            ),
+        ),
+        "OipModel": _metadata(name, version, info),
+        "OipModelConfig": _config(name, info),
+        "OipModelReady": record("The model answers.", {"name": name, "ready": {"type": "boolean", "enum": [True]}}),
+        "OipModelStats": _stats(name, version),
+        "OipProblem": record(
+            "What went wrong, as the protocol's clients read it.",
+            {"error": {"type": "string", "minLength": 1, "description": "Where, what, and how to put it right."}},
+        ),
+    }
+    for model in models.values():
+        schemas[schema_name(model, "Request")] = infer_request(model, settings, info)
+        schemas[schema_name(model, "Input")] = infer_input(model, settings, info)
+        schemas[schema_name(model, "Answer")] = infer_answer(model, info)
+        schemas[schema_name(model, "Output")] = infer_output(model)
+    return schemas
+
+
+def described_models(info: EngineInfo) -> dict[str, Model]:
+    """The protocol's models by name, for what they say of themselves."""
+    # Only what they say of themselves is asked of these models, and for that they read no more of a detector.
+    describing = SimpleNamespace(batcher=SimpleNamespace(info=info))
+    return make_models(describing)  # type: ignore[arg-type]
+
+
+def _metadata(name: Json, version: Json, info: EngineInfo) -> Json:
+    tensors = _list_of("Its tensors.", _tensor("datatype", "shape", "INT32", "FP32", "BYTES"))
+    return record(
+        "A model, in the protocol's words; -1 is a size that varies.",
+        {
+            "name": name,
+            "versions": {"type": "array", "minItems": 1, "items": version},
+            "platform": {"type": "string", "enum": [platform(info)]},
+            "inputs": tensors,
+            "outputs": tensors,
+        },
+    )
+
+
+def _config(name: Json, info: EngineInfo) -> Json:
+    tensors = _list_of("Its tensors.", _tensor("data_type", "dims", "TYPE_INT32", "TYPE_FP32", "TYPE_STRING"))
+    text = record("A text.", {"string_value": TEXT})
+    return record(
+        "A model, in the words of Triton's configuration.",
+        {
+            "name": name,
+            "platform": {"type": "string", "enum": [platform(info)]},
+            "max_batch_size": {"type": "integer", "enum": [0], "description": "Shapes are whole, batch and all."},
+            "input": tensors,
+            "output": tensors,
+            "parameters": record(
+                "What else there is.",
+                {
+                    "names": said(text, "The classes by id, as a JSON list."),
+                    "engine_max_batch": said(text, "Frames inferred at once at most."),
+                },
+            ),
+        },
+    )
+
+
+def _tensor(kind: str, shape: str, *kinds: str) -> Json:
+    side = {"type": "integer", "minimum": -1}
+    return record(
+        "One tensor.",
+        {"name": TEXT, kind: {"type": "string", "enum": list(kinds)}, shape: {"type": "array", "items": side}},
+    )
+
+
+def _stats(name: Json, version: Json) -> Json:
+    spent = record("How often, and nanoseconds in all.", {"count": COUNT, "ns": COUNT})
+    stages = list(ModelStats().document("", VERSION)["inference_stats"])  # type: ignore[call-overload]
+    computed = dict.fromkeys(("compute_input", "compute_infer", "compute_output"), spent)
+    batches = record("Batches of one size.", {"batch_size": {"type": "integer", "minimum": 1}, **computed})
+    one = record(
+        "One model since start.",
+        {
+            "name": name,
+            "version": version,
+            "last_inference": said(COUNT, "Milliseconds since 1970; 0 where there was none."),
+            "inference_count": said(COUNT, "Frames."),
+            "execution_count": said(COUNT, "Batches; a frame is its share of one."),
+            "inference_stats": record("What its requests spent where.", dict.fromkeys(stages, spent)),
+            "batch_stats": {"type": "array", "items": batches},
+        },
+    )
+    return record("What the models did.", {"model_stats": _list_of("One for each model.", one)})
+
+
+def _list_of(description: str, item: Json) -> Json:
+    return {"type": "array", "description": description, "minItems": 1, "items": item}

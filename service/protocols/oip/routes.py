@@ -1,20 +1,19 @@
 """`/v2`: the Open Inference Protocol (KServe v2) with the binary tensor data, statistics and index extensions."""
 
 import time
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
 from service.engines import EngineInfo
-from service.errors import ServiceError
+from service.errors import BodyTooLarge, MalformedBody, ServiceError, UnsupportedBody
 from service.pipeline.detector import Detector
 from service.protocols.exchange import json_answer, read_body, reception
 from service.protocols.native.routes import default_selection, max_files
 from service.protocols.oip.answer import Answer, chosen_outputs, write_answer
-from service.protocols.oip.compression import inflater
-from service.protocols.oip.metadata import configure, describe
-from service.protocols.oip.models import VERSION, Answered, Limits, Model, make_models
+from service.protocols.oip.models import VERSION, Answered, Limits, Model, config_of, make_models, metadata_of
 from service.protocols.oip.request import read_request
 from service.protocols.oip.stats import ModelStats
 from service.settings import Settings
@@ -23,6 +22,13 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 MODEL = "/models/<name>"
 VERSIONED = "/models/<name>/versions/<version>"
 HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+# What zlib is told about the container; HTTP's "deflate" is zlib's own.
+PIECE_BYTES = 2**18
+
+
+WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 def oip_problem(document: dict[str, object]) -> dict[str, object]:
@@ -76,12 +82,12 @@ def _model_routes(
     @routes.get(MODEL)
     @routes.get(VERSIONED)
     def model_metadata(name: str, version: str = VERSION) -> Response:
-        return json_answer(describe(_named(models, name, version), info))
+        return json_answer(metadata_of(_named(models, name, version), info))
 
     @routes.get(f"{MODEL}/config")
     @routes.get(f"{VERSIONED}/config")
     def model_config(name: str, version: str = VERSION) -> Response:
-        return json_answer(configure(_named(models, name, version), info))
+        return json_answer(config_of(_named(models, name, version), info))
 
     @routes.get(f"{MODEL}/ready")
     @routes.get(f"{VERSIONED}/ready")
@@ -146,3 +152,45 @@ def _response(answer: Answer, answered: Answered) -> Response:
         response.headers[HEADER_LENGTH] = str(answer.json_bytes)
     response.headers["Server-Timing"] = answered.stages.server_timing()
     return response
+
+
+def inflater(encoding: str, limit: int) -> Callable[[bytes], Iterator[bytes]] | None:
+    """Makes what undoes a compression.
+
+    Args:
+        encoding: the header `Content-Encoding`, empty where there is none.
+        limit: bytes at most, once decompressed.
+
+    Returns:
+        A function of one piece after the other, and of b"" behind the last one, which gives pieces too: else the
+        largest body would be there twice. None without compression. It raises MalformedBody: damaged, cut off, or
+        followed by something else; BodyTooLarge: it holds more than `limit` bytes.
+
+    Raises:
+        UnsupportedBody: another compression than gzip or deflate.
+    """
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return None
+    if name not in WINDOW_BITS:
+        raise UnsupportedBody(f"Content-Encoding: {name[:40]!r} is not known; send gzip, deflate or no compression")
+    stream = zlib.decompressobj(WINDOW_BITS[name])
+    left = limit
+
+    def inflate(piece: bytes) -> Iterator[bytes]:
+        nonlocal left
+        rest, full = piece, False
+        while rest or full:
+            try:
+                data = stream.decompress(rest, PIECE_BYTES)
+            except zlib.error as error:
+                raise MalformedBody(f"body: not readable as {name} ({error}); send it whole, or uncompressed") from None
+            left -= len(data)
+            if left < 0:
+                raise BodyTooLarge(f"body: over the limit of {limit} bytes once decompressed; send less at once")
+            yield data
+            rest, full = stream.unconsumed_tail, len(data) == PIECE_BYTES
+        if stream.unused_data or not (piece or stream.eof):
+            raise MalformedBody(f"body: its {name} data breaks off or goes on after its end; send it whole")
+
+    return inflate

@@ -1,20 +1,17 @@
 """`/livez`, `/readyz`, `/status`, `/metrics` and `/openapi.json` in the OpenAPI document."""
 
 from dataclasses import fields
-from typing import Any
 
 from service.engines import EngineInfo
 from service.openapi.headers import headers
 from service.openapi.problems import any_problems
-from service.openapi.shapes import COUNT, INPUT_SIZE, TEXT, record, ref, said
+from service.openapi.shapes import COUNT, INPUT_SIZE, TEXT, Json, record, ref, said
 from service.pipeline.batcher import BatcherCounts
 from service.pipeline.gpu import GpuFigures
 from service.pipeline.metrics import CONTENT_TYPE
-from service.protocols.native.samples import get_sample
+from service.protocols.native.openapi import get_sample
 from service.protocols.ops.recent import RecentFigures
 from service.settings import Settings
-
-Json = dict[str, Any]
 
 INSTANCE = said(TEXT, "The instance's name.")
 RELEASE = said(TEXT, "The release it runs.")

@@ -5,8 +5,7 @@ import pytest
 
 from bench.peers import report
 from bench.peers.measured import Life, Poisson, Results, Turn
-from bench.peers.plot import to_svg
-from bench.peers.report import BEGIN, END, NoMarkersError, with_section
+from bench.peers.report import BEGIN, END, NoMarkersError, to_svg, with_section
 from bench.peers.roster import FIRST, FLASK, FLEET, MODEL_FLEET, ONE, flask_route
 from bench.peers.rounds import MODEL, strong_again_s
 from bench.peers.targets import Target, queue_tail, targets

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.checks.checking import check_config, with_stand_ins
-from deploy.files.check import check
+from deploy.checks.checking import check, check_config, with_stand_ins
 from deploy.fleet import Fleet, Machine
 from deploy.machine import run
 from deploy.machine.command import Outcome

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.describe.allowance import NO_LIMITS, Allowance
+from deploy.allowance import NO_LIMITS, Allowance
 from deploy.files.render import render
 from deploy.fleet import Peer
 from tests.deploy.inventories import NO_GPU, expanded, hosts

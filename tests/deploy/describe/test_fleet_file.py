@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy.describe.allowance import GENEROUS
+from deploy.allowance import GENEROUS
 from deploy.describe.fleet_file import parse_inventory, read_inventory, survey, tomllib
 from deploy.describe.inventory import Host
 from deploy.errors import SettingsError

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deploy.describe.allowance import Allowance
+from deploy.allowance import Allowance
 from deploy.files.changes import changes
 from tests.deploy.fleets import fleet_of
 

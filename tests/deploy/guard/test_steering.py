@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from deploy.guard.steering import steered_past
+from deploy.guard.balancer import steered_past
 from deploy.machine.processes import Listening, listening_sockets
 
 HOST = "127.0.0.1"

@@ -2,8 +2,7 @@
 
 import pytest
 
-from deploy.guard.prober import Prober, Sighting
-from deploy.guard.worker_prober import MAX_ASKS, WORKER_PATIENCE, Deaths, asks
+from deploy.guard.prober import MAX_ASKS, WORKER_PATIENCE, Deaths, Prober, Sighting, asks
 from deploy.machine.processes import Process
 
 SILENT = Sighting("silent")

@@ -20,7 +20,7 @@ from deploy.machine.world import World
 from deploy.paths import Paths, local_paths
 from deploy.rollout.recipes import down
 from deploy.rollout.stopping import answers, stop
-from deploy.verbs.host_status import read_restarts
+from deploy.verbs.host_verbs import read_restarts
 from tests.deploy.fleets import fleet_of
 from tests.users import NOBODY, as_root
 

@@ -5,7 +5,7 @@ from deploy.fleet import Fleet
 from deploy.machine.command import Outcome
 from deploy.machine.devices import Devices, Gpu
 from deploy.machine.world import World
-from deploy.rollout.engines import build_engines, engines_of
+from deploy.rollout.host_recipes import build_engines, engines_of
 from tests.deploy.fleets import fleet_of
 
 L4 = [Gpu("0", "GPU-aaaa", "NVIDIA L4"), Gpu("1", "GPU-bbbb", "NVIDIA L4")]

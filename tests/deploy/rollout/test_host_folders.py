@@ -9,7 +9,7 @@ from deploy.files.record import to_json
 from deploy.paths import Folders
 from deploy.rendered_file import RenderedFile
 from deploy.rollout.history import Deployment, History
-from deploy.rollout.host_folders import host_folders, leftovers, prune
+from deploy.rollout.host_recipes import host_folders, leftovers, prune
 from tests.deploy.fleets import fleet_of
 
 INVENTORY = '[model]\nfile = "m.onnx"\n[folders]\n{folders}\n[[hosts]]\nname = "gpu1"\ncpu = 1\n'

@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from deploy.release import Release
-from deploy.ship.bundle import Entry, entries, join_recipe, sha256, slice_names, sum_lines, sums
+from deploy.ship.bundle import Entry, entries, join_recipe, slice_names, sum_lines, sums
+from framefleet.whole_file import sha256
 
 RELEASE = Release("20260102T030405Z-abc", "2026-01-02T03:04:05Z", "3.11", "x86_64")
 

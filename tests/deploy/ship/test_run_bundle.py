@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import SettingsError
-from deploy.ship.bundle import sha256
 from deploy.ship.run_bundle import BundleOptions, make_bundle
+from framefleet.whole_file import sha256
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 FLEET = '[model]\nfile = "{file}"\nsha256 = "{sha256}"\n[[hosts]]\nname = "gpu1"\ncpu = 1\n'

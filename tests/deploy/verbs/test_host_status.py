@@ -5,7 +5,7 @@ import pytest
 
 from deploy.checks.health import Readiness
 from deploy.machine.control import ProgramState
-from deploy.verbs.host_status import HostRow, Recent, host_rows, host_table, read_restarts
+from deploy.verbs.host_verbs import HostRow, Recent, host_rows, host_table, read_restarts
 from tests.deploy.fleets import fleet_of
 
 

@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from framefleet.client.__main__ import main, run
+from framefleet.client.__main__ import Tally, main, run
 from framefleet.client.in_order import detect_in_order
 from framefleet.client.sender import Answer, SendError
 from framefleet.client.sources import Frame, Frames, Incomplete, MediaError, Source
-from framefleet.client.tally import Tally
 from framefleet.draw import LabelledBox, Pixels
 from framefleet.video import VideoFile
 from tests.instance import running_instance

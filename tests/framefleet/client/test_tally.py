@@ -1,7 +1,7 @@
 import pytest
 
+from framefleet.client.__main__ import Tally, percentile, summary
 from framefleet.client.sender import Answer
-from framefleet.client.tally import Tally, percentile, summary
 from framefleet.draw import LabelledBox
 
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from loadtest.capacity.assemble import Findings, assemble
-from loadtest.capacity.batches import fit
-from loadtest.capacity.fits import BatchFit
+from loadtest.capacity.fits import BatchFit, fit_batches
 from loadtest.capacity.records import Capacity, Provenance, Timeline
 from loadtest.capacity.row import Little, Row, Share, Times
 from loadtest.capacity.sweep import Ask, Sweep, SweepOptions
@@ -127,7 +126,7 @@ def capacity(
 def batch_fit(a_ms: float = 10.0, b_ms: float = 1.0) -> BatchFit:
     """The fit of noiseless batches of 1 to 4 frames."""
     sizes = np.repeat([1, 2, 3, 4], 25)
-    found = fit(sizes, a_ms + b_ms * sizes)
+    found = fit_batches(sizes, a_ms + b_ms * sizes)
     assert found is not None
     return found
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.capacity import overload, records
+from loadtest.capacity import records
 from loadtest.capacity.assemble import Findings, assemble
 from loadtest.capacity.records import Capacity
 from loadtest.errors import OptionError, RunError
@@ -78,14 +78,14 @@ def test_scaling_is_only_taken_from_the_same(other: Capacity) -> None:
 
 
 def test_the_time_to_recover_ends_with_the_last_bad_second() -> None:
-    assert overload.recovery_s([10, 10, 10, 10], [2, 9, 10, 10]) == 2
-    assert overload.recovery_s([10, 10], [10, 10]) == 0
-    assert overload.recovery_s([10, 10], [10, 5]) is None
-    assert overload.recovery_s([], []) is None
+    assert assemble.recovery_s([10, 10, 10, 10], [2, 9, 10, 10]) == 2
+    assert assemble.recovery_s([10, 10], [10, 10]) == 0
+    assert assemble.recovery_s([10, 10], [10, 5]) is None
+    assert assemble.recovery_s([], []) is None
 
 
 def test_more_than_the_capacity_that_is_answered_all_the_same_is_no_overload() -> None:
-    (line,) = overload.timelines([row(60, kind="overload")], slo_ms=100)
+    (line,) = assemble.timelines([row(60, kind="overload")], slo_ms=100)
     assert line.title == "No overload"
     assert (
         line.text
@@ -99,10 +99,10 @@ def test_overload_is_told_with_its_goodput_and_recovery() -> None:
         seconds_offered=(90,) * 12 + (30,) * 12,
         seconds_in_time=(58,) * 12 + (0, *(30,) * 11),
     )
-    (line,) = overload.timelines([row(10), made], slo_ms=100)
+    (line,) = assemble.timelines([row(10), made], slo_ms=100)
     assert "Offered 90.0 frames/s it answered 58.0 in time" in line.text
     assert "at 30.0 it met the SLO again after 1 s" in line.text
     assert line.marks == ((0.0, "x1.5"), (12.0, "x0.5"))
     assert "QUEUE_SIZE" not in line.text
-    (line,) = overload.timelines([replace(made, stages={"queue": 420.0})], slo_ms=100)
+    (line,) = assemble.timelines([replace(made, stages={"queue": 420.0})], slo_ms=100)
     assert "queues alone took 420 ms, a smaller FRAMEFLEET_QUEUE_SIZE" in line.text

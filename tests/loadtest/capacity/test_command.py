@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.__main__ import main
-from loadtest.capacity import failures, records
+from loadtest.capacity import command, records
 from loadtest.capacity.records import Capacity
 from loadtest.measure import run_folder
 from tests.instance import RunningInstance, running_instance
@@ -111,7 +111,7 @@ def test_what_cannot_be_compared_is_refused_before_any_load(
 
 
 def test_a_run_with_killed_instances_is_shown_too(folder: Path) -> None:
-    line = failures.timeline(next((folder / "steps").glob("*-verify-*")))
+    line = command.timeline(next((folder / "steps").glob("*-verify-*")))
     assert sum(line.offered) == sum(line.in_time) > 0
     assert "failed" in line.text
 

@@ -4,7 +4,7 @@ from itertools import cycle
 
 import pytest
 
-from loadtest.capacity import cpu
+from loadtest.capacity import measure
 from loadtest.errors import TargetError
 from loadtest.target.target import Reply
 
@@ -16,23 +16,23 @@ def metrics(name: str, seconds: float) -> Reply:
 
 def test_a_balancer_is_asked_until_every_instance_has_answered() -> None:
     answers = cycle([metrics(f"gpu{n}", n + 0.5) for n in range(5)])
-    assert cpu.read(lambda route: next(answers)) == {f"gpu{n}": n + 0.5 for n in range(5)}
+    assert measure.read_cpu_s(lambda route: next(answers)) == {f"gpu{n}": n + 0.5 for n in range(5)}
 
 
 def test_large_figures_come_with_an_exponent() -> None:
-    assert cpu.read(lambda route: Reply(200, b"process_cpu_seconds_total 1.5e+06\n", "a")) == {"a": 1.5e6}
+    assert measure.read_cpu_s(lambda route: Reply(200, b"process_cpu_seconds_total 1.5e+06\n", "a")) == {"a": 1.5e6}
 
 
 @pytest.mark.parametrize("reply", [Reply(404, b"", "a"), Reply(200, b"nothing", "a")], ids=["no route", "no figure"])
 def test_a_service_that_does_not_tell_is_no_error(reply: Reply) -> None:
-    assert cpu.read(lambda route: reply) == {}
+    assert measure.read_cpu_s(lambda route: reply) == {}
 
 
 def test_a_service_that_is_gone_is_no_error_here() -> None:
     def gone(route: str) -> Reply:
         raise TargetError("nobody there")
 
-    assert cpu.read(gone) == {}
+    assert measure.read_cpu_s(gone) == {}
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_a_service_that_is_gone_is_no_error_here() -> None:
     ids=["both", "one went", "one started again"],
 )
 def test_time_used_is_only_known_while_the_fleet_stays_the_same(after: dict[str, float], used: float | None) -> None:
-    assert cpu.used_s({"a": 1.0, "b": 2.0}, after) == used
+    assert measure.cpu_used_s({"a": 1.0, "b": 2.0}, after) == used
 
 
 def test_nothing_known_before_is_nothing_known() -> None:
-    assert cpu.used_s({}, {}) is None
+    assert measure.cpu_used_s({}, {}) is None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.capacity.revision import revision
+from loadtest.measure.machine import revision
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

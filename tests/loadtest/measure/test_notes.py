@@ -2,10 +2,9 @@
 
 import pytest
 
-from loadtest.measure import notes
 from loadtest.measure.samples import Sample
 from loadtest.measure.summary import Facts, Summary, summarise
-from loadtest.report import table
+from loadtest.report import results, table
 from loadtest.target.reference import References
 from loadtest.target.verdict import Verdict
 from tests.loadtest.builders import detection, sample, to_table
@@ -21,21 +20,23 @@ def references(*, detecting: int = 5, frames: int = 5, instances: tuple[str, ...
 
 
 def test_a_usual_run_has_none() -> None:
-    assert notes.of(summary_of([sample(n) for n in range(100)]), references(), {0, 1, 2}) == ()
+    assert results.notes_about(summary_of([sample(n) for n in range(100)]), references(), {0, 1, 2}) == ()
 
 
 def test_a_clip_without_detections_comes_first() -> None:
-    found = notes.of(summary_of([sample(n) for n in range(100)]), references(detecting=0), {0, 1, 2})
+    found = results.notes_about(summary_of([sample(n) for n in range(100)]), references(detecting=0), {0, 1, 2})
     assert found[0].startswith("the service finds something in no frame")
 
 
 def test_only_frames_that_were_sent_count() -> None:
-    found = notes.of(summary_of([sample(n) for n in range(100)]), references(detecting=2), {3, 4})
+    found = results.notes_about(summary_of([sample(n) for n in range(100)]), references(detecting=2), {3, 4})
     assert found[0].startswith("the service finds something in no frame")
 
 
 def test_an_instance_that_answered_only_before_the_load_is_named() -> None:
-    found = notes.of(summary_of([sample(n) for n in range(100)]), references(instances=("gpu0", "gpu1")), {0})
+    found = results.notes_about(
+        summary_of([sample(n) for n in range(100)]), references(instances=("gpu0", "gpu1")), {0}
+    )
     assert found == ("gpu1 answered before the load, and gave no answer under it that was the same",)
 
 
@@ -47,12 +48,12 @@ def test_an_instance_that_answered_only_before_the_load_is_named() -> None:
     ],
 )
 def test_percentiles_of_too_few_answers_are_named(answers: int, note: str) -> None:
-    assert notes.of(summary_of([sample(n) for n in range(answers)]), references(), {0}) == (note,)
+    assert results.notes_about(summary_of([sample(n) for n in range(answers)]), references(), {0}) == (note,)
 
 
 def test_frames_without_an_answer_are_said_to_be_in_no_percentile() -> None:
     rows = [sample(n, verdict=Verdict.SHED if n % 2 else Verdict.SAME) for n in range(200)]
-    (note,) = notes.of(summary_of(rows), references(), {0})
+    (note,) = results.notes_about(summary_of(rows), references(), {0})
     assert note == "latency and service time are those of 100 answers; the other 100 frames are not in them"
 
 

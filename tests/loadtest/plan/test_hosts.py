@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from loadtest.errors import OptionError
-from loadtest.plan import hosts
-from loadtest.plan.hosts import Wishes
+from loadtest.plan import planner
+from loadtest.plan.planner import Wishes
 from loadtest.plan.records import Basis, Host
 from tests.loadtest.plan.test_planner import MEASURED, PER_FRAME, basis
 
@@ -16,31 +16,31 @@ CPU = replace(GPU, source=replace(MEASURED, cpu_only=True, cores=2))
 
 
 def made(known: Basis, **wishes: float) -> Host:
-    return hosts.host(Wishes(**wishes), known)  # type: ignore[arg-type]
+    return planner.choose_host(Wishes(**wishes), known)  # type: ignore[arg-type]
 
 
 def test_a_cpu_fleet_is_planned_on_hosts_like_the_measured_one() -> None:
     found = made(CPU)
     assert (found.instances, found.gpus, found.cores) == (2, 0, 2.0)
-    assert hosts.warnings(found, CPU) == ()
+    assert planner.host_warnings(found, CPU) == ()
 
 
 def test_larger_cpu_hosts_have_instances_in_proportion_and_say_so() -> None:
     found = made(CPU, cores=8)
     assert (found.instances, found.cores) == (8, 8)
-    assert hosts.warnings(found, CPU) == ("a host of 8 cores is taken to hold 4 times the measured one",)
+    assert planner.host_warnings(found, CPU) == ("a host of 8 cores is taken to hold 4 times the measured one",)
     assert made(CPU, instances=4).cores == 4
 
 
 def test_fewer_cores_for_an_instance_than_measured_are_named() -> None:
-    assert "0.25 cores an instance, 1 were measured" in hosts.warnings(made(CPU, cores=2, instances=8), CPU)[0]
+    assert "0.25 cores an instance, 1 were measured" in planner.host_warnings(made(CPU, cores=2, instances=8), CPU)[0]
 
 
 def test_cpu_hosts_whose_cores_nobody_knows_are_like_the_measured_one() -> None:
     known = replace(CPU, source=replace(CPU.source, cores=None))
     found = made(known)
     assert (found.instances, found.cores) == (2, None)
-    assert "how many cores the measured fleet had is not known" in hosts.warnings(found, known)[0]
+    assert "how many cores the measured fleet had is not known" in planner.host_warnings(found, known)[0]
 
 
 def test_a_gpu_host_has_one_gpu_with_one_instance_and_says_what_is_assumed() -> None:
@@ -76,7 +76,7 @@ def test_an_option_without_effect_is_refused(known: Basis, wishes: dict[str, flo
     ids=["no GPU", "shared", "idle"],
 )
 def test_hosts_unlike_what_was_measured_are_named(wishes: dict[str, float], warning: str) -> None:
-    assert warning in hosts.warnings(made(GPU, **wishes), GPU)[0]
+    assert warning in planner.host_warnings(made(GPU, **wishes), GPU)[0]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 1e308])

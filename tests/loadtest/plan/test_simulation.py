@@ -8,8 +8,7 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.plan.fleet_model import Fleet, Model
-from loadtest.plan.least_conn import LeastConn
+from loadtest.plan.fleet_model import Fleet, LeastConn, Model
 from loadtest.plan.simulation import HostFailure, Load, arrivals, simulate
 
 ONE_BY_ONE = Model(a_ms=10, b_ms=0, spread_ms=0, max_batch=1, queue_size=10**6, around_ms=0)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from loadtest.errors import OptionError
-from loadtest.scenario.condition import Condition, parse
+from loadtest.scenario.profile import Condition, parse_condition
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ from loadtest.scenario.condition import Condition, parse
     ],
 )
 def test_a_condition_holds_or_not(text: str, value: float, holds: bool) -> None:
-    condition = parse(text, "here")
+    condition = parse_condition(text, "here")
     assert condition.holds({condition.figure: value}) is holds
 
 
 def test_a_condition_reads_as_it_was_written() -> None:
-    assert str(parse("  late_share<=0.01 ", "here")) == "late_share <= 0.01"
-    assert parse("fps > 3", "here") == Condition("fps", ">", 3.0)
+    assert str(parse_condition("  late_share<=0.01 ", "here")) == "late_share <= 0.01"
+    assert parse_condition("fps > 3", "here") == Condition("fps", ">", 3.0)
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_a_condition_reads_as_it_was_written() -> None:
 )
 def test_anything_else_is_named(text: str) -> None:
     with pytest.raises(OptionError, match=r"here: .* is no condition; write FIGURE"):
-        parse(text, "here")
+        parse_condition(text, "here")

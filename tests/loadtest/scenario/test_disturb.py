@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import OptionError, RunError
-from loadtest.scenario.disturb import disturbed, disturber, kill_one, run_command
+from loadtest.scenario.kinds import disturbed, disturber, kill_one, run_command
 from tests.instance import start_instance, stop_instance
 from tests.loadtest.fake_service import Scripted, fake_service
 

@@ -9,15 +9,14 @@ import pytest
 from loadtest.errors import OptionError, RunError
 from loadtest.options import ReplayOptions
 from loadtest.scenario import profile
-from loadtest.scenario.condition import parse
+from loadtest.scenario.command import demand_judgeable, forget, judge, say_outcome
 from loadtest.scenario.figures import of_step
 from loadtest.scenario.kinds import KINDS, Findings
-from loadtest.scenario.outcome import check, forget, judge, tell
-from loadtest.scenario.profile import Plan, Profile
+from loadtest.scenario.profile import Plan, Profile, parse_condition
 from tests.loadtest.scenario.test_figures import STEP
 
 URL = "http://fleet"
-CONDITIONS = (parse("changed == 0", "here"), parse("recovery_s <= 5", "here"))
+CONDITIONS = (parse_condition("changed == 0", "here"), parse_condition("recovery_s <= 5", "here"))
 PROFILE = Profile("own", "overload", "text", CONDITIONS, ReplayOptions(), Plan())
 GOOD = {"changed": 0.0, "recovery_s": 2.0}
 NOTHING = replace(STEP, counts=replace(STEP.counts, ok=0, late=0, shed=200))
@@ -45,7 +44,7 @@ LATE = replace(STEP, name="bad", invalid=("the generator sent late",))
 def test_the_verdict(findings: Findings, word: str) -> None:
     lines: list[str] = []
     outcome = judge(PROFILE, findings, URL, (STEP, LATE))
-    tell(outcome, lines.append)
+    say_outcome(outcome, lines.append)
     assert outcome.passed is (word == "PASSED")
     assert lines[-1] == f"{word}: scenario own against {URL}"
 
@@ -57,7 +56,7 @@ def test_steps_on_the_way_may_be_invalid() -> None:
 def test_what_broke_and_why_is_told() -> None:
     lines: list[str] = []
     findings = Findings(GOOD | {"changed": 2.0}, (LATE,), ("instance 3 was away",))
-    tell(judge(PROFILE, findings, URL, (LATE,)), lines.append)
+    say_outcome(judge(PROFILE, findings, URL, (LATE,)), lines.append)
     assert "BROKEN  changed == 0   (it is 2)" in lines
     assert "held    recovery_s <= 5   (it is 2)" in lines
     assert "note    instance 3 was away" in lines
@@ -68,7 +67,7 @@ def test_what_broke_and_why_is_told() -> None:
 
 def told(findings: Findings) -> list[str]:
     lines: list[str] = []
-    tell(judge(PROFILE, findings, URL, (STEP,)), lines.append)
+    say_outcome(judge(PROFILE, findings, URL, (STEP,)), lines.append)
     return lines
 
 
@@ -99,13 +98,13 @@ def test_no_scenario_passes_when_every_frame_is_refused(name: str) -> None:
 def test_an_option_that_makes_no_difference_is_refused(name: str, option: str) -> None:
     flag = "--" + option.replace("_", "-")
     with pytest.raises(OptionError, match=f"{flag}: makes no difference to the scenario {name}"):
-        check(profile.read(name), {option})
+        demand_judgeable(profile.read(name), {option})
 
 
 @pytest.mark.parametrize("name", profile.names())
 def test_every_profile_takes_the_options_it_uses(name: str) -> None:
     wanted = profile.read(name)
-    check(wanted, {"name", "url", "video", "seconds", "slo_ms", *KINDS[wanted.kind].plan})
+    demand_judgeable(wanted, {"name", "url", "video", "seconds", "slo_ms", *KINDS[wanted.kind].plan})
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

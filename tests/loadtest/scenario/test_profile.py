@@ -8,8 +8,8 @@ import pytest
 
 from loadtest.errors import OptionError
 from loadtest.scenario import profile
+from loadtest.scenario.command import demand_judgeable
 from loadtest.scenario.kinds import KINDS
-from loadtest.scenario.outcome import check
 
 GOOD = 'kind = "cameras"\nabout = "text"\npass = ["changed == 0"]\n'
 
@@ -24,7 +24,7 @@ def test_there_is_a_profile_for_every_kind_and_each_can_be_judged() -> None:
     assert set(profile.names()) == set(KINDS)
     for name in profile.names():
         found = profile.read(name)
-        check(found)
+        demand_judgeable(found)
         assert found.kind == name
         assert found.about and found.conditions
 
@@ -71,7 +71,7 @@ def test_a_bad_profile_is_named(tmp_path: Path, text: str, complaint: str) -> No
 )
 def test_a_profile_that_cannot_be_judged_is_named(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(OptionError, match=complaint):
-        check(profile.read(written(tmp_path, text)))
+        demand_judgeable(profile.read(written(tmp_path, text)))
 
 
 @pytest.mark.parametrize("name", ["nosuch", "nosuch.toml"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.scenario.search import RESOLUTION, highest
+from loadtest.scenario.bench import RESOLUTION, highest
 
 
 @given(first=st.floats(0.5, 100), limit=st.floats(1, 2000))

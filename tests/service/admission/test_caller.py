@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.admission.caller import named
+from service.protocols.exchange import named
 from service.server.allow import parse_allow
 
 EDGE = "10.0.0.10"

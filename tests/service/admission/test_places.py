@@ -1,6 +1,6 @@
 """How the places in an instance are shared out."""
 
-from service.admission.places import MANY_CLIENTS, THERE_S, Places
+from service.admission.ledger import MANY_CLIENTS, THERE_S, Places
 
 
 def filled(places: Places, client: str) -> int:

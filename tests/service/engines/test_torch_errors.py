@@ -1,6 +1,6 @@
 import pytest
 
-from service.engines.torch.errors import classify
+from service.engines.torch.engine import classify
 from service.errors import EngineFault, InferenceFailed, OutOfMemory
 
 

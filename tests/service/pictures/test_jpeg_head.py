@@ -11,8 +11,14 @@ import pytest
 
 from service.errors import MalformedBody, RequestError
 from service.pictures.image import ImageLimits, Pixels
-from service.pictures.jpeg import JPEG_MAGIC, MAX_JPEG_SEGMENTS, MAX_TABLE_BYTES
-from service.pictures.jpeg_head import MAX_HEAD_BYTES, MAX_HEAD_SEGMENTS, usual_jpeg
+from service.pictures.jpeg import (
+    JPEG_MAGIC,
+    MAX_HEAD_BYTES,
+    MAX_HEAD_SEGMENTS,
+    MAX_JPEG_SEGMENTS,
+    MAX_TABLE_BYTES,
+    usual_jpeg,
+)
 from service.pictures.jpeg_pixels import decode_jpeg, decode_taken_apart
 from tests.service.flat_jpeg import EOI, SOI, flat_jpeg, frame, scan_head, segment
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.safeguards.drain_turn import FILE, SHORT_TURN_S, TURN_S, DrainTurn
+from service.safeguards.memory import FILE, SHORT_TURN_S, TURN_S, DrainTurn
 
 
 class Host:

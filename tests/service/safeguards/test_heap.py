@@ -2,7 +2,7 @@
 
 import gc
 
-from service.safeguards.heap import settle_heap
+from service.safeguards.memory import settle_heap
 
 
 def test_what_was_loaded_is_not_looked_through_again():

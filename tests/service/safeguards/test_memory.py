@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from service.safeguards.drain_turn import TURN_S, DrainTurn
-from service.safeguards.memory import LEAST_LIFE_S, LOOKS, MIB, Ceiling, resident_bytes, shared_state
+from service.safeguards.memory import LEAST_LIFE_S, LOOKS, MIB, TURN_S, Ceiling, DrainTurn, resident_bytes, shared_state
 from tests.instance import ROOT, RunningInstance, listens, running_instance, start_instance, stop_instance, wait_until
 from tests.service.faulty_engine import HOLD, LEAK, LET_GO
 from tests.service.held import UNLIMITED, picture

@@ -12,8 +12,7 @@ import requests
 
 from service.errors import DeadlineExceeded, MalformedBody, Overloaded, Quarantined
 from service.safeguards.in_work import ENGINE, Doubt, InWork, shared_table
-from service.safeguards.quarantine import Case, Quarantine
-from service.safeguards.secret import FILE, host_secret
+from service.safeguards.quarantine import FILE, Case, Quarantine, host_secret
 from tests.instance import running_instance, stop_instance
 from tests.service import faulty_engine
 from tests.service.held import picture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.safeguards.secret import FILE, SECRET_BYTES, host_secret
+from service.safeguards.quarantine import FILE, SECRET_BYTES, host_secret
 
 PROCESSES = 8
 

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 import service.protocols.oip.tensors
 from service.errors import InferenceFailed
-from service.protocols.oip.compression import PIECE_BYTES, inflater
+from service.protocols.oip.routes import PIECE_BYTES, inflater
 from service.settings import Settings
 from tests.service.fakes import SIZE, ScriptedEngine
 from tests.service.scripted import SETTINGS, binary_infer, element, json_infer, png, scripted_client

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from deploy.describe.tables import Table
-
 # nginx counts them in 16 bits.
 MAX_AT_ONCE = 65_535
 # Addresses that may hold all the large bodies they may before nobody else's are taken.
@@ -41,16 +39,3 @@ class Allowance:
 
 GENEROUS = Allowance()
 NO_LIMITS = Allowance(connections=0, large=0)
-
-
-def read_allowance(table: Table) -> Allowance:
-    """Reads [limits]."""
-    allowance = Allowance(
-        rate=table.number("rate", GENEROUS.rate, 0, MAX_AT_ONCE),
-        burst=table.number("burst", GENEROUS.burst, 0, MAX_AT_ONCE),
-        concurrency=table.number("concurrency", GENEROUS.concurrency, 0, MAX_AT_ONCE),
-        connections=table.number("connections", GENEROUS.connections, 0, MAX_AT_ONCE),
-        large=table.number("large", GENEROUS.large, 0, MAX_AT_ONCE),
-    )
-    table.close()
-    return allowance
