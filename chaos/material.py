@@ -52,7 +52,7 @@ def read_frames(video: Path) -> tuple[bytes, ...]:
 
 
 def poison_picture() -> bytes:
-    """A PNG that is magenta all over: it kills whoever infers it; see `faulty.conf.py`."""
+    """A PNG that is magenta all over: it kills whoever infers it; see `cued_worker.py`."""
     return cv2.imencode(".png", np.full((POISON_SIDE, POISON_SIDE, 3), MAGENTA, np.uint8))[1].tobytes()
 
 

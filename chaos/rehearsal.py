@@ -1,7 +1,7 @@
 """A fleet of its own for a rehearsal: a copy of the code whose engines take cues, run by `python -m deploy`.
 
 The copy differs from the code it is made of in a few places, so that production has no switch for faults:
-gunicorn's settings are `faulty.conf.py`, supervisord's clock is `jumping_clock.py` (and the instances'), a program is
+gunicorn's worker is `cued_worker.py`, supervisord's clock is `jumping_clock.py` (and the instances'), a program is
 FATAL after 3 retries instead of 20, and the reviver starts it again after 5 s instead of 60.
 """
 
@@ -28,6 +28,7 @@ KILL_ROUNDS, KILL_PAUSE_S = 50, 0.1
 # The ceiling is one that an instance can be driven over by itself.
 SETTINGS = {"FRAMEFLEET_THREADS": "1", "FRAMEFLEET_MAX_MEMORY_MB": "1000"}
 EDITS = {
+    "service/server/gunicorn.conf.py": ('"service.server.worker.DetectorWorker"', '"chaos.cued_worker.CuedWorker"'),
     "deploy/supervisor/supervisord.conf.j2": (
         "; For people:",
         "[rpcinterface:clock]\nsupervisor.rpcinterface_factory=chaos.jumping_clock:make\n"
@@ -216,13 +217,10 @@ def _copy_code(place: Rehearsal) -> None:
 def _let_it_fail(place: Rehearsal) -> None:
     code = place.code
     (code / "cues").mkdir()
-    settings = code / "service" / "server" / "gunicorn.conf.py"
-    settings.rename(settings.with_name("gunicorn.original.conf.py"))
-    shutil.copy(REPO / "chaos" / "faulty.conf.py", settings)
     # Programs are started in the code's folder, supervisord in the fleet's.
     for folder in (code, place.var):
         (folder / "chaos").mkdir(parents=True)
-        for module in ("__init__.py", "jumping_clock.py"):
+        for module in ("__init__.py", "cued_worker.py", "jumping_clock.py"):
             shutil.copy(REPO / "chaos" / module, folder / "chaos")
     for name, (old, new) in EDITS.items():
         file = code / name

@@ -1,31 +1,41 @@
 """What gunicorn loads in its worker: one instance, made from the environment, or one line saying why not."""
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
 from framefleet.command import tell
 from service.errors import StartError
+from service.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
+
+    from service.engines import Engine
+    from service.safeguards.quarantine import Quarantine
+    from service.safeguards.watchdog import Watchdog
 
 # gunicorn's master takes this exit code of a worker as "failed to boot" and ends, so that supervisor learns of it.
 EXIT_FAILED_TO_BOOT = 3
 
 
-def application(watchdog_fd: int, in_flight_fd: int) -> "Flask":
+def application(
+    settings: Settings, watchdog: "Watchdog", quarantine: "Quarantine", open_engine: "Callable[[], Engine]"
+) -> "Flask":
     """Loads and warms up the model, then makes the application.
 
     Args:
-        watchdog_fd: see `service.safeguards.watchdog.shared_memory`.
-        in_flight_fd: see `service.safeguards.in_work.shared_table`.
+        settings: the instance's.
+        watchdog: bounds each inference.
+        quarantine: keeps out pictures that instances die of.
+        open_engine: makes the engine.
 
     Raises:
         SystemExit: the instance cannot start; the reason is on stderr in one line.
     """
     try:
-        return _make(watchdog_fd, in_flight_fd)
+        return _make(settings, watchdog, quarantine, open_engine)
     except StartError as error:
         print(f"cannot start: {error}", file=sys.stderr, flush=True)
     except Exception as error:  # gunicorn would print its traceback
@@ -33,19 +43,13 @@ def application(watchdog_fd: int, in_flight_fd: int) -> "Flask":
     raise SystemExit(EXIT_FAILED_TO_BOOT)
 
 
-def _make(watchdog_fd: int, in_flight_fd: int) -> "Flask":
+def _make(
+    settings: Settings, watchdog: "Watchdog", quarantine: "Quarantine", open_engine: "Callable[[], Engine]"
+) -> "Flask":
     # Here, so that a package that is missing is one line too.
     from service.app import create_app
     from service.pipeline.detector import Detector
-    from service.safeguards.quarantine import make_quarantine
-    from service.safeguards.watchdog import Watchdog
-    from service.settings import read_settings
 
-    settings = read_settings(os.environ)
-    detector = Detector(
-        settings,
-        watchdog=Watchdog(settings.watchdog_s, watchdog_fd),
-        quarantine=make_quarantine(settings, in_flight_fd),
-    )
+    detector = Detector(settings, open_engine=open_engine, watchdog=watchdog, quarantine=quarantine)
     detector.start()
     return create_app(settings, detector)

@@ -15,6 +15,8 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 120
+CONF = "service/server/gunicorn.conf.py"
+WORKER = "service.server.worker.DetectorWorker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,15 @@ class RunningInstance:
 
 
 def start_instance(
-    port: int, model: str | Path, log: Path, gunicorn_conf: str = "service/server/gunicorn.conf.py", **settings: object
+    port: int, model: str | Path, log: Path, worker: str = WORKER, **settings: object
 ) -> RunningInstance:
-    """Starts an instance without waiting for it; `settings` are its lower-case names."""
+    """Starts an instance without waiting for it; `settings` are its lower-case names, `worker` its class."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FRAMEFLEET_")}
     given = {"model": model, "port": port, "instance": "tested", "threads": 1, **settings}
     environment |= {f"FRAMEFLEET_{name.upper()}": str(value) for name, value in given.items()}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", gunicorn_conf],
+            [sys.executable, "-m", "gunicorn", "-c", CONF, "-k", worker],
             cwd=ROOT,
             env=environment,
             stdout=output,
@@ -77,10 +79,10 @@ def wait_until(what: str, holds: Callable[[], bool], limit_s: float = START_LIMI
 
 @contextmanager
 def running_instance(
-    port: int, model: str | Path, log: Path, gunicorn_conf: str = "service/server/gunicorn.conf.py", **settings: object
+    port: int, model: str | Path, log: Path, worker: str = WORKER, **settings: object
 ) -> Iterator[RunningInstance]:
     """An instance that is ready; its whole process group is gone afterwards."""
-    instance = start_instance(port, model, log, gunicorn_conf, **settings)
+    instance = start_instance(port, model, log, worker, **settings)
     try:
         instance.wait_until_ready()
         yield instance

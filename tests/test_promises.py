@@ -36,7 +36,9 @@ ROOT = Path(__file__).resolve().parent.parent
 NGINX = "\n".join(path.read_text() for path in (ROOT / "deploy/nginx").rglob("*.j2"))
 SUPERVISOR = (ROOT / "deploy/supervisor/instance.conf.j2").read_text()
 PROFILES = {path.stem: tomllib.loads(path.read_text()) for path in (ROOT / "loadtest/profiles").glob("*.toml")}
-GUNICORN = (ROOT / "service/server/gunicorn.conf.py").read_text()
+GUNICORN = "\n".join(
+    (ROOT / "service" / name).read_text() for name in ("server/gunicorn.conf.py", "server/worker.py", "wsgi.py")
+)
 MAKEFILE = (ROOT / "Makefile").read_text()
 DEFAULT = Settings()
 

@@ -20,25 +20,27 @@ def parse_allow(text: str) -> tuple[Network, ...]:
         raise StartError(f"FRAMEFLEET_ALLOW: {error}; write such as 10.0.0.10,10.0.1.0/24") from None
 
 
-def keep_out_others(listener: Any, allowed: tuple[Network, ...]) -> None:
-    """Closes others' connections as soon as they are taken: not a byte of theirs is read, no thread waits for one.
+class AllowedOnly:
+    """A listener that closes others' connections as soon as it takes them: not a byte is read, no thread waits.
 
     Args:
-        listener: gunicorn's, listening; its `accept` is replaced.
-        allowed: who may connect; empty for everybody.
+        listener: gunicorn's, listening.
+        allowed: who may connect.
     """
-    if not allowed:
-        return
-    take = listener.accept
 
-    def accept() -> tuple[Any, Any]:
-        while True:  # until nobody waits, which the listener says with an exception
-            connection, peer = take()
-            if any(_address(peer[0]) in network for network in allowed):
+    def __init__(self, listener: Any, allowed: tuple[Network, ...]) -> None:
+        self._listener, self._allowed = listener, allowed
+
+    def accept(self) -> tuple[Any, Any]:
+        """Takes the next connection of who may; raises as the listener does where nobody waits any more."""
+        while True:
+            connection, peer = self._listener.accept()
+            if any(_address(peer[0]) in network for network in self._allowed):
                 return connection, peer
             connection.close()
 
-    listener.accept = accept
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listener, name)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

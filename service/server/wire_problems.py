@@ -4,22 +4,22 @@ gunicorn's own pages are HTML without a request id; clients of this service read
 And its words quote the request, of which a damaged head may be a key, and a misplaced body a picture: that is cut off.
 """
 
+import html
 import logging
 import re
 import socket
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
-from gunicorn import util
 
 from service.problems import CODES, OTHER_CODE, OURS, make_problem
 
 QUOTE = re.compile(r"""['"]""")
 REFUSAL = "Invalid request from "
-WriteError = Callable[[socket.socket, int, str, str], None]
+PAGE = re.compile(r"HTTP/1\.1 (?P<status>\d+) (?P<reason>[^\r]*)\r\n.*</h1>\s*(?P<message>.*?)\s*</body>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,27 @@ class HeadLimits:
         return message
 
 
-def problem_writer(instance: str, limits: HeadLimits) -> WriteError:
-    """Makes the replacement for `gunicorn.util.write_error`.
+class WireProblem:
+    """A connection on which gunicorn's page about a request leaves as a problem document; all else as it is.
 
     Args:
+        connection: the client's.
         instance: the instance's name.
         limits: what gunicorn takes.
     """
 
-    def write(connection: socket.socket, status: int, reason: str, message: str) -> None:
-        util.write_nonblock(connection, _answer(instance, status, reason, limits.detail(status, message)))
+    def __init__(self, connection: socket.socket, instance: str, limits: HeadLimits) -> None:
+        self._connection, self._instance, self._limits = connection, instance, limits
 
-    return write
+    def sendall(self, page: bytes) -> None:
+        """Sends the problem that a page of `gunicorn.util.write_error` tells of."""
+        if shown := PAGE.match(page.decode("latin-1")):
+            status, message = int(shown["status"]), html.unescape(shown["message"])
+            page = _answer(self._instance, status, shown["reason"], self._limits.detail(status, message))
+        self._connection.sendall(page)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
 def unquoted(message: str) -> str:

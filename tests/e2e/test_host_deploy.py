@@ -27,11 +27,12 @@ pytestmark = [
 AT_ONCE = "\nraise ImportError('no module for this')\n"
 ON_CPU1 = "\nif settings.instance == 'cpu1':\n    raise ImportError('cpu1 cannot have this')\n"
 ELSEWHERE = """
-on_its_port = post_worker_init
+from service.server.worker import DetectorWorker
 
-def post_worker_init(worker):
-    object.__setattr__(settings, "port", settings.port + 7)
-    on_its_port(worker)
+class worker_class(DetectorWorker):
+    def listen(self):
+        object.__setattr__(self.settings, "port", self.settings.port + 7)
+        super().listen()
 """
 LATER = """
 import os

@@ -20,7 +20,9 @@ def exit_code_after(
     """Sends a good picture, then one that breaks the device; the exit code and the log."""
     settings = {"device": device, "self_test_s": 0, "watchdog_s": LIMIT_S, "deadline_ms": LIMIT_S * 1000}
     log = folder / "faulty.log"
-    with running_instance(free_port(), script, log, "tests/gpu/faulty.conf.py", **settings) as instance:
+    with running_instance(
+        free_port(), script, log, "tests.gpu.faulty_worker.FaultyTorchWorker", **settings
+    ) as instance:
         assert _send(instance.url, GOOD) == requests.codes.ok, log.read_text(errors="replace")
         assert _send(instance.url, mark) == 0
         return instance.process.wait(LIMIT_S), log.read_text(errors="replace")

@@ -46,7 +46,7 @@ def held_instance(port: int, folder: Path, **settings: object) -> Iterator[HeldI
     limits = {**UNLIMITED, "cache": folder, **settings}
     let_go = (folder / LET_GO).touch
     with (
-        running_instance(port, "-", folder / "log", "tests/service/faulty.conf.py", **limits) as instance,
+        running_instance(port, "-", folder / "log", "tests.service.workers.FaultyWorker", **limits) as instance,
         ThreadPoolExecutor(1) as pool,
     ):
         first = pool.submit(requests.post, f"{instance.url}/predict", picture(HOLD), timeout=LIMIT_S)

@@ -49,7 +49,9 @@ def assert_stacks(instance: RunningInstance) -> None:
 @pytest.fixture
 def instance(free_port: Callable[[], int], tmp_path: Path) -> Iterator[RunningInstance]:
     settings = {"watchdog_s": WATCHDOG_S, "self_test_s": 0, "cache": tmp_path}
-    with running_instance(free_port(), "-", tmp_path / "log", "tests/service/faulty.conf.py", **settings) as running:
+    with running_instance(
+        free_port(), "-", tmp_path / "log", "tests.service.workers.FaultyWorker", **settings
+    ) as running:
         yield running
 
 
@@ -111,8 +113,8 @@ def test_a_hang_is_ended_though_the_master_is_stopped(fault: int, instance: Runn
 @pytest.mark.parametrize("fault", HANGS, ids=["hang", "hang that holds the GIL"])
 def test_a_hang_with_two_batches_in_flight_is_ended(fault: int, free_port: Callable[[], int], tmp_path: Path) -> None:
     settings = {"watchdog_s": 8, "deadline_ms": 60_000, "self_test_s": 0, "cache": tmp_path}
-    conf = "tests/service/faulty_pipeline.conf.py"
-    with running_instance(free_port(), "-", tmp_path / "log", conf, **settings) as instance:
+    worker = "tests.service.workers.FaultyPipelineWorker"
+    with running_instance(free_port(), "-", tmp_path / "log", worker, **settings) as instance:
         with ThreadPoolExecutor(1 + 2 * MAX_BATCH) as pool:
             first = pool.submit(send, instance, faulty_engine.HOLD)
             wait_until("a frame in the engine", (tmp_path / faulty_engine.HELD).exists)
@@ -128,8 +130,8 @@ def test_a_hang_with_two_batches_in_flight_is_ended(fault: int, free_port: Calla
 
 def test_a_self_test_that_hangs_is_ended(free_port: Callable[[], int], tmp_path: Path) -> None:
     settings = {"watchdog_s": WATCHDOG_S, "self_test_s": 0.2, "cache": tmp_path}
-    conf = "tests/service/faulty.conf.py"
-    with running_instance(free_port(), "-", tmp_path / "log", conf, **settings) as instance:
+    worker = "tests.service.workers.FaultyWorker"
+    with running_instance(free_port(), "-", tmp_path / "log", worker, **settings) as instance:
         assert send(instance, faulty_engine.STALL) == 200
         assert instance.process.wait(LIMIT_S) == 71
         assert "in repeat" in instance.log.read_text()
@@ -146,8 +148,8 @@ def test_out_of_memory_fails_its_own_request_only(instance: RunningInstance) -> 
 
 
 def test_a_device_that_answers_garbage_is_found_when_idle(free_port: Callable[[], int], tmp_path: Path) -> None:
-    conf = "tests/service/faulty.conf.py"
-    with running_instance(free_port(), "-", tmp_path / "log", conf, self_test_s=0.2) as instance:
+    worker = "tests.service.workers.FaultyWorker"
+    with running_instance(free_port(), "-", tmp_path / "log", worker, self_test_s=0.2) as instance:
         assert send(instance, faulty_engine.GARBLE) == 200
         assert instance.process.wait(LIMIT_S) == 70
         assert "self-test: the engine answered a frame differently" in instance.log.read_text()

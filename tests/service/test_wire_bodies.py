@@ -35,8 +35,8 @@ def instances(
     folder = tmp_path_factory.mktemp("wire")
     limits = {"deadline_ms": 60_000, "max_body_bytes": 8_000_000}
     with (
-        running_instance(free_port(), "-", folder / "1", "tests/service/poisoned.conf.py", **limits) as lending,
-        running_instance(free_port(), "-", folder / "2", "tests/service/copied.conf.py", **limits) as copying,
+        running_instance(free_port(), "-", folder / "1", "tests.service.workers.PoisonedWorker", **limits) as lending,
+        running_instance(free_port(), "-", folder / "2", "tests.service.workers.CopyingWorker", **limits) as copying,
     ):
         yield [lending, copying]
 

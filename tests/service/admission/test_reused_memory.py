@@ -39,7 +39,7 @@ class Job:
 @pytest.fixture(scope="module")
 def instance(free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstance]:
     log = tmp_path_factory.mktemp("poisoned") / "log"
-    with running_instance(free_port(), "-", log, "tests/service/poisoned.conf.py", deadline_ms=60_000) as running:
+    with running_instance(free_port(), "-", log, "tests.service.workers.PoisonedWorker", deadline_ms=60_000) as running:
         yield running
 
 

@@ -19,7 +19,7 @@ from tests.service.engines.networks import CELL, SIZE, Frames, expected, picture
 from tests.service.engines.trt_machine import Machine
 
 LIMIT_S = 60
-CONF = "tests/service/engines/trt.conf.py"
+WORKER = "tests.service.engines.trt_worker.TrtWorker"
 
 
 def body(frame: Frames) -> bytes:
@@ -76,7 +76,7 @@ def test_a_real_instance_answers_says_what_it_runs_and_is_gone_after_a_fault(
     model = Machine(tmp_path).write()
     starting = 2 * 8 + 2 + 1  # a batch of each size in each slot before it is recorded, warm-up, self-test
     monkeypatch.setenv("MADE_UP_GPU_BREAKS_AT", str(starting + 2))
-    with running_instance(free_port(), model, tmp_path / "log", CONF, self_test_s=0) as instance:
+    with running_instance(free_port(), model, tmp_path / "log", WORKER, self_test_s=0) as instance:
         engine = requests.get(f"{instance.url}/status", timeout=LIMIT_S).json()["engine"]
         assert (engine["kind"], engine["device"]) == ("tensorrt", "Made-up GPU (8.6)")
         answer = requests.post(f"{instance.url}/predict", body(sparse(1)), timeout=LIMIT_S)
@@ -118,7 +118,7 @@ def test_an_engine_file_that_cannot_be_served_is_one_line(
 ) -> None:
     model = Machine(tmp_path).write()
     spoil(model)
-    assert words in start_failure(start_instance(free_port(), model, tmp_path / "log", CONF))
+    assert words in start_failure(start_instance(free_port(), model, tmp_path / "log", WORKER))
 
 
 def test_a_device_that_breaks_during_warm_up_is_one_line(
@@ -126,7 +126,7 @@ def test_a_device_that_breaks_during_warm_up_is_one_line(
 ) -> None:
     monkeypatch.setenv("MADE_UP_GPU_BREAKS_AT", "17")
     model = Machine(tmp_path).write()
-    line = start_failure(start_instance(free_port(), model, tmp_path / "log", CONF))
+    line = start_failure(start_instance(free_port(), model, tmp_path / "log", WORKER))
     assert "the engine opened but could not answer" in line and "illegal memory access" in line
 
 

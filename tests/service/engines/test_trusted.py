@@ -122,8 +122,8 @@ def test_a_real_instance_says_so_in_one_line(
 ) -> None:
     model = Machine(tmp_path).write()
     model.chmod(0o666)
-    conf = "tests/service/engines/trt.conf.py"
-    instance = start_instance(free_port(), model, tmp_path / "log", conf, **setting)
+    worker = "tests.service.engines.trt_worker.TrtWorker"
+    instance = start_instance(free_port(), model, tmp_path / "log", worker, **setting)
     try:
         if setting:
             instance.wait_until_ready()

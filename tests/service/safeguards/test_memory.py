@@ -19,7 +19,7 @@ from tests.service.held import UNLIMITED, picture
 
 LIMIT_S = 60
 GOOD = 7
-CONF = "tests/service/faulty.conf.py"
+WORKER = "tests.service.workers.FaultyWorker"
 
 
 NO_TURN = DrainTurn(None, "")
@@ -161,7 +161,7 @@ def test_an_instance_over_its_ceiling_answers_what_is_in_flight_and_ends_with_a_
     settings = {**UNLIMITED, "max_memory_mb": 450, "cache": tmp_path, "quarantine": tmp_path / "quarantine"}
     port = free_port()
     with (
-        running_instance(port, "-", tmp_path / "log", CONF, **settings) as instance,
+        running_instance(port, "-", tmp_path / "log", WORKER, **settings) as instance,
         ThreadPoolExecutor(1) as pool,
     ):
         try:
@@ -205,7 +205,7 @@ class Pair:
         self._ports = dict(zip(self.running, ports, strict=True))
 
     def _start(self, name: str, port: int) -> RunningInstance:
-        return start_instance(port, "-", self._folder / name, CONF, instance=name, **self._settings)
+        return start_instance(port, "-", self._folder / name, WORKER, instance=name, **self._settings)
 
     def tend(self) -> None:
         """Starts what has ended."""

@@ -17,7 +17,7 @@ from tests.instance import running_instance, stop_instance
 from tests.service import faulty_engine
 from tests.service.held import picture
 
-CONF = "tests/service/faulty.conf.py"
+WORKER = "tests.service.workers.FaultyWorker"
 POISON, GOOD = b"poison", b"good"
 SECRET = 7
 
@@ -245,11 +245,11 @@ def test_real_instances_die_of_a_picture_three_times_and_then_refuse_it(
     poison = picture(fault)
     settings = {"watchdog_s": 0.5, "self_test_s": 0, "quarantine": tmp_path / "shared", "cache": tmp_path}
     for _ in range(3):
-        with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
+        with running_instance(free_port(), "-", tmp_path / "log", WORKER, **settings) as instance:
             with pytest.raises(requests.ConnectionError):
                 requests.post(f"{instance.url}/v1/detect", poison, timeout=30)
             assert instance.process.wait(30) in (70, 71)
-    with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
+    with running_instance(free_port(), "-", tmp_path / "log", WORKER, **settings) as instance:
         answer = requests.post(f"{instance.url}/v1/detect", poison, timeout=30)
         assert (answer.status_code, answer.json()["code"]) == (422, "quarantined")
         assert poison.hex() not in instance.log.read_text()
@@ -261,12 +261,12 @@ def test_a_good_picture_in_one_form_and_one_batch_with_what_real_instances_die_o
     good, poison = picture(7), picture(faulty_engine.CRASH)
     settings = {"self_test_s": 0, "quarantine": tmp_path / "shared"}
     for _ in range(3):
-        with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
+        with running_instance(free_port(), "-", tmp_path / "log", WORKER, **settings) as instance:
             with pytest.raises(requests.ConnectionError):
                 files = [("image", one) for one in (good, poison, good)]
                 requests.post(f"{instance.url}/v1/detect", files=files, timeout=30)
             assert instance.process.wait(30) == 70
-    with running_instance(free_port(), "-", tmp_path / "log", CONF, **settings) as instance:
+    with running_instance(free_port(), "-", tmp_path / "log", WORKER, **settings) as instance:
         answers = [requests.post(f"{instance.url}/v1/detect", one, timeout=30) for one in (poison, good)]
         assert [answer.status_code for answer in answers] == [422, 200]
     name = Quarantine(None, secret=host_secret(tmp_path / "shared")).digest(poison).hex()
@@ -276,9 +276,9 @@ def test_a_good_picture_in_one_form_and_one_batch_with_what_real_instances_die_o
 
 def test_a_stop_or_a_killed_idle_worker_blames_nobody(free_port: Callable[[], int], tmp_path: Path) -> None:
     shared = tmp_path / "shared"
-    with running_instance(free_port(), "-", tmp_path / "log", CONF, quarantine=shared) as instance:
+    with running_instance(free_port(), "-", tmp_path / "log", WORKER, quarantine=shared) as instance:
         stop_instance(instance)
-    with running_instance(free_port(), "-", tmp_path / "log", CONF, quarantine=shared) as instance:
+    with running_instance(free_port(), "-", tmp_path / "log", WORKER, quarantine=shared) as instance:
         os.kill(instance.worker_pid(), signal.SIGKILL)
         assert instance.process.wait(30) == 70
     events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]

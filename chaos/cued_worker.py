@@ -1,4 +1,4 @@
-"""Stands in for service/server/gunicorn.conf.py in a rehearsal's copy of the code, with an engine that takes cues.
+"""The worker of a rehearsal's instances, in its copy of the code: the service's own, with an engine that takes cues.
 
 The file `cues/INSTANCE` holds a cue. A picture that is magenta all over kills whoever infers it.
 """
@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import service.pipeline.detector
 from chaos.jumping_clock import install
 from service.engines import Engine, EngineInfo
 from service.errors import EngineFault, InferenceFailed, OutOfMemory
-from service.settings import Settings
+from service.server.worker import DetectorWorker
 
 CUES = Path("cues").resolve()
 CUE = CUES / os.environ["FRAMEFLEET_INSTANCE"]
@@ -88,14 +87,13 @@ class CuedEngine:
         self._engine.__exit__(kind, error, trace)
 
 
-def _cued(make_real: Any) -> Any:
-    def load_engine(settings: Settings) -> Engine:
-        return CuedEngine(make_real(settings), settings.max_memory_mb)
+class CuedWorker(DetectorWorker):
+    """The service's own worker, whose engine takes cues and whose clock jumps, as its master's does."""
 
-    return load_engine
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        install(CUES / "clock")
+        super().__init__(*args, **kwargs)
 
-
-install(CUES / "clock")
-service.pipeline.detector.load_engine = _cued(service.pipeline.detector.load_engine)
-_original = Path("service/server/gunicorn.original.conf.py")
-exec(compile(_original.read_text(), str(_original), "exec"))
+    def open_engine(self) -> Engine:
+        """The real engine, until a cue says otherwise."""
+        return CuedEngine(super().open_engine(), self.settings.max_memory_mb)
