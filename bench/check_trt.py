@@ -33,7 +33,7 @@ ROW = "{:<16} {:>9} {:>9} {:>7} {:>9} {:>9} {:>8}  {}"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class GraphCase:
     """One build: the model's `name`, its `precision`, and what makes the serving graph."""
 
     name: str
@@ -41,7 +41,7 @@ class Case:
     graph: Callable[[], onnx.ModelProto]
 
 
-def cases(default_model: Path = DEFAULT_MODEL) -> Iterator[Case]:
+def cases(default_model: Path = DEFAULT_MODEL) -> Iterator[GraphCase]:
     """YOLOv5n and s and a v8 head at 640x640, and the default model, each in full and in half precision."""
     shapes = {"yolov5n": YOLOV5N, "yolov5s": YOLOV5S, "yolov5n, v8 head": replace(YOLOV5N, layout="yolov8")}
     for name, spec in shapes.items():
@@ -49,7 +49,7 @@ def cases(default_model: Path = DEFAULT_MODEL) -> Iterator[Case]:
     yield from _both(default_model.stem, lambda: read_graph(default_model).model)
 
 
-def check(trt: Any, case: Case) -> str:
+def check(trt: Any, case: GraphCase) -> str:
     """Builds one case.
 
     Returns:
@@ -88,9 +88,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     return 1 if failed else 0
 
 
-def _both(name: str, graph: Callable[[], onnx.ModelProto]) -> Iterator[Case]:
-    yield Case(name, "fp32", graph)
-    yield Case(name, "fp16", lambda: to_half(graph()))
+def _both(name: str, graph: Callable[[], onnx.ModelProto]) -> Iterator[GraphCase]:
+    yield GraphCase(name, "fp32", graph)
+    yield GraphCase(name, "fp16", lambda: to_half(graph()))
 
 
 def _yolo(spec: YoloSpec) -> onnx.ModelProto:

@@ -2,6 +2,10 @@
 
 Without `--model` it makes a YOLOv5s-shaped TorchScript network with random weights, which takes as long as a trained
 one. Figures go to `./var/gpu/bench.json` and, as a table, to `./var/gpu/bench.md`. Nothing else should run meanwhile.
+
+Clients in processes of their own, each with several connections that always have one request under way.
+
+What `bench.gpu` measures: an engine alone, the same behind the whole service, and JPEG decoding.
 """
 
 if __name__ == "__main__":
@@ -36,13 +40,11 @@ from tests.gpu.machine import Machine, this_machine
 
 CONNECTIONS_PER_PROCESS = 8
 WARM_UP_PART = 0.2
-
-
 HEAD = "| what | how | batch | frames/s | p50 ms | p95 ms |\n|---|---|---|---|---|---|"
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class ClientLoad:
     """What the clients do: post `body` to `url` on `connections` connections for `seconds` s."""
 
     url: str
@@ -170,8 +172,8 @@ def through_service(settings: dict[str, object], body: bytes, batch: int, second
     connections = 2 * batch
     limits = {"max_batch": batch, "queue_size": connections, "deadline_ms": 60_000, "log_every": 0, "self_test_s": 0}
     with instance(**settings, **limits) as url:
-        latencies_ms(Load(f"{url}/v1/detect", body, connections, seconds * WARM_UP_PART))
-        taken = latencies_ms(Load(f"{url}/v1/detect", body, connections, seconds))
+        latencies_ms(ClientLoad(f"{url}/v1/detect", body, connections, seconds * WARM_UP_PART))
+        taken = latencies_ms(ClientLoad(f"{url}/v1/detect", body, connections, seconds))
     return _figure("service", str(settings["precision"]), batch, taken, len(taken) / seconds)
 
 
@@ -220,7 +222,7 @@ def _figure(what: str, how: str, batch: int, taken: list[float], frames_s: float
     return Figure(what, how, batch, round(frames_s, 1), round(float(p50), 2), round(float(p95), 2))
 
 
-def latencies_ms(load: Load) -> list[float]:
+def latencies_ms(load: ClientLoad) -> list[float]:
     """Runs the clients.
 
     Returns:
@@ -232,17 +234,17 @@ def latencies_ms(load: Load) -> list[float]:
     whole, rest = divmod(load.connections, CONNECTIONS_PER_PROCESS)
     shares = [CONNECTIONS_PER_PROCESS] * whole + [rest] * bool(rest)
     with ProcessPoolExecutor(len(shares), mp_context=get_context("spawn")) as pool:
-        parts = pool.map(_process, [Load(load.url, load.body, share, load.seconds) for share in shares])
+        parts = pool.map(_process, [ClientLoad(load.url, load.body, share, load.seconds) for share in shares])
         return [ms for part in parts for ms in part]
 
 
-def _process(load: Load) -> list[float]:
+def _process(load: ClientLoad) -> list[float]:
     with ThreadPoolExecutor(load.connections) as pool:
         parts = pool.map(_connection, [load] * load.connections)
         return [ms for part in parts for ms in part]
 
 
-def _connection(load: Load) -> list[float]:
+def _connection(load: ClientLoad) -> list[float]:
     address = urlsplit(load.url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
     taken, end = list[float](), time.monotonic() + load.seconds

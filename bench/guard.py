@@ -44,7 +44,7 @@ MODEL = f"simulated:a_ms=0,b_ms=0,size={INPUT_SIDE}"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class CostCase:
     """One kind of request: its name in `guard.json`, path, body, and how many are sent in a row."""
 
     name: str
@@ -66,7 +66,7 @@ class Costs:
         return statistics.median(self.instance_s) / statistics.median(self.bare_s)
 
 
-def cases(picture: npt.NDArray[np.uint8]) -> Iterator[Case]:
+def cases(picture: npt.NDArray[np.uint8]) -> Iterator[CostCase]:
     """The requests that are guarded.
 
     Args:
@@ -75,9 +75,9 @@ def cases(picture: npt.NDArray[np.uint8]) -> Iterator[Case]:
     for (width, height), in_a_row in (((64, 64), 4), ((640, 480), 2), ((1920, 1080), 1)):
         scaled = cv2.resize(picture, (width, height))
         body = cv2.imencode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
-        yield Case(f"jpeg_{width}x{height}", "/v1/detect", body, in_a_row)
+        yield CostCase(f"jpeg_{width}x{height}", "/v1/detect", body, in_a_row)
     text = base64.b64encode(cv2.resize(picture, (640, 480)).tobytes()).decode()
-    yield Case(
+    yield CostCase(
         "first_protocol_640x480", "/predict", json.dumps({"height": 480, "width": 640, "image": text}).encode(), 2
     )
 
@@ -127,7 +127,7 @@ def measured() -> dict[str, float]:
     return {name: cost.ratio for name, cost in costs.items()}
 
 
-def _ask_in_turn(asked: Sequence[Case], costs: Mapping[str, Costs], instance: Running, bare: Running) -> None:
+def _ask_in_turn(asked: Sequence[CostCase], costs: Mapping[str, Costs], instance: Running, bare: Running) -> None:
     with _Server(instance) as of_instance, _Server(bare) as of_bare:
         for case in asked:  # what is had at the first time only
             of_instance.cost_s(case)
@@ -146,7 +146,7 @@ class _Server:
         self._processes = [process.pid for process in tree(server.pid)]
         self._connection = http.client.HTTPConnection(str(urlsplit(server.url).hostname), urlsplit(server.url).port)
 
-    def cost_s(self, case: Case) -> float:
+    def cost_s(self, case: CostCase) -> float:
         """CPU seconds per request of one round of a case."""
         began = self._cpu_s()
         for _ in range(case.in_a_row):

@@ -1,6 +1,8 @@
 """Tries how many instances, on which CPUs, answer most on this machine: `python -m bench.tune` (`make tune`).
 
 Flow: CPUs -> placements [Placement...] -> a fleet each, under load [Try...] -> a table, and what to write where.
+
+Ways to place instances on a machine, and which is advised: CPUs -> [Placement...] -> [Tried...]. Pure.
 """
 
 if __name__ == "__main__":
@@ -40,8 +42,6 @@ from loadtest.target.claim import folder_claim
 AS_GOOD = 0.95
 # On a large machine the halves of halves say enough.
 MOST_SIZES = 4
-
-
 FAILED, USAGE = 1, 2
 STEPS = "steps"
 WARMUP_S = 1.0

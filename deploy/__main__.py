@@ -32,10 +32,8 @@ from deploy.machine.world import World
 from deploy.paths import Folders, Paths, local_paths
 from deploy.release import RECORD
 from deploy.rollout.recipes import down, run_while_up, up
-from deploy.verbs.fleet_verbs import add_fleet_verbs
-from deploy.verbs.host_verbs import add_host_verbs, golden_picture, show_host, site_paths, this_site
-from deploy.verbs.hosts import DEVICES_COMMAND, NO_RELEASE, HostOptions, find_fleets
-from deploy.verbs.inventory_verbs import (
+from deploy.verbs.fleet_verbs import (
+    add_fleet_verbs,
     check_inventory,
     render_figures,
     render_hosts,
@@ -43,7 +41,9 @@ from deploy.verbs.inventory_verbs import (
     show_difference,
     write_and_list,
 )
-from deploy.verbs.show import follow_logs, run_smoke, show_status
+from deploy.verbs.host_verbs import add_host_verbs, golden_picture, show_host, site_paths, this_site
+from deploy.verbs.hosts import DEVICES_COMMAND, NO_RELEASE, HostOptions, find_fleets
+from deploy.verbs.status import follow_logs, run_smoke, show_status
 
 INTERRUPTED = 130
 EPILOG = "VERB --help lists the options of one."

@@ -9,6 +9,8 @@ exit code   of `main`, or
 70          a fault of ours (EX_SOFTWARE)
 130, 143    interrupted, asked to end
 141         who read our output has gone, in the middle of the work
+
+Keeps the traceback of a failure for who has to find its cause; terminals get one line.
 """
 
 import importlib
@@ -34,12 +36,8 @@ from framefleet.failure import explain
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
 TERMINATED = 128 + signal.SIGTERM
-
-
 # The state folder of who works in a checkout, made by whatever needs it first.
 LOGS = Path("var") / "log"
-
-
 # supervisord sets it in every program, and so in a terminal that one of them opens.
 SUPERVISED = "SUPERVISOR_ENABLED"
 

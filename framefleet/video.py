@@ -1,4 +1,7 @@
-"""Reads a video frame by frame, and reads on behind damage: file or stream -> [Shot] -> who sends or encodes them."""
+"""Reads a video frame by frame, and reads on behind damage: file or stream -> [Shot] -> who sends or encodes them.
+
+Looks at how a video file is built: whether it goes on to its end, and what its count of frames is worth.
+"""
 
 import os
 import struct
@@ -15,23 +18,13 @@ from numpy.typing import NDArray
 
 # Level-1 elements of a Segment and elements of a Cluster, as Matroska and WebM have them.
 _SEGMENT, _CLUSTER, _EBML_HEAD = 0x18538067, 0x1F43B675, 0x1A45DFA3
-
-
 _MATROSKA_PARTS = {
     *(0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367, 0xEC, 0xBF),
     *(0xE7, 0xA3, 0xA0, 0xAB, 0xA7, 0x5854, 0xAF, _EBML_HEAD),
 }
-
-
 _ISO_FIRST = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp")
-
-
 _TS_PACKET = 188
-
-
 _AVI_HEAD, _CHUNK_HEAD, _INDEX_ENTRY = 12, 8, 16
-
-
 _WIDE_SIZE = 16  # bytes of an ISO box's head whose size takes 64 bits
 
 
@@ -56,22 +49,12 @@ if TYPE_CHECKING:
 
 # Some containers carry no rate; a clip then plays at this one.
 FALLBACK_FPS = 25.0
-
-
 # OpenCV says "no frame" at a damaged packet, and in the same words at the end, again and again.
 _FAILURES_AT_LEAST = 64
-
-
 _FAILURES_AT_MOST = 10_000
-
-
 # Each thread of the decoder holds frames of its own: of 4K, 16 of them take 400 MB.
 _MOST_THREADS = 4
-
-
 _MOST_FRAMES = 10**9  # what a container without a count says is far beyond it, or negative
-
-
 _RARE = 0.05  # places with gaps, of all frames, up to which a clip has a steady rate and is damaged
 
 

@@ -1,4 +1,9 @@
-"""`python -m loadtest VERB`: loads a fleet with video, says what it held, and plans how many are needed."""
+"""`python -m loadtest VERB`: loads a fleet with video, says what it held, and plans how many are needed.
+
+The verb `ui`: Locust's web page for a service, where runs are started by hand; Ctrl-C ends it.
+
+A load generator for a run that another machine leads; it goes on to the next run until it is interrupted.
+"""
 
 if __name__ == "__main__":
     from framefleet.command import carry_out
@@ -14,9 +19,8 @@ from pathlib import Path
 
 from loadtest.capacity import command as capacity
 from loadtest.errors import LoadTestError, OptionError, RunError
-from loadtest.generate import worker
 from loadtest.generate.locust_process import locust_process
-from loadtest.generate.meeting import LOOPBACK
+from loadtest.generate.meeting import LOOPBACK, meeting_place
 from loadtest.generate.prepare import check_video
 from loadtest.generate.replay import Replay, replay
 from loadtest.measure.summary import shortcomings
@@ -29,8 +33,6 @@ from loadtest.target import certificate
 from loadtest.target.claim import folder_claim, target_claim
 
 LAST_PORT = 65_535
-
-
 PASSED, FAILED, USAGE = 0, 1, 2
 
 
@@ -77,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("folder", type=Path, help="folder of the run")
     again.set_defaults(verb=_report)
     scenario.add_verb(verbs)
-    worker.add_verb(verbs)
+    add_worker_verb(verbs)
     add_ui_verb(verbs)
     results.add_samples_verb(verbs)
     hold = verbs.add_parser("capacity", help="find out what a fleet holds, write capacity.json and a page")
@@ -152,3 +154,34 @@ def _demand_free(port: int) -> None:
             probe.bind((LOOPBACK, port))
         except OSError as error:
             raise RunError(f"port {port}, for the page: {error.strerror}; give another with --page-port") from None
+
+
+def add_worker_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the verb to a command line."""
+    text = "make load for a scenario that another machine leads (its --bind); Ctrl-C ends it"
+    parser = verbs.add_parser("worker", help=text, description=text)
+    parser.add_argument("--master", required=True, metavar="ADDRESS:PORT", help="what the other machine's --bind says")
+    certificate.add_argument(parser)
+    parser.set_defaults(verb=run_worker)
+
+
+def run_worker(namespace: argparse.Namespace) -> int:
+    """Works until it is interrupted.
+
+    Raises:
+        OptionError: the address makes no sense.
+    """
+    arguments = locust_arguments(namespace.master)
+    while True:
+        with locust_process(arguments) as process:
+            process.wait()
+
+
+def locust_arguments(master: str) -> list[str]:
+    """Plain Locust as a worker.
+
+    Raises:
+        OptionError: the address makes no sense.
+    """
+    host, port = meeting_place(master, "--master")
+    return ["--worker", "--master-host", host, "--master-port", port, "--loglevel", "WARNING"]

@@ -1,4 +1,7 @@
-"""The options of a replay in one table, for our command line and for Locust's: arguments -> [ReplayOptions]."""
+"""The options of a replay in one table, for our command line and for Locust's: arguments -> [ReplayOptions].
+
+The path that a load test asks, with no place for a key: it is written down, and everybody can read command lines.
+"""
 
 import argparse
 import math
@@ -18,8 +21,6 @@ from loadtest.target.reference import Tolerance
 
 # What a detection can be asked for; nothing else has a meaning in a query, and a key may have any name.
 QUERY = ("conf", "iou", "max_det", "agnostic", "classes")
-
-
 MAX_QUALITY = 100
 LEAST_FPS = 0.001
 # Beyond what a machine can send, read or keep: a slip of the finger must not cost all its memory, or its disk.

@@ -186,7 +186,7 @@ def test_every_verb_of_the_command_line_is_explained_somewhere() -> None:
 def test_operate_lists_every_metric() -> None:
     names = {
         name
-        for module in ("service/pipeline/metrics.py", "service/pipeline/gpu.py", "deploy/guard/programs.py")
+        for module in ("service/pipeline/metrics.py", "service/pipeline/gpu.py", "deploy/guard/listener.py")
         for name in re.findall(r"[\"' ]((?:framefleet|nv)_[a-z_]+)[\"'{ ]", text_of(module))
     }
     assert len(names) > len(("requests", "gpu", "programs"))

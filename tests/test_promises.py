@@ -13,9 +13,9 @@ else:
 
 from bench import tune
 from deploy.allowance import GENEROUS
-from deploy.describe.limits import Limits
+from deploy.describe.limits import ServiceLimits
 from deploy.guard.reload import WIND_DOWN_S
-from deploy.guard.reviver import Limits as Delays
+from deploy.guard.reviver import Delays
 from deploy.rollout.host_preflight import FREE_BYTES
 from deploy.rollout.host_recipes import KEPT_RELEASES
 from framefleet.client import __main__ as client
@@ -27,7 +27,7 @@ from loadtest.measure.samples import HEADER
 from loadtest.plan import agreement, records, typed
 from service import keys
 from service.admission import visit
-from service.pictures import form, jpeg, jpeg_pixels, json_depth, png, webp
+from service.pictures import form, jpeg, jpeg_pixels, json_depth, picture
 from service.pipeline import detector
 from service.safeguards import in_work, memory, quarantine, watchdog
 from service.settings import Settings
@@ -83,7 +83,7 @@ SECURITY = {
     "spare bytes of pixels": f"a largest body, and {visit.SPARE_PIXEL_BYTES // 2**20} MiB for clients that hold "
     f"at most {visit.SPARE_PIXEL_BYTES * 3 // 4 // 2**20} |",
     "small pictures": f"without one small pictures of {2 * visit.SMALL_BYTES // 2**20} MiB at once",
-    "PNG and WebP": f"{png.MAX_PNG_CHUNKS:,} chunks of a PNG or a WebP",
+    "PNG and WebP": f"{picture.MAX_PNG_CHUNKS:,} chunks of a PNG or a WebP",
     "burst": f"may come at once | any number; {GENEROUS.burst} |",
     "connections": f"from the end of their head on | {GENEROUS.connections} |",
 }
@@ -107,7 +107,7 @@ ARCHITECTURE = {
     f"left alone for {nginx('fail_timeout')} s at a time",
 }
 OPERATE = {
-    "bodies": f"`max_body_bytes` ({Limits({}).max_body_bytes >> 20} MiB)",
+    "bodies": f"`max_body_bytes` ({ServiceLimits({}).max_body_bytes >> 20} MiB)",
     "room": f"A deploy wants {FREE_BYTES >> 20} MB free",
     "log": f"every {DEFAULT.log_every}th other one",
 }
@@ -183,11 +183,11 @@ def test_figures_are_those_of_the_code(document: str) -> None:
 
 def test_words_for_figures_are_those_of_the_code() -> None:
     """An hour, a second, three."""
-    assert (DEFAULT.quarantine_s, keys.CHECK_EVERY_S, KEPT_RELEASES, webp.MAX_WEBP_CHUNKS) == (
+    assert (DEFAULT.quarantine_s, keys.CHECK_EVERY_S, KEPT_RELEASES, picture.MAX_WEBP_CHUNKS) == (
         3600,
         1,
         3,
-        png.MAX_PNG_CHUNKS,
+        picture.MAX_PNG_CHUNKS,
     )
 
 

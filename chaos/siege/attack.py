@@ -4,6 +4,8 @@ It is a process of its own, so that it does not hold up the cameras' clients, an
 would not be the fleet's. It attacks until its stdin ends, then prints how its requests ended.
 
 Flow: bombs -> [Assault...] -> clients -> how they ended, as counts.
+
+Bodies within every limit that are cheap to send and dear to answer; nothing is sent here.
 """
 
 if __name__ == "__main__":
@@ -45,8 +47,6 @@ FULL_HD = (1080, 1920)
 # Just under the limit on a body, once it is unpacked.
 UNPACKED_BYTES = 60 * 2**20
 BOUNDARY = "bomb"
-
-
 # Cameras come from 127.0.0.1; all of 127.0.0.0/8 is this machine's.
 SOURCE = "127.0.0.2"
 CLIENTS = 64

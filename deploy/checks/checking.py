@@ -2,6 +2,10 @@
 
 What is checked is what will run, as far as this machine allows: a host's file that is checked elsewhere gets stand-ins
 for what only the host has.
+
+Lets nginx, supervisor and systemd themselves say whether they accept rendered files, before anything uses those.
+
+The files are rendered for a staging folder and written there by the caller, so that nothing live is touched.
 """
 
 import re
@@ -24,8 +28,6 @@ NGINX_COMPLAINT = re.compile(
 SUPERVISOR_COMPLAINT = re.compile(r"Error: (?P<what>.+?)(?: in section '.+' \(file: '(?P<where>.+)'\))?$")
 FIX = "correct its template in deploy/"
 OTHER_FIX = "correct what it names"
-
-
 EVERYWHERE = "0.0.0.0"
 FIRST_PORT_OF_ALL = 1024
 OPENSSL = (

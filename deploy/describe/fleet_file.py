@@ -1,6 +1,8 @@
 """Reads fleet.toml, the one description of a fleet, and says everything that is wrong with it at once.
 
 Flow: fleet.toml -> read_inventory -> [Inventory] -> host_fleet. fleet.example.toml explains every key.
+
+Reads the tables of fleet.toml that a host consists of: the host itself, and service settings.
 """
 
 import ipaddress
@@ -13,7 +15,7 @@ from typing import Any, Literal, cast
 from deploy.allowance import GENEROUS, MAX_AT_ONCE, Allowance
 from deploy.describe.inventory import AUTO, Balancing, Host, Inventory, Keys, Mode, Model
 from deploy.describe.inventory_rules import contradictions
-from deploy.describe.limits import Limits
+from deploy.describe.limits import ServiceLimits
 from deploy.describe.local import DEFAULT_MODEL
 from deploy.describe.placement import EVENLY, MAX_CPUS, Own
 from deploy.describe.tables import MISSING, Doubts, Table, more_than_once
@@ -34,33 +36,15 @@ else:
 
 
 MAX_HSTS_DAYS = 3650
-
-
 MODES = ("each", "one", "edge")
-
-
 MODEL_FILE = re.compile(r"[^\x00-\x1f\x7f\"'\\$;#*?\[\]%]+")
-
-
 SHA256 = re.compile(r"(?:[0-9a-f]{64})?")
-
-
 HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
-
-
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
-
-
 ABSOLUTE = re.compile(r"/(?!.*/\.\.(?:/|$))[^\x00-\x20\x7f\"'\\$;#*?\[\]%:]+")
-
-
 TOML_BITS = 64
-
-
 # How Python's parser ends its messages.
 PLACE = re.compile(r"(?P<what>.+) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL)
-
-
 WEBHOOK = re.compile(r"(?:https?://[!-~]+)?")
 
 
@@ -280,7 +264,7 @@ def read_settings(table: Table) -> dict[str, str]:
             table.problem(key, f"{value!r} contains {found[0]!r}", "no setting needs that character: correct it")
         else:
             settings[variable] = str(value)
-    for problem in Limits(settings).problems:
+    for problem in ServiceLimits(settings).problems:
         table.problem(problem.where.removeprefix(PREFIX).lower(), problem.what, problem.fix)
     return settings
 

@@ -9,7 +9,7 @@ from deploy.fleet import PREFIX
 LONGEST_HOLD_MS = 30_000
 
 
-class Limits:
+class ServiceLimits:
     """Reads those settings; what cannot be read is in `problems`.
 
     Args:

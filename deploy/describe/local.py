@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.allowance import GENEROUS, Allowance
 from deploy.describe.instances import make_instance
-from deploy.describe.limits import Limits, balancer_workers
+from deploy.describe.limits import ServiceLimits, balancer_workers
 from deploy.describe.placement import EVENLY, Own, Place, place
 from deploy.errors import Problem, SettingsError
 from deploy.fleet import (
@@ -89,7 +89,7 @@ def local_fleet(
     settings = _settings(machine, environ)
     paths = local_paths(options.var)
     model = _model(options, machine, settings, paths)
-    limits = Limits(settings)
+    limits = ServiceLimits(settings)
     places, too_few = _places(options, nodes)
     problems = [
         *_port_problems(options),

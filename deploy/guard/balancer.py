@@ -3,6 +3,14 @@
 A worker outlives a killed master and goes on answering; after the death of supervisord a master does, too. The port is
 shared (`reuseport`), so the new nginx listens beside them; only then are new connections steered past the old workers,
 and the ones they have wound down, and they are asked to finish. They serve on whatever keeps the new one from starting.
+
+Steers new connections past the nginx workers that are about to finish, to those that have come beside them.
+
+Sockets that listen on one port with SO_REUSEPORT form a group, and the kernel deals connections out among them. One
+that was dealt to a socket, but not accepted when that socket closes, is reset. So before the old sockets close, the
+group is given a program that names a newer one, and what the old ones still have waiting is accepted meanwhile.
+
+See SO_ATTACH_REUSEPORT_CBPF in socket(7), and SO_DETACH_REUSEPORT_BPF (Linux 5.3).
 """
 
 if __name__ == "__main__":
@@ -37,8 +45,6 @@ SO_DETACH_REUSEPORT_BPF = 68
 # Of classic BPF: its only instruction returns a constant.
 BPF_RET_CONSTANT = 0x06
 NOTHING = 0
-
-
 # Of an old worker, to close its sockets once it was asked to finish.
 CLOSE_LIMIT_S = 2.0
 POLL_S = 0.02

@@ -2,7 +2,11 @@
 
 An event listener speaks supervisor's protocol on stdin and stdout, so what people should read goes to stderr, which is
 the reviver's log, and to a webhook where the fleet names one. Beside it threads look for silent instances (prober) and
-workers of nginx (worker_prober), and one holds requests while no instance listens (waiting_room).
+workers of nginx, and one holds requests while no instance listens (waiting_room).
+
+What every program of a machine is doing, for the fleet page, `make status` and Prometheus.
+
+Flow: [ProgramState...] -> Programs -> [Program...] -> programs.json, programs.prom, which nginx hands out.
 """
 
 if __name__ == "__main__":
@@ -20,8 +24,9 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -42,14 +47,14 @@ from deploy.guard.prober import (
     probe_once,
     probe_workers_once,
 )
-from deploy.guard.programs import Programs, to_json, to_metrics
-from deploy.guard.reviver import Act, Limits, Reviver
+from deploy.guard.reviver import Act, Delays, Reviver
 from deploy.guard.waiting_room import wait_for_ever
 from deploy.machine import run
 from deploy.machine.control import Control, ProgramState
 from deploy.machine.processes import holds_open
 from deploy.paths import Paths
 
+STATES = ("STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "UNKNOWN")
 SINGLES = frozenset({Balancer.name, REVIVER})
 WEBHOOK_TIMEOUT_S = 5.0
 # The only crash that supervisord answers with an immediate restart; one while starting ends in FATAL by itself.
@@ -57,8 +62,63 @@ DIED_RUNNING = "PROCESS_STATE_EXITED"
 # nginx writes it itself, so supervisord does not rotate it. About a day at one request a second.
 ACCESS_LOG_BYTES = 50_000_000
 SUPERVISORD = "supervisord"
-
 Tell = Callable[[Act], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One supervisor program.
+
+    Attributes:
+        name: its name.
+        state: supervisor's word.
+        pid: 0 if no process runs.
+        uptime_s: s since its process was started.
+        restarts: how often another process took its place since the reviver started.
+        instance: True for an instance, False for what serves it.
+    """
+
+    name: str
+    state: str
+    pid: int
+    uptime_s: int
+    restarts: int
+    instance: bool
+
+
+class Programs:
+    """Counts restarts, which supervisord does not.
+
+    Args:
+        others: programs that are no instances.
+    """
+
+    def __init__(self, others: frozenset[str]) -> None:
+        self._others = others
+        self._pids: dict[str, int] = {}
+        self._restarts: dict[str, int] = {}
+
+    def observe(self, states: Mapping[str, ProgramState]) -> tuple[Program, ...]:
+        """Takes the states as they are now; a process that came and went in between is not seen."""
+        for name in self._pids.keys() - states.keys():
+            del self._pids[name], self._restarts[name]
+        for state in states.values():
+            before = self._pids.setdefault(state.name, state.pid)
+            self._restarts.setdefault(state.name, 0)
+            if state.pid and state.pid != before:
+                self._restarts[state.name] += before != 0
+                self._pids[state.name] = state.pid
+        return tuple(
+            Program(
+                name=state.name,
+                state=state.state,
+                pid=state.pid,
+                uptime_s=state.uptime_s,
+                restarts=self._restarts[state.name],
+                instance=state.name not in self._others,
+            )
+            for state in states.values()
+        )
 
 
 def listen(
@@ -206,7 +266,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--limits", type=json.loads, default={}, help="of deploy.guard.reviver.Limits, as JSON")
     given = parser.parse_args(arguments)
     paths = Paths(given.state, given.etc, given.run, given.log)
-    reviver = Reviver(Limits(**given.limits), SINGLES)
+    reviver = Reviver(Delays(**given.limits), SINGLES)
     fleet = read_record(paths) if paths.record.exists() else None
     certificate = fleet.balancer.tls.certificate if fleet and fleet.balancer.tls else None
     tell = make_tell(fleet.monitoring.webhook if fleet else "")
@@ -220,3 +280,30 @@ def main(arguments: Sequence[str]) -> None:
     # supervisord ends its programs with a signal; where their streams end it has died.
     folders = map(str, (paths.state, paths.etc, paths.run, paths.log))
     run.become((sys.executable, "-m", "deploy.guard.recovery", *folders), paths.log_of(REVIVER))
+
+
+def to_json(programs: Iterable[Program]) -> str:
+    """Writes what the fleet page reads."""
+    return json.dumps({"programs": [asdict(program) for program in programs]})
+
+
+def to_metrics(programs: Iterable[Program], certificate_expires: float | None) -> str:
+    """Writes what Prometheus reads.
+
+    Args:
+        programs: as they are now.
+        certificate_expires: Unix time, s; None without TLS.
+    """
+    listed = tuple(programs)
+    lines = ["# TYPE framefleet_program_state gauge"]
+    lines += [
+        f'framefleet_program_state{{program="{program.name}",state="{state}"}} {int(program.state == state)}'
+        for program in listed
+        for state in STATES
+    ]
+    lines.append("# TYPE framefleet_program_restarts_total counter")
+    lines += [f'framefleet_program_restarts_total{{program="{row.name}"}} {row.restarts}' for row in listed]
+    if certificate_expires is not None:
+        lines += ["# TYPE framefleet_certificate_expires_seconds gauge"]
+        lines.append(f"framefleet_certificate_expires_seconds {certificate_expires:.0f}")
+    return "\n".join(lines) + "\n"

@@ -3,7 +3,16 @@
 nginx would wait for such an instance until its read timeout, and the instance's own watchdog may be stopped with it.
 Killed within nginx's 5 s for trying elsewhere, it costs nobody an answer. What is stopped is first let go on, which
 costs nobody anything. Flow: [Sighting...] -> Prober -> [Verdict...], once a round, from the
-reviver's process; worker_prober.py does the same for nginx.
+reviver's process; what is below does the same for nginx.
+
+Finds workers of nginx that accept nothing or are missing, and a master of them or a supervisord that is stopped.
+
+Each worker has its own queue of new connections, so one that is stuck costs a share of the clients while all others
+answer. Connections are asked on until the kernel has dealt every queue some. Flow: as above.
+
+A worker that dies leaves behind what all of them count together, of each client's requests and each instance's, and
+nobody ever takes it off: clients would be refused, and instances left aside, for requests that ended long ago. So a
+new nginx is started beside the others, which begins at nothing.
 """
 
 import http.client

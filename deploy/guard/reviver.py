@@ -13,7 +13,7 @@ from deploy.machine.control import UP_STATES, ProgramState
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Delays:
     """When the reviver acts.
 
     Attributes:
@@ -76,7 +76,7 @@ class Reviver:
         singles: programs that no other stands in for; they are never kept stopped.
     """
 
-    def __init__(self, limits: Limits, singles: frozenset[str]) -> None:
+    def __init__(self, limits: Delays, singles: frozenset[str]) -> None:
         self._limits = limits
         self._singles = singles
         self._histories: dict[str, _History] = {}

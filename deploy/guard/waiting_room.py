@@ -60,7 +60,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingRequest:
     """A request that waits.
 
     Attributes:
@@ -107,7 +107,7 @@ class WaitingRoom:
 
     def __init__(self, servers: Callable[[], Sequence[Address]], bounds: Bounds) -> None:
         self._servers, self._bounds = servers, bounds
-        self._waiting: list[Waiting] = []
+        self._waiting: list[WaitingRequest] = []
         self._somebody = asyncio.Event()
         self._relayed: Counter[Address] = Counter()
         self._places: Counter[bytes] = Counter()
@@ -168,7 +168,7 @@ class WaitingRoom:
         """
         loop = asyncio.get_running_loop()
         seat: asyncio.Future[Reached] = loop.create_future()
-        self._waiting.append(Waiting(client, seat))
+        self._waiting.append(WaitingRequest(client, seat))
         self._somebody.set()
         until = loop.time() + patience
         while not seat.done() and (left := until - loop.time()) > 0 and not _has_hung_up(connection):
@@ -193,7 +193,7 @@ class WaitingRoom:
             else:
                 reached[1].close()
 
-    def _next(self) -> Waiting | None:
+    def _next(self) -> WaitingRequest | None:
         """Who came first, of those who still wait and have fewest places."""
         self._waiting = [one for one in self._waiting if not one.seat.done()]
         return min(self._waiting, key=lambda one: self._places[one.client], default=None)

@@ -2,6 +2,12 @@
 
 What a deploy is changing the host to is noted before anything that serves is touched, and each step can be taken
 again; so after a cut the next deploy, of whatever release, or a rollback, carries on from what runs.
+
+Has the release build TensorRT engines for the GPUs of this host; what cannot be built is served by ONNX Runtime.
+
+Flow: [Fleet] on an .onnx model + [Devices] -> `service.models.build` once per GPU type -> model by GPU name.
+
+Which folders a host needs, whose they are, and which of them a deploy no longer needs.
 """
 
 import os
@@ -36,8 +42,6 @@ from deploy.rollout.takeover import change, stop_for_good
 KEPT_RELEASES = 3
 # Only root and the service enter these folders, and root owns all but what the service itself writes to.
 PRIVATE, SHARED = 0o750, 0o755
-
-
 GRAPH_SUFFIX = ".onnx"
 # The builder's last line; it keeps what it built, by everything an engine depends on.
 BUILT = re.compile(r"MODEL=(?P<path>/\S+\.engine)\s*$")

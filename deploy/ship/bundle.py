@@ -1,7 +1,7 @@
 """Decides what goes into a bundle: all that a host without a network needs to run this release.
 
 Flow: checkout + fleet.toml + wheels -> [Entry...] -> run_bundle -> framefleet-<id>.tar -> bootstrap on the host, which
-uses `sha256` too, so: only the standard library.
+uses it too, so: only the standard library.
 """
 
 from collections.abc import Callable, Iterator, Sequence

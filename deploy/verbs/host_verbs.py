@@ -1,4 +1,9 @@
-"""The verbs of a host, which the command line has where it runs from a release instead of a checkout."""
+"""The verbs of a host, which the command line has where it runs from a release instead of a checkout.
+
+What `framefleet status` shows of a host: a row per program, with what its GPU and its clients see.
+
+Flow: [Fleet] + [ProgramState...] + programs.json + each instance's /status -> [HostRow...] -> table.
+"""
 
 import argparse
 import json
@@ -32,8 +37,6 @@ from framefleet.http.session import open_session
 HEADER = ("PROGRAM", "GPU", "RELEASE", "STATE", "UPTIME", "RESTARTS", "RATE", "P95", "READY")
 DEVICE_LETTERS = 12
 UNKNOWN = "-"
-
-
 AddVerb = Callable[..., argparse.ArgumentParser]
 FIX = (
     "/opt/framefleet/current/bin/framefleet is the command line of a host; "

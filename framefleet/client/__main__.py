@@ -1,6 +1,8 @@
 """Detects objects in a video, picture, folder or camera with a running service: `python -m framefleet.client SOURCE`.
 
 video [Frame] -> sender, several at once [Answer] -> in order [Result] -> drawn, saved, shown, counted [Tally].
+
+Counts what the client's run amounts to, and sums it up for a person.
 """
 
 if __name__ == "__main__":
@@ -43,8 +45,6 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INCOMPLETE = 3
 EXIT_INTERRUPTED = 130
-
-
 _KEPT_TIMINGS = 100_000  # a camera may run for weeks
 
 

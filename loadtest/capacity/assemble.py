@@ -1,4 +1,7 @@
-"""A finished sweep and what is known about it -> [Capacity]. Pure."""
+"""A finished sweep and what is known about it -> [Capacity]. Pure.
+
+What becomes of a fleet that gets too much, and of it afterwards: [Row] -> [Timeline]. Pure.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from loadtest.target import service_status
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class SweepFindings:
     """What a sweep found.
 
     Attributes:
@@ -38,7 +41,7 @@ class Findings:
     provenance: Provenance
 
 
-def assemble(found: Findings, others: Sequence[Capacity] = ()) -> Capacity:
+def assemble(found: SweepFindings, others: Sequence[Capacity] = ()) -> Capacity:
     """Puts a measurement together.
 
     Args:
@@ -75,7 +78,7 @@ def assemble(found: Findings, others: Sequence[Capacity] = ()) -> Capacity:
     )
 
 
-def _scaling(instances: int, slo: Interval, found: Findings, others: Sequence[Capacity]) -> Scaling:
+def _scaling(instances: int, slo: Interval, found: SweepFindings, others: Sequence[Capacity]) -> Scaling:
     for other in others:
         demand_same(found.slo_ms, found.provenance.status, other)
     # A fleet of the same size measured anew replaces the earlier one.

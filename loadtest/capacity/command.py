@@ -1,4 +1,9 @@
-"""`python -m loadtest capacity`: a sweep against a service -> capacity.json, a page, ten lines on the terminal."""
+"""`python -m loadtest capacity`: a sweep against a service -> capacity.json, a page, ten lines on the terminal.
+
+A run during which instances were killed, made elsewhere, as a panel of the page: folder -> [Timeline].
+
+What was measured before and is used again: files -> [Known].
+"""
 
 import argparse
 import sys
@@ -6,9 +11,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from loadtest.capacity import answer, gate, page, records
-from loadtest.capacity.assemble import Findings, assemble, demand_same
+from loadtest.capacity.assemble import SweepFindings, assemble, demand_same
 from loadtest.capacity.gate import Comparison
-from loadtest.capacity.measure import Bench, read_cpu_s
+from loadtest.capacity.measure import SweepBench, read_cpu_s
 from loadtest.capacity.records import Capacity, Provenance, Timeline
 from loadtest.capacity.reduction import per_second
 from loadtest.capacity.row import Row
@@ -101,7 +106,7 @@ def run(namespace: argparse.Namespace) -> int:
         return _run(namespace, bench, options, known)
 
 
-def _run(namespace: argparse.Namespace, bench: Bench, options: SweepOptions, known: Known) -> int:
+def _run(namespace: argparse.Namespace, bench: SweepBench, options: SweepOptions, known: Known) -> int:
     demand_usable(known, bench)
     found = measure(bench, options, known, resume=namespace.resume)
     # Before anything is compared: should the fleet have changed meanwhile, that must not cost the measurement.
@@ -119,12 +124,12 @@ def _run(namespace: argparse.Namespace, bench: Bench, options: SweepOptions, kno
     return code
 
 
-def measure(bench: Bench, options: SweepOptions, known: Known, *, resume: bool) -> Capacity:
+def measure(bench: SweepBench, options: SweepOptions, known: Known, *, resume: bool) -> Capacity:
     """Makes the sweep and puts together what it found."""
     bench.prepare(resume)
     sweep = Sweep(bench.measure, options)
     sweep.run()
-    findings = Findings(
+    findings = SweepFindings(
         slo_ms=bench.base.slo_ms,
         rows=tuple(sweep.rows),
         verified_fps=sweep.verified_fps,
@@ -155,13 +160,13 @@ def write(found: Capacity, folder: Path, comparison: Comparison | None = None) -
     return path
 
 
-def _bench(namespace: argparse.Namespace) -> Bench:
+def _bench(namespace: argparse.Namespace) -> SweepBench:
     processes = checked_processes(namespace.processes)
     given = {name: getattr(namespace, name) for name in SHARED}
     base = checked(ReplayOptions(**given))
     _demand_within("seconds", namespace.seconds)
     check_video(base)
-    return Bench(
+    return SweepBench(
         url=asked_url(namespace),
         base=base,
         folder=namespace.out / STEPS,
@@ -197,7 +202,7 @@ def _demand_within(name: str, value: float) -> None:
         raise OptionError(f"{flag}={str(value)[:MOST_SHOWN]}: must be from {low:,} to {high:,}")
 
 
-def _provenance(bench: Bench, seed: int) -> Provenance:
+def _provenance(bench: SweepBench, seed: int) -> Provenance:
     record = bench.record
     if record is None:
         raise RunError(f"{bench.folder}: no step was made")
@@ -247,7 +252,7 @@ def timeline(folder: Path) -> Timeline:
     return Timeline("Failures: instances are killed", text, offered, in_time, ())
 
 
-def demand_usable(known: Known, bench: Bench) -> None:
+def demand_usable(known: Known, bench: SweepBench) -> None:
     """Makes sure, before minutes are spent, that earlier measurements can be used with this service.
 
     Raises:

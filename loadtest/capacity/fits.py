@@ -1,4 +1,15 @@
-"""Estimates and fitted lines of a capacity measurement, records without a way of their own: -> [Capacity]."""
+"""Estimates and fitted lines of a capacity measurement, records without a way of their own: -> [Capacity].
+
+What a batch costs the engine: [SampleTable] -> sizes and times -> [BatchFit]. Pure.
+
+Every answer tells how many frames the engine took with its own, and for how long. A batch of n frames is told n times,
+so each counts as a part of 1/n.
+
+Fits the Universal Scalability Law (Gunther 1993) to fleets of several sizes: [ScalePoint...] -> [Scaling]. Pure.
+
+With `y = n / X(n)` the law is linear: `y = (1 + contention * (n - 1) + coherency * n * (n - 1)) / one_fps`. Its terms
+are found by least squares on relative distances, so that a fleet of 16 does not outweigh one of 2. None may be below 0.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +23,6 @@ from loadtest.measure.samples import SampleTable
 
 # A size that was seen less often may be one slow moment, and would turn the line.
 FEWEST = 3
-
-
 # A fleet that does 2 % more per instance than a smaller one is within what repetitions differ by.
 LINEAR_WITHIN = 0.02
 

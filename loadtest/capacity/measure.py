@@ -1,4 +1,7 @@
-"""Measures the steps of a sweep against a service: [Ask] -> a run of Locust -> [Row]."""
+"""Measures the steps of a sweep against a service: [Ask] -> a run of Locust -> [Row].
+
+How much CPU time the instances behind a URL have used so far, from their `/metrics`.
+"""
 
 import io
 import re
@@ -36,13 +39,11 @@ OK = 200
 KNOWN_IN_A_ROW = 8
 MOST_ASKED = 2000
 _CPU = re.compile(rb"^process_cpu_seconds_total ([0-9.eE+-]+)$", re.MULTILINE)
-
-
 WARMUP_S = 1.0
 
 
 @dataclass(slots=True)
-class Bench:
+class SweepBench:
     """A service and how its steps are made.
 
     Attributes:

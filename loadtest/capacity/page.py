@@ -1,4 +1,7 @@
-"""One self-contained page about a capacity: [Capacity] -> HTML text. It is rendered here and written elsewhere."""
+"""One self-contained page about a capacity: [Capacity] -> HTML text. It is rendered here and written elsewhere.
+
+The plots of a capacity page: [Capacity] -> [Plot...].
+"""
 
 import math
 from collections.abc import Callable, Sequence

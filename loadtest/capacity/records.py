@@ -1,6 +1,8 @@
 """What a capacity measurement found, as capacity.json holds it: sweep -> [Capacity] -> page, plan, gate.
 
 `None` stands for what could not be measured, for JSON has no NaN.
+
+Whether a fleet was measured from its own machine: an address -> yes or no. Pure.
 """
 
 from collections.abc import Iterable
@@ -18,8 +20,6 @@ from loadtest.errors import RunError
 from loadtest.measure.machine import Machine
 
 HERE = ("localhost", "127.0.0.1", "::1")
-
-
 FORMAT = 1
 FILE = "capacity.json"
 PAGE = "index.html"

@@ -7,6 +7,8 @@ worker -> master  samples, fault ...   as they come
 worker -> master  end     how the generator fared
 ```
 Workers share nothing but the network: each cuts its own copy of the video, the master's folder keeps all results.
+
+`Lead` is the half that leads: takes the references, gives orders, gathers samples in its run folder.
 """
 
 import time
@@ -36,8 +38,6 @@ FAREWELL_S = 30.0
 # Locust counts the seconds without a sign of life below zero; a machine may be too busy for one for some moments.
 LOST_S = 10
 LOOK_EVERY_S = 1.0
-
-
 MESSAGE = "framefleet"
 # Long enough for every worker to read its message, so that all begin at one moment.
 LEAD_S = 1.0

@@ -1,4 +1,7 @@
-"""Which machine and which versions made the load; without them a figure means nothing."""
+"""Which machine and which versions made the load; without them a figure means nothing.
+
+Which revision of the source tree this is, read from git's own files, so that git itself is not needed.
+"""
 
 import os
 import platform
@@ -11,8 +14,6 @@ from framefleet.machine.kernel import kernel_version
 
 ROOT = Path(__file__).resolve().parents[2]
 LENGTH = 12
-
-
 PACKAGES = ("framefleet", "locust", "opencv-python", "numpy")
 
 

@@ -1,4 +1,7 @@
-"""`python -m loadtest plan | simulate`: measurements on disk -> a plan on the terminal and in plan.json."""
+"""`python -m loadtest plan | simulate`: measurements on disk -> a plan on the terminal and in plan.json.
+
+A plan, and what its simulation said, for a terminal: [Plan], [Trial] -> lines. Pure.
+"""
 
 import argparse
 import math
@@ -19,7 +22,7 @@ from loadtest.plan.fleet_model import Model
 from loadtest.plan.limits import demand_within
 from loadtest.plan.planner import Wishes, plan
 from loadtest.plan.records import TARGET, Basis, Demand, Host, Plan
-from loadtest.plan.trial import Trial, attempt
+from loadtest.plan.simulation import Trial, attempt
 from loadtest.plan.typed import MAX_BATCH, Typed
 
 DONE, FAILED = 0, 1

@@ -3,6 +3,10 @@
 A cell is a balancer with its hosts. It is filled up to what one balancer can carry: where adding instances still pays
 (the USL), and what its network takes. Further cells carry the rest; each has a spare host. Cells are filled one after
 the other rather than evenly, so that a higher rate never needs fewer hosts.
+
+Of which kind the hosts of a plan are: what was asked for and what was measured -> [Host], [Prices]. Pure.
+
+An option that cannot have an effect is refused: a plan that ignored it in silence would answer another question.
 """
 
 import math
@@ -16,8 +20,6 @@ from loadtest.plan.records import Basis, Cell, Demand, Host, PerFrame, Plan, Pri
 
 CORES, NIC_GBPS = 8.0, 1.0
 OTHERWISE = 'give --batch-ms "4 + 1.2n" for a plan with GPUs, or a capacity.json that was measured on them'
-
-
 BITS = 8
 GIGA = 1e9
 # A balancer's cell grows while each of its instances does at least half of what one alone does.

@@ -1,4 +1,7 @@
-"""Runs a simulated fleet under a load: [Model] + [Load] -> [Outcome]. Pure: the same seed gives the same outcome."""
+"""Runs a simulated fleet under a load: [Model] + [Load] -> [SimulatedOutcome]. Pure: the same seed gives the same.
+
+Tries a plan in simulation, with a host that fails: [Plan] + [Model] -> [Trial]. Pure.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,8 +10,18 @@ from itertools import islice
 import numpy as np
 import simpy
 
+from loadtest.capacity.row import IN_TIME_WANTED
+from loadtest.errors import OptionError
 from loadtest.plan.fleet_model import Fleet, Instance, Model, Process
+from loadtest.plan.records import Basis, Plan
 
+# Long enough for queues to show, short enough to wait for: a few seconds of computing.
+MOST_FRAMES = 300_000
+LONGEST_S, SHORTEST_S = 60.0, 3.0
+# Cameras so slow that a minute of them says nothing are simulated for longer.
+LEAST_FRAMES = 300
+# A second of more would take minutes, and no nginx passes as many.
+MOST_FPS = 500_000
 MS = 1e3
 
 
@@ -55,7 +68,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SimulatedOutcome:
     """What came of it; latencies in ms from the scheduled moment, NaN without an answer.
 
     Attributes:
@@ -87,7 +100,20 @@ class Outcome:
     batch: float
 
 
-def simulate(model: Model, load: Load) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A simulated cell."""
+
+    load: Load
+    outcome: SimulatedOutcome
+
+    @property
+    def holds(self) -> bool:
+        """Whether it met the SLO through the failure and lost nothing."""
+        return self.outcome.in_time >= IN_TIME_WANTED and not self.outcome.lost
+
+
+def simulate(model: Model, load: Load) -> SimulatedOutcome:
     """Simulates a fleet until every frame of the load was answered, refused or lost."""
     world = simpy.Environment()
     fleet = Fleet(world, model, load.instances, load.seed)
@@ -136,13 +162,13 @@ def _hosts(fleet: Fleet, size: int) -> Iterator[list[Instance]]:
         yield fleet.instances[first : first + size]
 
 
-def _outcome(fleet: Fleet, due_s: list[float], load: Load) -> Outcome:
+def _outcome(fleet: Fleet, due_s: list[float], load: Load) -> SimulatedOutcome:
     counted = np.array(fleet.due_s) >= load.warm_s
     latency_ms = np.array(fleet.latency_s)[counted] * MS
     offered = int(np.sum(np.array(due_s) >= load.warm_s))
     batches = sum(instance.batches for instance in fleet.instances)
     p50, p95, p99 = np.percentile(latency_ms, (50, 95, 99), method="inverted_cdf") if len(latency_ms) else (np.nan,) * 3
-    return Outcome(
+    return SimulatedOutcome(
         offered=offered,
         ok=len(latency_ms),
         in_time=float(np.sum(latency_ms <= load.slo_ms)) / max(1, offered),
@@ -156,3 +182,31 @@ def _outcome(fleet: Fleet, due_s: list[float], load: Load) -> Outcome:
         utilisation=sum(instance.busy_s for instance in fleet.instances) / (load.instances * load.seconds),
         batch=sum(instance.frames for instance in fleet.instances) / max(1, batches),
     )
+
+
+def attempt(plan: Plan, known: Basis, model: Model, seed: int) -> Trial:
+    """Simulates the fullest cell, spare host and all; after a third of the time one host fails for good.
+
+    Raises:
+        OptionError: it gets more frames than can be simulated.
+    """
+    cell = plan.cells[0]
+    if cell.rate_fps > MOST_FPS:
+        raise OptionError(
+            f"{cell.rate_fps:,.0f} frames/s behind one balancer: a simulation takes up to {MOST_FPS:,}; "
+            f"simulate a part of the streams, or give a smaller --nic-gbps"
+        )
+    usual_s = min(LONGEST_S, max(SHORTEST_S, MOST_FRAMES / cell.rate_fps))
+    seconds = max(usual_s, LEAST_FRAMES / cell.rate_fps)
+    load = Load(
+        instances=cell.hosts_with_spare * plan.host.instances,
+        instances_per_host=plan.host.instances,
+        fps=cell.rate_fps,
+        streams=max(1, round(cell.rate_fps / plan.demand.fps)),
+        seconds=seconds,
+        warm_s=seconds / 10,
+        slo_ms=known.p95_ms,
+        seed=seed,
+        failures=(HostFailure(1, seconds / 3, seconds),),
+    )
+    return Trial(load, simulate(model, load))

@@ -1,4 +1,7 @@
-"""Makes a scenario's steps against one service and keeps them: changes of the load -> run -> [Step]."""
+"""Makes a scenario's steps against one service and keeps them: changes of the load -> run -> [Step].
+
+Searches the highest rate that a service holds: rate -> held or not. Pure, the trial is an argument.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,7 +15,7 @@ from loadtest.options import ReplayOptions
 from loadtest.report.progress import Progress
 from loadtest.report.table import milliseconds
 from loadtest.scenario.figures import meets_slo
-from loadtest.scenario.profile import Plan
+from loadtest.scenario.profile import ProfilePlan
 
 GROWTH = 2.0
 # Two rates are told apart by this factor at best; a finer answer would be noise.
@@ -41,7 +44,7 @@ class Bench:
 
     url: str
     load: ReplayOptions
-    plan: Plan
+    plan: ProfilePlan
     folder: Path
     say: Callable[[str], None]
     processes: int = 1

@@ -1,4 +1,7 @@
-"""The verb `scenario`: arguments -> [Profile] -> [Outcome] -> exit code."""
+"""The verb `scenario`: arguments -> [Profile] -> [ScenarioOutcome] -> exit code.
+
+A scenario from profile to verdict: [Profile] -> [Bench] -> [ScenarioFindings] -> [ScenarioOutcome] on disk and in words.
+"""
 
 import argparse
 import math
@@ -15,14 +18,12 @@ from loadtest.options import add_address, add_arguments, asked_url, checked_proc
 from loadtest.report.table import RULE
 from loadtest.scenario import profile
 from loadtest.scenario.bench import Bench
-from loadtest.scenario.kinds import KINDS, Findings
-from loadtest.scenario.profile import Plan, Profile
+from loadtest.scenario.kinds import KINDS, ScenarioFindings
+from loadtest.scenario.profile import Profile, ProfilePlan
 from loadtest.target import certificate, proof, reference
 from loadtest.target.claim import folder_claim, target_claim
 
 DOCUMENT = "scenario.json"
-
-
 PASSED, FAILED = 0, 1
 
 
@@ -36,7 +37,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ScenarioOutcome:
     """What became of a scenario.
 
     Attributes:
@@ -75,7 +76,7 @@ def add_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--processes", type=int, default=1, help="that make the load (default %(default)s)")
     parser.add_argument("--bind", default="", help="ADDRESS:PORT: wait there for so many workers of other machines")
     parser.add_argument("--resume", action="store_true", default=False, help="keep the steps of a cut-short scenario")
-    for name, default in asdict(Plan()).items():
+    for name, default in asdict(ProfilePlan()).items():
         if name != "ladder":
             parser.add_argument(
                 "--" + name.replace("_", "-"), type=type(default), help=f"see the profile's plan.{name}"
@@ -141,7 +142,7 @@ def demand_judgeable(profile: Profile, given: Collection[str] = ()) -> None:
 
 def _demand_effect(profile: Profile, given: Collection[str]) -> None:
     kind = KINDS[profile.kind]
-    idle = ({field.name for field in fields(Plan)} - set(kind.plan)) | set(kind.sets)
+    idle = ({field.name for field in fields(ProfilePlan)} - set(kind.plan)) | set(kind.sets)
     if profile.load.closed:
         idle |= {"fps", "burst"}
     for name in sorted(idle & set(given)):
@@ -149,7 +150,7 @@ def _demand_effect(profile: Profile, given: Collection[str]) -> None:
         raise OptionError(f"{flag}: makes no difference to the scenario {profile.name} ({profile.kind}); leave it out")
 
 
-def play(profile: Profile, bench: Bench) -> Outcome:
+def play(profile: Profile, bench: Bench) -> ScenarioOutcome:
     """Makes the steps, judges them and writes scenario.json.
 
     Raises:
@@ -173,7 +174,7 @@ def _proof(bench: Bench) -> tuple[str, ...]:
     return (warning,) if warning else ()
 
 
-def judge(profile: Profile, findings: Findings, url: str, steps: tuple[Step, ...]) -> Outcome:
+def judge(profile: Profile, findings: ScenarioFindings, url: str, steps: tuple[Step, ...]) -> ScenarioOutcome:
     """Holds the findings against the profile's conditions."""
     checks = tuple(
         Check(str(condition), findings.figures[condition.figure], condition.holds(findings.figures))
@@ -182,7 +183,7 @@ def judge(profile: Profile, findings: Findings, url: str, steps: tuple[Step, ...
     invalid = tuple(f"{made.name}: {reason}" for made in findings.deciding for reason in made.invalid)
     empty = [made.name for made in findings.deciding if not made.counts.ok]
     untested = (*findings.untested, *(f"{name}: no frame was answered as without load" for name in empty))
-    return Outcome(
+    return ScenarioOutcome(
         scenario=profile.name,
         kind=profile.kind,
         url=url,
@@ -196,7 +197,7 @@ def judge(profile: Profile, findings: Findings, url: str, steps: tuple[Step, ...
     )
 
 
-def say_outcome(outcome: Outcome, say: Callable[[str], None]) -> None:
+def say_outcome(outcome: ScenarioOutcome, say: Callable[[str], None]) -> None:
     """The outcome in words, a line at a time; the last one is the verdict."""
     say(RULE)
     for name, value in outcome.figures.items():
@@ -213,7 +214,7 @@ def say_outcome(outcome: Outcome, say: Callable[[str], None]) -> None:
     say(f"{_word(outcome)}: scenario {outcome.scenario} against {outcome.url}")
 
 
-def _word(outcome: Outcome) -> str:
+def _word(outcome: ScenarioOutcome) -> str:
     if outcome.passed:
         return "PASSED"
     if outcome.invalid:

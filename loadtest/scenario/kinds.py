@@ -1,4 +1,9 @@
-"""The kinds of scenario: [Bench] -> steps -> [Findings]. A new kind is one more function and its line in `KINDS`."""
+"""The kinds of scenario: [Bench] -> steps -> [ScenarioFindings]. A new kind is one more function and its line in `KINDS`.
+
+Does what fleets suffer, now and then while load goes on: kills an instance, or runs a command.
+
+Which processes answer behind a URL, so that a scenario sees whether one of them was killed or replaced.
+"""
 
 import os
 import shlex
@@ -22,8 +27,6 @@ from loadtest.target.target import Target
 
 KILL = "kill"
 COMMAND_LIMIT_S = 600.0
-
-
 TIMEOUT_S = 10.0
 # A balancer goes round idle instances: so many answers without a new name mean that there is none.
 KNOWN_IN_A_ROW = 8
@@ -55,7 +58,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class ScenarioFindings:
     """What a scenario found.
 
     Attributes:
@@ -71,13 +74,13 @@ class Findings:
     untested: tuple[str, ...] = ()
 
 
-def run_once(bench: Bench) -> Findings:
+def run_once(bench: Bench) -> ScenarioFindings:
     """`cameras` and `single`: the profile's own load."""
     made = bench.step("load")
-    return Findings(figures.of_step(made), (made,))
+    return ScenarioFindings(figures.of_step(made), (made,))
 
 
-def run_server(bench: Bench) -> Findings:
+def run_server(bench: Bench) -> ScenarioFindings:
     """Searches the highest rate that holds the SLO, then verifies it with other seeds."""
     fps, held, runs = bench.capacity(), 0, bench.plan.runs
     verified: tuple[Step, ...] = ()
@@ -88,7 +91,7 @@ def run_server(bench: Bench) -> Findings:
         if held == runs or not fps:
             break
     found = {"fps": fps, "verified": held / runs, **figures.faults(verified)}
-    return Findings(found, verified)
+    return ScenarioFindings(found, verified)
 
 
 def _verify(bench: Bench, fps: float, back_off: int) -> tuple[Step, ...]:
@@ -99,12 +102,12 @@ def _verify(bench: Bench, fps: float, back_off: int) -> tuple[Step, ...]:
     )
 
 
-def run_offline(bench: Bench) -> Findings:
+def run_offline(bench: Bench) -> ScenarioFindings:
     """Climbs a ladder of clients that wait for their answers."""
     steps = [bench.step(f"clients-{number}", arrivals="closed", cameras=number) for number in bench.plan.ladder]
     best = max(steps, key=lambda made: made.ok_fps)
     found = {"fps": best.ok_fps, "clients": float(best.streams), **figures.faults(steps)}
-    return Findings(found, tuple(steps), tuple(_ladder_remarks(steps)))
+    return ScenarioFindings(found, tuple(steps), tuple(_ladder_remarks(steps)))
 
 
 def _ladder_remarks(steps: Sequence[Step]) -> Iterable[str]:
@@ -117,7 +120,7 @@ def _ladder_remarks(steps: Sequence[Step]) -> Iterable[str]:
         yield f"the service refused frames of {', '.join(shed)} clients: it takes no more at once"
 
 
-def run_soak(bench: Bench) -> Findings:
+def run_soak(bench: Bench) -> ScenarioFindings:
     """Sends a share of the capacity for long and watches memory and descriptors."""
     fps = _share(bench)
     with watched(bench.url) as readings:
@@ -126,7 +129,7 @@ def run_soak(bench: Bench) -> Findings:
     found = figures.of_step(made)
     found |= {"memory_growth_mib": grown.memory_mib, "descriptor_growth": grown.descriptors}
     found |= {"restarts": float(grown.restarts)}
-    return Findings(found, (made,), untested=tuple(_unsoaked(made, grown)))
+    return ScenarioFindings(found, (made,), untested=tuple(_unsoaked(made, grown)))
 
 
 def _unsoaked(made: Step, grown: Growth) -> Iterable[str]:
@@ -136,7 +139,7 @@ def _unsoaked(made: Step, grown: Growth) -> Iterable[str]:
         yield f"memory and descriptors of {', '.join(unwatched)} were read less than {FEWEST} times (/metrics)"
 
 
-def run_overload(bench: Bench) -> Findings:
+def run_overload(bench: Bench) -> ScenarioFindings:
     """Sends more than the capacity, then half of it: what is still answered, and how soon all is well again.
 
     A fleet that answers all the same holds more than was thought: what it answered is its capacity then, and it gets
@@ -163,7 +166,7 @@ def run_overload(bench: Bench) -> Findings:
     }
     calm = f"not overloaded: of {found.offered_fps:.1f} frames/s {found.throughput_fps:.1f} were still answered"
     untested = () if found.overloaded else (calm,)
-    return Findings(figures.of_step(made) | kept, (made,), tuple(remarks), untested)
+    return ScenarioFindings(figures.of_step(made) | kept, (made,), tuple(remarks), untested)
 
 
 def _overload(bench: Bench, name: str, capacity_fps: float) -> tuple[Step, Relief]:
@@ -174,7 +177,7 @@ def _overload(bench: Bench, name: str, capacity_fps: float) -> tuple[Step, Relie
     return made, figures.relief(samples, over_s=half_s, end_s=2 * half_s, slo_ms=made.slo_ms)
 
 
-def run_chaos(bench: Bench) -> Findings:
+def run_chaos(bench: Bench) -> ScenarioFindings:
     """Sends a share of the capacity while instances are killed; at least one has to be seen to end."""
     findings, before, after = _disturbed(bench)
     if before and not ended(before, after):
@@ -182,7 +185,7 @@ def run_chaos(bench: Bench) -> Findings:
     return findings
 
 
-def run_deploy(bench: Bench) -> Findings:
+def run_deploy(bench: Bench) -> ScenarioFindings:
     """Sends a share of the capacity while instances are replaced; every one has to be seen to be."""
     findings, before, after = _disturbed(bench)
     if left := sorted(set(before) - set(replaced(before, after))):
@@ -190,7 +193,7 @@ def run_deploy(bench: Bench) -> Findings:
     return findings
 
 
-def _disturbed(bench: Bench) -> tuple[Findings, dict[str, int], dict[str, int]]:
+def _disturbed(bench: Bench) -> tuple[ScenarioFindings, dict[str, int], dict[str, int]]:
     """What was found, and the processes that answered before the load and at its end."""
     act = disturber(bench.plan.disturb, bench.url)
     fps = _share(bench)
@@ -203,7 +206,7 @@ def _disturbed(bench: Bench) -> tuple[Findings, dict[str, int], dict[str, int]]:
     found |= {"disturbances": float(done), "disturbances_failed": float(len(tally.troubles))}
     found |= {"replaced": float(len(replaced(before, after)))}
     untested = () if before else (SILENT,)
-    return Findings(found, (made,), tuple(tally.troubles[:3]), untested), before, after
+    return ScenarioFindings(found, (made,), tuple(tally.troubles[:3]), untested), before, after
 
 
 def _share(bench: Bench) -> float:
@@ -227,21 +230,15 @@ class Kind:
         sets: names of the load's options that it sets itself.
     """
 
-    run: Callable[[Bench], Findings]
+    run: Callable[[Bench], ScenarioFindings]
     figures: tuple[str, ...]
     plan: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
 
 
 _SEARCH = ("capacity_fps", "quantile", "first_fps", "search_s")
-
-
 _POISSON = ("arrivals", "cameras", "fps", "keep", "burst")
-
-
 _DISTURBANCES = ("disturbances", "disturbances_failed", "replaced")
-
-
 KINDS = {
     "cameras": Kind(run_once, STEP_FIGURES),
     "single": Kind(run_once, STEP_FIGURES),

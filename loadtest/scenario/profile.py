@@ -1,4 +1,7 @@
-"""Reads a scenario's profile: TOML -> [Profile]. A profile is a file of its own or the name of one that comes along."""
+"""Reads a scenario's profile: TOML -> [Profile]. A profile is a file of its own or the name of one that comes along.
+
+What a scenario must hold to pass: `late_or_dropped <= 0.01` -> [Condition] -> verdict on its figures. Pure.
+"""
 
 import math
 import operator
@@ -16,8 +19,6 @@ from loadtest.options import ReplayOptions, checked
 
 OPERATORS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt}
 _FORM = re.compile(r"(\w+)\s*(<=|>=|==|<|>)\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
-
-
 # Of the plan's values; a share above 1 is what the scenario `overload` is for.
 LIMITS: dict[str, tuple[float, float]] = {
     "capacity_fps": (0, 1_000_000),
@@ -56,7 +57,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ProfilePlan:
     """What a scenario does besides sending; each kind uses some of it.
 
     Attributes:
@@ -101,7 +102,7 @@ class Profile:
     about: str
     conditions: tuple[Condition, ...]
     load: ReplayOptions
-    plan: Plan
+    plan: ProfilePlan
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,7 +144,7 @@ def read(name: str) -> Profile:
         about=file.about,
         conditions=tuple(parse_condition(text, f"{path}: pass") for text in file.conditions),
         load=checked(_filled(ReplayOptions, file.load, f"{path}: load")),
-        plan=checked_plan(_filled(Plan, file.plan, f"{path}: plan")),
+        plan=checked_plan(_filled(ProfilePlan, file.plan, f"{path}: plan")),
     )
 
 
@@ -153,12 +154,12 @@ def changed(profile: Profile, given: dict[str, Any]) -> Profile:
     Raises:
         OptionError: a value is out of range.
     """
-    load, plan = ({k: v for k, v in given.items() if k in _names(kind)} for kind in (ReplayOptions, Plan))
+    load, plan = ({k: v for k, v in given.items() if k in _names(kind)} for kind in (ReplayOptions, ProfilePlan))
     changed_plan = checked_plan(replace(profile.plan, **plan))
     return replace(profile, load=checked(replace(profile.load, **load)), plan=changed_plan)
 
 
-def checked_plan(plan: Plan) -> Plan:
+def checked_plan(plan: ProfilePlan) -> ProfilePlan:
     """The same plan.
 
     Raises:

@@ -1,4 +1,7 @@
-"""Which certificates a load test trusts: `--cacert`, or what the environment names, in this process and in Locust's."""
+"""Which certificates a load test trusts: `--cacert`, or what the environment names, in this process and in Locust's.
+
+Says why a fleet's certificate was refused and what to do about it: an error of TLS -> a line.
+"""
 
 import argparse
 import os
@@ -11,8 +14,6 @@ from loadtest.errors import OptionError
 
 # OpenSSL's numbers for what people run into.
 EXPIRED, NOT_YET = 10, 9
-
-
 OTHER_HOST, OTHER_ADDRESS = 62, 64
 
 

@@ -3,6 +3,8 @@
 What is held is bytes, and with many of them a lane: the right to compute for long. No client holds every lane, and
 beside the bytes that a large request may take for itself there are some to spare for clients that hold little. Whoever
 computed least lately, and then who holds least, is served first.
+
+Who may have how many of the places in an instance: a lone client all, several their share; decisions alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +12,6 @@ from dataclasses import dataclass
 
 # Whoever asked within so many seconds counts as there, be it between two frames.
 THERE_S = 2.0
-
-
 HALF_LIFE_S = 10.0
 FORGOTTEN_S = 0.001
 MANY_CLIENTS = 256

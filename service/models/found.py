@@ -1,4 +1,10 @@
-"""What `make model` found in a file: what will be written, what its manifest says, and what to tell its owner."""
+"""What `make model` found in a file: what will be written, what its manifest says, and what to tell its owner.
+
+What an exporter wrote into its file about the model: properties of ONNX, config of TorchScript, header of an engine.
+
+YOLOv5's export.py writes stride, names and (TorchScript) shape; ultralytics writes names, task, imgsz, batch and more.
+ONNX properties are Python literals in text, the others JSON.
+"""
 
 import ast
 from collections.abc import Mapping, Sequence
@@ -9,9 +15,8 @@ import onnx
 
 from framefleet.wire.errors import ModelError
 from framefleet.wire.manifest import Layout
-from service.models.convert.dynamic_batch import free_batch
 from service.models.convert.normalise import opset_of, single_input
-from service.models.convert.serving_graph import prepared, to_bytes, to_serving_graph
+from service.models.convert.serving_graph import free_batch, prepared, to_bytes, to_serving_graph
 from service.models.convert.source import SourceNetwork, inspect, precision_of
 from service.models.kind import Recognised
 
@@ -19,11 +24,7 @@ _SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript", "engine": ".engine"
 _TITLES = {"torchscript": "TorchScript", "engine": "TensorRT engine, for the GPU and version it was built with"}
 _TENSORRTX_MARK = b"YoloLayer_TRT"
 _SCALE = 1 / 255
-
-
 _SHAPE_RANK = 4
-
-
 _SIDES = 2
 
 

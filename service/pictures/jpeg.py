@@ -3,6 +3,14 @@
 Thumbnails, colour profiles, texts, what stands between segments and what follows the end of the picture (films of
 motion photos, raw data of cameras) play no part here, but a decoder counts, warns of or trips over them. It sees the
 file that `Jpeg.file` writes: whole segments alone, one behind the other, so that it reads them as they were read here.
+
+Finds where the data of a JPEG's scan ends.
+
+Tells the usual JPEG file, which decoders read as it came, by its head and the end of its data.
+
+Usual is what cameras and most programs write: baseline, whole segments one behind the other, and one scan of all
+components with the end of the picture behind it. Of what stands in its other segments libjpeg reads as much as
+`Jpeg` does, or warns.
 """
 
 import re
@@ -52,8 +60,6 @@ _USUAL_COLOURS = (1, 3)
 # Of the first component; the others are sampled once.
 _SAMPLINGS = (0x11, 0x21, 0x12, 0x22)
 _USUAL_SCAN = b"\0\x3f\0"
-
-
 # Of them, whatever their bytes, little else is held; other threads have their turn meanwhile.
 _SEARCHED_AT_ONCE = 2**16
 _MARKER = 0xFF

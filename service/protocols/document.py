@@ -2,6 +2,8 @@
 
 Limits and defaults come from the settings and from `native/query.py`, class names from the model, problems from
 `service.errors`: what the document says is what the routes do.
+
+How a key travels, in the OpenAPI document; only instances that ask for keys mention them.
 """
 
 from collections.abc import Callable
@@ -11,10 +13,10 @@ from service.engines import EngineInfo
 from service.openapi.headers import answer_headers
 from service.openapi.problems import problem_answers, problem_schemas
 from service.openapi.shapes import Json
-from service.protocols.deepstack.openapi import deepstack_paths, deepstack_schemas
+from service.protocols.deepstack.routes import deepstack_paths, deepstack_schemas
 from service.protocols.native.openapi import detect_paths, detect_schemas
 from service.protocols.oip.openapi import oip_paths, oip_schemas
-from service.protocols.ops.openapi import ops_paths, ops_schemas
+from service.protocols.ops.routes import ops_paths, ops_schemas
 from service.settings import Settings
 
 BEARER, HEADER, PASSWORD = "bearer", "header", "password"
@@ -32,8 +34,6 @@ ABOUT_KEYS = """
 This service asks for an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`. `/livez`, `/readyz`, the pages \
 and this document need none.\
 """
-
-
 # The newest version that the common client generators read without complaint.
 OPENAPI_VERSION = "3.0.3"
 API_VERSION = "1.0.0"

@@ -1,19 +1,29 @@
-"""What every protocol's routes do the same way: take a request in, read its body and deadline, and write JSON."""
+"""What every protocol's routes do the same way: take a request in, read its body and deadline, and write JSON.
+
+Who asks: the name by which an instance shares itself out among its clients.
+
+A body of known length that lies on gunicorn's socket: received where it is to stay, without copies in between.
+
+gunicorn's own reader, and Werkzeug's around it, copy it several times. What they do differently, such as with chunks,
+encryption, or in another version, they go on doing: then there is no such body.
+"""
 
 import io
 import ipaddress
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, TypeVar
 
 import msgspec
 from flask import Response, g, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from service.admission.buffers import LEAST_BYTES
 from service.admission.client_gone import client_gone
-from service.admission.sent_body import sent_body
 from service.admission.visit import Visit
 from service.errors import ServiceError
 from service.pictures.body import without_blanks
@@ -23,18 +33,61 @@ from service.protocols.native.query import read_timeout_ms
 from service.server.allow import parse_allow
 from service.settings import Settings
 
+Received = TypeVar("Received")
 PIECE_BYTES = 2**18
 # A form is copied while it is taken apart; what is shorter than this is not worth waiting for memory.
 SHORT_BYTES = 2**17
 FORM_COPIES = 2
 Reception = Callable[[], AbstractContextManager[Visit]]
-
-
+"""Takes the request being answered in; see `reception`."""
 # A site has that many bits of an IPv6 address of its own, and as many addresses in it as it likes.
 SITE_BITS = 64
 
 
-"""Takes the request being answered in; see `reception`."""
+@dataclass(frozen=True, slots=True)
+class SentBody:
+    """A body nothing of which was read: gunicorn's `reader` of so many bytes, and the `connection` they come on."""
+
+    reader: Any
+    connection: socket.socket
+
+    def receive(self) -> bytes:
+        """The body, or what of it was sent before the client closed the connection.
+
+        Raises:
+            ClientDisconnected: the connection broke.
+        """
+        pieces = [self._buffered()]
+        while self.reader.length and (piece := self._received(self.connection.recv, self.reader.length)):
+            pieces.append(piece)
+            self.reader.length -= len(piece)
+        return b"".join(pieces)
+
+    def receive_into(self, memory: memoryview) -> memoryview:
+        """The same, in memory as large as the body."""
+        buffered = self._buffered()
+        at = len(buffered)
+        memory[:at] = buffered
+        while self.reader.length and (count := self._received(self.connection.recv_into, memory[at:], 0)):
+            at += count
+            self.reader.length -= count
+        return memory[:at]
+
+    def _buffered(self) -> bytes:
+        """What was read along with the request's head; a next request's bytes are left where they were."""
+        data: bytes = self.reader.unreader.take_buffered()
+        mine = data[: self.reader.length]
+        self.reader.unreader.unread(data[len(mine) :])
+        self.reader.length -= len(mine)
+        return mine
+
+    @staticmethod
+    def _received(receive: Callable[..., Received], *arguments: object) -> Received:
+        """All of it at once if nothing happens: each call costs the GIL."""
+        try:
+            return receive(*arguments, socket.MSG_WAITALL)
+        except OSError as error:
+            raise ClientDisconnected from error
 
 
 def reception(detector: Detector, settings: Settings) -> Reception:
@@ -177,3 +230,15 @@ def named(peer: str, given: str, allowed: tuple[ipaddress.IPv4Network | ipaddres
 
 def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def sent_body(environ: dict[str, Any]) -> SentBody | None:
+    """The body of a request, if it is one that can be received here."""
+    stream = environ["wsgi.input"]
+    reader = getattr(stream, "reader", None)
+    unreader = getattr(reader, "unreader", None)
+    connection = getattr(unreader, "sock", None)
+    known = hasattr(reader, "length") and hasattr(unreader, "take_buffered") and hasattr(unreader, "unread")
+    if not known or type(connection) is not socket.socket or stream.buf.tell():
+        return None
+    return SentBody(reader, connection)

@@ -1,8 +1,19 @@
 """Replaces an instance that has grown too large, before the kernel kills it or a neighbour.
 
 A limit on addresses does not suit CUDA, which reserves far more of them than there is memory. So the instance looks at
-what it really holds, and when that stays over its ceiling it drains as on SIGTERM, in its turn (`drain_turn.py`):
+what it really holds, and when that stays over its ceiling it drains as on SIGTERM, in its turn (`DrainTurn`):
 nobody's request is lost. Memory shared over the fork tells the gunicorn master why its worker ended.
+
+Lets one instance of a host drain for its memory at a time: those that grow alike would all be gone at once.
+
+Who drains writes its name into a file in the folder that a host's instances share, and its successor, which has the
+same name, takes it out when it listens. Each also holds a lock there while it listens, which ends with it: the last one
+that listens does not drain while others that were there are down. Neither waits for ever.
+
+Keeps the process's memory where it belongs: large picture buffers go back to the system when they are freed.
+
+glibc gives each thread an arena and, once a few large blocks were freed, keeps later ones in them. With dozens of
+request threads and pictures of all sizes that adds up: the process grows by half over an hour and never shrinks.
 """
 
 import ctypes
@@ -35,19 +46,11 @@ LARGE_BYTES = 2**20
 # An arena's unused end goes back when it is longer than this. At glibc's 128 KiB a frame's memory goes back each time.
 TRIM_BYTES = 4 * 2**20
 ARENAS = 4
-
-
 FILE, LISTENING = "draining", ".listening"
-
-
 # As long as a model may take to load.
 TURN_S = 300.0
-
-
 # For one that is far over its ceiling: what is in flight is answered by then, and most models are loaded.
 SHORT_TURN_S = 30.0
-
-
 # Others have a lock for some microseconds; who keeps one, such as a process that hangs, must keep nobody from starting.
 TRIES, PAUSE_S = 50, 0.02
 

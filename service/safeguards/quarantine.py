@@ -5,6 +5,11 @@ by a keyed hash of the picture, in a folder that all instances of a host share. 
 picture refused, a death in company only makes suspects, and suspects run alone, one after the other: a picture with
 three deaths, two of them alone, is refused. One that never died alone is let in even where it cannot be alone, and one
 that is answered anywhere is acquitted.
+
+The secret of a host: its instances name pictures with it, so that who does not know it cannot aim at a name.
+
+It lies in the folder that they share, for its owner alone. Whoever comes first makes it, whole or not at all; a damaged
+one is made anew, and what it named is forgotten. No start and no request fails for it.
 """
 
 import os
@@ -33,13 +38,9 @@ FIRST_TURN_S = 0.5
 # Stage one of the balancer reaches two instances, its last stage a third. The first death may be in company.
 DEATHS, DEATHS_ALONE = 3, 2
 ALONE, IN_COMPANY = b"+", b"?"
-# By xxh3, or by the SHA-256 of earlier releases; other files there are of drain_turn.py and secret.py.
+# By xxh3, or by the SHA-256 of earlier releases; other files there are the secret's, and those of `memory.py`.
 NAME = re.compile("[0-9a-f]{32}|[0-9a-f]{64}")
-
-
 FILE = "secret"
-
-
 SECRET_BYTES = 8
 
 

@@ -8,7 +8,7 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed; `make
 
 import tensorrt_rtx as rtx
 
-from bench.check_trt import Case, cases, check, main
+from bench.check_trt import GraphCase, cases, check, main
 from framefleet.wire.errors import ModelError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
@@ -16,7 +16,7 @@ CASES = list(cases(Path(__file__).parents[2] / "var/models/centerface-320.onnx")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name} {case.precision}")
-def test_the_graph_is_parsed_and_built(case: Case, default_model: Path) -> None:
+def test_the_graph_is_parsed_and_built(case: GraphCase, default_model: Path) -> None:
     row = check(rtx, case)
     assert row.split()[-1] == "built" and "1..8" in row
 
@@ -27,6 +27,6 @@ def test_a_graph_that_is_not_built_fails_the_check(
     def broken() -> None:
         raise ModelError("no such graph")
 
-    monkeypatch.setattr("bench.check_trt.cases", lambda: [Case("broken", "fp32", broken)])  # type: ignore[arg-type]
+    monkeypatch.setattr("bench.check_trt.cases", lambda: [GraphCase("broken", "fp32", broken)])  # type: ignore[arg-type]
     assert main() == 1
     assert "FAILED: no such graph" in capsys.readouterr().out

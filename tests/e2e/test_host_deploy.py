@@ -144,11 +144,11 @@ def test_a_changed_setting_is_the_only_thing_that_changes(deployed: ScratchHost)
         pytest.param({"service/wsgi.py": AT_ONCE}, "no module for this", id="will not import"),
         pytest.param({"service/server/gunicorn.conf.py": ELSEWHERE}, "listens on port", id="wrong port"),
         pytest.param(
-            {"service/pipeline/self_test.py": "\nraise EngineFault('the self-test failed')\n"},
+            {"service/pipeline/batcher.py": "\nraise EngineFault('the self-test failed')\n"},
             "the self-test failed",
             id="self-test fails",
         ),
-        pytest.param({"service/app.py": LATER}, "with code", id="dies later"),
+        pytest.param({"service/wsgi.py": LATER}, "with code", id="dies later"),
     ],
 )
 def test_a_broken_release_is_found_before_anything_is_touched(

@@ -17,8 +17,7 @@ import torch
 
 from service.engines.trt.cuda_context import cuda_errors, primary_context
 from service.engines.trt.cuda_driver import probe_driver
-from service.engines.trt.pipeline import CudaGraph, graphs_available
-from service.engines.trt.slot import device_memory, make_streams
+from service.engines.trt.pipeline import CudaGraph, device_memory, graphs_available, make_streams
 from service.errors import OutOfMemory
 
 pytestmark = pytest.mark.gpu

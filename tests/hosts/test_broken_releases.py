@@ -36,12 +36,12 @@ FIRST_IMPORT = "from flask import Flask"
 MAKE_APP = "    return create_app("
 START = "        detector.start()"
 BROKEN = {
-    "will not import": Broken("not_there", {"service/app.py": (FIRST_IMPORT, f"import not_there\n{FIRST_IMPORT}")}),
+    "will not import": Broken("not_there", {"service/wsgi.py": (FIRST_IMPORT, f"import not_there\n{FIRST_IMPORT}")}),
     "its model is garbage": Broken(GARBAGE, model=GARBAGE),
     "its self-test fails": Broken(
         "the device is suspect",
         {
-            "service/pipeline/self_test.py": ("if not agree(", "if agree("),
+            "service/pipeline/batcher.py": ("if not agree(", "if agree("),
             "service/settings.py": ('60.0, "s an engine is idle', '1.0, "s an engine is idle'),
         },
     ),

@@ -20,7 +20,8 @@ def peak():
 DAY = """
 import sys
 from itertools import islice
-from loadtest import pattern, prepare
+from loadtest.frames import pattern
+from loadtest.generate import prepare
 from loadtest.options import ReplayOptions, checked
 options = checked(ReplayOptions(cameras=40, fps=25, seconds=86_400, warmup_s=60, arrivals=sys.argv[1]))
 schedule = pattern.draw(options.pattern, (), tuple(number / 25 for number in range(300)))

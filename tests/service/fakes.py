@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from service.engines import EngineInfo
 from service.errors import InferenceFailed
-from service.pipeline.self_test import golden_frame
+from service.pipeline.batcher import golden_frame
 
 SIZE = 32
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from service.models.__main__ import main
-from service.pipeline.self_test import golden_frame
+from service.pipeline.batcher import golden_frame
 from tests.instance import running_instance
 from tests.service.models.reference import every_candidate, network_input, run_network
 from tests.service.models.yolo import YOLOV5N, YOLOV5S, Array, YoloSpec, build_yolo

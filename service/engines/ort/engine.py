@@ -1,4 +1,7 @@
-"""ONNX Runtime over a serving graph: the engine of machines without a GPU, and of those with its CUDA build."""
+"""ONNX Runtime over a serving graph: the engine of machines without a GPU, and of those with its CUDA build.
+
+Opens ONNX Runtime sessions: on the device that was asked for or not at all, with optimised graphs kept on disk.
+"""
 
 import json
 from collections.abc import Collection
@@ -21,8 +24,6 @@ from service.errors import EngineFault, InferenceFailed, OutOfMemory, StartError
 PREFERRED_BATCH = {"cpu": 1, "cuda": 8, "tensorrt": 8}
 _FULL = ("out of memory", "Failed to allocate memory")
 _DEVICE_WORDS = ("CUDA", "CUBLAS", "CUDNN")
-
-
 QUIET = 3  # errors only: they reach us as exceptions anyway
 
 

@@ -1,4 +1,7 @@
-"""A deserialised TensorRT engine and the contexts that run it; memory and streams are the caller's."""
+"""A deserialised TensorRT engine and the contexts that run it; memory and streams are the caller's.
+
+What an engine takes and gives, by name, as TensorRT describes it, compared with what its manifest says.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,6 @@ from service.errors import InferenceFailed, OutOfMemory, StartError
 
 if TYPE_CHECKING:
     import tensorrt
-
 
 Shape = tuple[int, ...]
 
@@ -55,13 +57,7 @@ class Output:
     shape: Shape
 
 
-if TYPE_CHECKING:
-    import tensorrt
-
-
 Addresses = Mapping[str, int]
-
-
 """Where each tensor is, in device memory."""
 
 

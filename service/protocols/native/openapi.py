@@ -1,4 +1,13 @@
-"""`/v1/detect` and `/predict` in the OpenAPI document."""
+"""`/v1/detect` and `/predict` in the OpenAPI document.
+
+The bodies that a detection takes, with the instance's limits.
+
+What the detecting routes answer, as schemas and by example.
+
+The parameters of a detection as OpenAPI says them, from the table that validates them.
+
+Calls to copy: each runs as it stands, beside a `picture.jpg`.
+"""
 
 import base64
 
@@ -14,8 +23,6 @@ from service.settings import Settings
 
 MILLISECONDS: Json = {"type": "number", "minimum": 0}
 FILE_NAME = said(TEXT, "The file's name in the form.")
-
-
 PICTURE_TYPES = "image/jpeg, image/png, image/webp, image/bmp"
 FORM_FIELD = "image"  # any name is taken; this is what the examples call it
 EXAMPLE_SIDES = (2, 4)  # height and width of the example frame

@@ -12,7 +12,7 @@ from service.protocols.oip.tensors import OutputTensor
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class InferAnswer:
     """The bytes of an answer; `json_bytes` of them are JSON where others follow, else None."""
 
     body: bytes
@@ -37,7 +37,7 @@ def chosen_outputs(request: InferRequest, names: Sequence[str]) -> list[Requeste
 
 def write_answer(
     model: str, request_id: str | None, chosen: Sequence[RequestedOutput], outputs: Sequence[OutputTensor]
-) -> Answer:
+) -> InferAnswer:
     """Writes the answer.
 
     Args:
@@ -60,4 +60,4 @@ def write_answer(
             described.append({**entry, "data": output.to_json()})
     named = {} if request_id is None else {"id": request_id}
     text = msgspec.json.encode({"model_name": model, "model_version": VERSION, **named, "outputs": described})
-    return Answer(b"".join([text, *binary]), len(text) if binary else None)
+    return InferAnswer(b"".join([text, *binary]), len(text) if binary else None)

@@ -1,6 +1,8 @@
 """`/v2`, the Open Inference Protocol, in the OpenAPI document: each model's paths by its name.
 
 The names, tensors, configurations and statistics are the routes' own: nothing of them is written down here again.
+
+What the Open Inference Protocol's paths take and answer, by name.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""Inference by the Open Inference Protocol: its bodies and its answers, for each model."""
+"""Inference by the Open Inference Protocol: its bodies and its answers, for each model.
+
+Inference by the Open Inference Protocol as it looks: a request, an answer, and calls to copy, for each model.
+"""
 
 import base64
 import re
@@ -69,8 +72,6 @@ length = int(answer.headers["{header}"])
 shape = json.loads(answer.content[:length])["outputs"][0]["shape"]
 print(numpy.frombuffer(answer.content[length:], "<f4").reshape(shape))
 """
-
-
 SHAPE_SIDE: Json = {"type": "integer", "minimum": 0}
 BASE64_PICTURE: Json = {"type": "string", "format": "byte", "description": f"The base64 of a {TAKEN} file."}
 SPECIAL = re.compile(r"[\\^$.*+?()\[\]{}|/]")

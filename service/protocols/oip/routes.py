@@ -1,4 +1,7 @@
-"""`/v2`: the Open Inference Protocol (KServe v2) with the binary tensor data, statistics and index extensions."""
+"""`/v2`: the Open Inference Protocol (KServe v2) with the binary tensor data, statistics and index extensions.
+
+Undoes the compression of a request body, piece by piece, and never further than a body may be long.
+"""
 
 import time
 import zlib
@@ -12,7 +15,7 @@ from service.errors import BodyTooLarge, MalformedBody, ServiceError, Unsupporte
 from service.pipeline.detector import Detector
 from service.protocols.exchange import json_answer, read_body, reception
 from service.protocols.native.routes import default_selection, max_files
-from service.protocols.oip.answer import Answer, chosen_outputs, write_answer
+from service.protocols.oip.answer import InferAnswer, chosen_outputs, write_answer
 from service.protocols.oip.models import VERSION, Answered, Limits, Model, config_of, make_models, metadata_of
 from service.protocols.oip.request import read_request
 from service.protocols.oip.stats import ModelStats
@@ -22,12 +25,8 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 MODEL = "/models/<name>"
 VERSIONED = "/models/<name>/versions/<version>"
 HEADER_LENGTH = "Inference-Header-Content-Length"
-
-
 # What zlib is told about the container; HTTP's "deflate" is zlib's own.
 PIECE_BYTES = 2**18
-
-
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
@@ -105,7 +104,7 @@ def _infer_routes(
     routes: Blueprint,
     models: Mapping[str, Model],
     stats: Mapping[str, ModelStats],
-    infer_now: Callable[[Model], tuple[Answer, Answered]],
+    infer_now: Callable[[Model], tuple[InferAnswer, Answered]],
     clock: Callable[[], float],
 ) -> None:
     @routes.post(f"{MODEL}/infer")
@@ -131,10 +130,10 @@ def _named(models: Mapping[str, Model], name: str, version: str) -> Model:
     return models[name]
 
 
-def _inference(detector: Detector, settings: Settings) -> Callable[[Model], tuple[Answer, Answered]]:
+def _inference(detector: Detector, settings: Settings) -> Callable[[Model], tuple[InferAnswer, Answered]]:
     take_in, selection, most = reception(detector, settings), default_selection(settings), max_files(settings)
 
-    def infer_now(model: Model) -> tuple[Answer, Answered]:
+    def infer_now(model: Model) -> tuple[InferAnswer, Answered]:
         with take_in() as visit:
             inflate = inflater(request.headers.get("Content-Encoding", ""), settings.max_body_bytes)
             asked = read_request(read_body(visit, inflate), request.headers.get(HEADER_LENGTH))
@@ -145,7 +144,7 @@ def _inference(detector: Detector, settings: Settings) -> Callable[[Model], tupl
     return infer_now
 
 
-def _response(answer: Answer, answered: Answered) -> Response:
+def _response(answer: InferAnswer, answered: Answered) -> Response:
     response = Response(answer.body, content_type="application/json")
     if answer.json_bytes is not None:
         response.content_type = "application/octet-stream"

@@ -1,4 +1,9 @@
-"""The API's own description: `/openapi.json` for tools, and the same document rendered at `/docs` for people."""
+"""The API's own description: `/openapi.json` for tools, and the same document rendered at `/docs` for people.
+
+What the page at `/docs` shows: the OpenAPI document, flattened into the rows of its tables.
+
+Schemas in words, for the tables of the page at `/docs`.
+"""
 
 import json
 from collections.abc import Iterator
@@ -18,8 +23,6 @@ from service.settings import Settings
 
 MOST_WORDS = 12  # more are listed in the description, or are too many to read
 FORMATS = {"binary": "file", "byte": "base64 text"}
-
-
 # Nothing but our own style sheet: no script, no picture, no font, nothing from elsewhere.
 POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -48,7 +51,7 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerRow:
     """What comes back with one `status`; `codes` are the problems it may carry and why, `retry` when it says when."""
 
     status: str
@@ -72,7 +75,7 @@ class Operation:
     parameters: tuple[Row, ...]
     body: str
     bodies: tuple[Content, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[AnswerRow, ...]
     samples: tuple[tuple[str, str], ...]
 
 
@@ -103,7 +106,7 @@ class Page:
     version: str
     paragraphs: tuple[str, ...]
     sections: tuple[Section, ...]
-    problems: tuple[Answer, ...]
+    problems: tuple[AnswerRow, ...]
     schemas: tuple[Schema, ...]
 
 
@@ -182,10 +185,10 @@ def _operation(document: Json, method: str, path: str, operation: Json) -> Opera
     )
 
 
-def _answer(document: Json, status: str, answer: Json) -> Answer:
+def _answer(document: Json, status: str, answer: Json) -> AnswerRow:
     answer = _resolved(document, answer)
     problem = answer["content"].get("application/problem+json", {})
-    return Answer(
+    return AnswerRow(
         status=status,
         phrase=HTTPStatus(int(status)).phrase,
         description=answer["description"],

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers.__main__ import main
-from bench.peers.report import BEGIN, END
+from bench.peers.__main__ import BEGIN, END, main
 
 ROOT = Path(__file__).resolve().parents[3]
 

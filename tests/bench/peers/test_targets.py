@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bench.peers import report
+from bench.peers import __main__
+from bench.peers.__main__ import BEGIN, END, NoMarkersError, to_svg, with_section
 from bench.peers.measured import Life, Poisson, Results, Turn
-from bench.peers.report import BEGIN, END, NoMarkersError, to_svg, with_section
 from bench.peers.roster import FIRST, FLASK, FLEET, MODEL_FLEET, ONE, flask_route
 from bench.peers.rounds import MODEL, strong_again_s
 from bench.peers.targets import Target, queue_tail, targets
@@ -98,9 +98,9 @@ def test_the_section_replaces_what_stands_between_the_markers() -> None:
 
 def test_the_tables_name_every_server_and_say_what_is_missed() -> None:
     made = results()
-    text = report.to_markdown(made, [flask_route(1)], targets(made, 2), "2026-01-01, a machine")
+    text = __main__.to_markdown(made, [flask_route(1)], targets(made, 2), "2026-01-01, a machine")
     assert f"| {FLASK} | 0.20 | - | - | - | - | - |" in text
-    assert f"| {report.BARE} | - | 0.50 | 1.00 | - | - | - |" in text
+    assert f"| {__main__.BARE} | - | 0.50 | 1.00 | - | - | - |" in text
     assert f"| CPU of a {SMALL.name} over bare decode + letterbox | 2.00 | <= 1.7 | **missed** |" in text
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from chaos.load import Sample
 from chaos.machine import MIB
-from chaos.siege.report import P99_LIMIT_MS, WINDOW_S, Kill, Siege, to_section
+from chaos.siege.__main__ import P99_LIMIT_MS, WINDOW_S, Kill, Siege, to_section
 from chaos.siege.watch import MEMORY_BYTES, Reading
 
 CALM = Reading(99.0, {"cpu0": 100 * MIB}, {"cpu0": 200 * MIB}, 10 * MIB, 0)

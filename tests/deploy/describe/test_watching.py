@@ -9,8 +9,7 @@ import pytest
 from deploy.describe.fleet_file import parse_inventory
 from deploy.describe.inventory import Inventory
 from deploy.describe.watching import neighbours, operators, page_json, targets_json
-from deploy.files.dashboard import dashboard_json
-from deploy.files.render import render_monitoring
+from deploy.files.render import dashboard_json, render_monitoring
 from deploy.fleet import Neighbour
 from deploy.machine.run import write_files
 from tests.deploy.fleets import fleet_of

@@ -1,7 +1,7 @@
 from pathlib import PurePosixPath
 
 from deploy.rendered_file import RenderedFile
-from deploy.verbs.inventory_verbs import differences
+from deploy.verbs.fleet_verbs import differences
 
 A, B, RECORD = PurePosixPath("nginx/a.conf"), PurePosixPath("b.conf"), PurePosixPath("fleet.json")
 

@@ -1,6 +1,6 @@
 import json
 
-from deploy.guard.programs import Programs, to_json, to_metrics
+from deploy.guard.listener import Programs, to_json, to_metrics
 from deploy.machine.control import ProgramState
 
 

@@ -1,4 +1,4 @@
-from deploy.guard.reviver import Act, Limits, Reviver
+from deploy.guard.reviver import Act, Delays, Reviver
 from deploy.machine.control import ProgramState
 
 SINGLES = frozenset({"balancer", "reviver"})
@@ -9,7 +9,7 @@ class Fleet:
     """Programs whose states a test sets, and what the reviver did about them so far."""
 
     def __init__(self) -> None:
-        self.reviver = Reviver(Limits(), SINGLES)
+        self.reviver = Reviver(Delays(), SINGLES)
         self.states = dict(RUNNING)
         self.uptime_s = 60
 

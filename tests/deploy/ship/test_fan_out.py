@@ -12,7 +12,7 @@ import pytest
 from deploy.describe.fleet_file import read_inventory
 from deploy.describe.inventory import Inventory
 from deploy.errors import SettingsError
-from deploy.ship.fan_out import (
+from deploy.verbs.fleet_verbs import (
     PLAYBOOKS,
     Reach,
     balancing,

@@ -9,8 +9,8 @@ import pytest
 
 from deploy.errors import CheckError, SettingsError
 from deploy.machine.world import World
+from deploy.verbs.fleet_verbs import check_inventory
 from deploy.verbs.hosts import HostOptions
-from deploy.verbs.inventory_verbs import check_inventory
 from tests.deploy.inventories import hosts
 
 Check = Callable[[str], list[str]]

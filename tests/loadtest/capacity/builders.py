@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from loadtest.capacity.assemble import Findings, assemble
+from loadtest.capacity.assemble import SweepFindings, assemble
 from loadtest.capacity.fits import BatchFit, fit_batches
 from loadtest.capacity.records import Capacity, Provenance, Timeline
 from loadtest.capacity.row import Little, Row, Share, Times
@@ -110,7 +110,7 @@ def capacity(
     shares = tuple(Share(f"gpu{n}", 100, 1 / instances, 40.0, 10.0) for n in range(instances))
     sweep = Sweep(limited(limit_fps, shares=shares), SweepOptions())
     sweep.run()
-    found = Findings(
+    found = SweepFindings(
         slo_ms=SLO_MS,
         rows=tuple(sweep.rows),
         verified_fps=sweep.verified_fps,

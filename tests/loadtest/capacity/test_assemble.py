@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.capacity import records
-from loadtest.capacity.assemble import Findings, assemble
+from loadtest.capacity.assemble import SweepFindings, assemble
 from loadtest.capacity.records import Capacity
 from loadtest.errors import OptionError, RunError
 from loadtest.measure import run_folder
@@ -50,7 +50,7 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
 def test_without_a_valid_step_there_is_no_capacity() -> None:
     rows = (row(10, 0.5, doubts=("the generator sent late",), sent_in_time=1.0),)
     with pytest.raises(RunError, match="no step is a valid measurement: the generator sent late"):
-        assemble(Findings(SLO_MS, rows, None, 5, None, None, (), provenance()))
+        assemble(SweepFindings(SLO_MS, rows, None, 5, None, None, (), provenance()))
 
 
 def test_fleets_of_other_sizes_give_the_scaling() -> None:

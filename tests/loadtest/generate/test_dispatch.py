@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from loadtest.frames.schedule import Arrival, cameras
-from loadtest.generate.run import REFUSED_PAUSE_S, Dispatcher, Edge
+from loadtest.generate.dispatch import REFUSED_PAUSE_S, Dispatcher, Edge
 
 
 class World:

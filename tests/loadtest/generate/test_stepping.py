@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loadtest.__main__ import locust_arguments
 from loadtest.errors import OptionError
 from loadtest.generate.locust_process import locust_process
 from loadtest.generate.stepping import StepOptions, run_step, take_references
-from loadtest.generate.worker import locust_arguments
 from loadtest.measure import faults, run_folder, sample_files
 from loadtest.options import ReplayOptions
 from tests.loadtest.fake_service import RIGHT, Scripted, fake_service
@@ -227,7 +227,16 @@ def test_a_worker_without_the_video_ends_the_run_and_says_so(
     (tmp_path / "clip.mp4").symlink_to(sample_video)
     here, there = tmp_path / "here", tmp_path / "there"
     there.mkdir()
-    more = ("--video", "clip.mp4", "--max-frames", "2", "--run-dir", str(here), "--logfile", str(tmp_path / "log"))
+    more = (
+        "--video",
+        "clip.mp4",
+        "--max-frames",
+        "2",
+        "--run_worker-dir",
+        str(here),
+        "--logfile",
+        str(tmp_path / "log"),
+    )
     with fake_service(lambda number: RIGHT) as service, ExitStack() as started:
         monkeypatch.chdir(tmp_path)
         leader = started.enter_context(locust_process([*leading(port, *more), "--host", service.url]))
@@ -243,7 +252,7 @@ def test_a_worker_that_dies_ends_the_run_long_before_its_end(
 ) -> None:
     port = str(free_port())
     more = ["--expect-workers", "2", "--video", str(sample_video), "--max-frames", "2", "--cameras", "2"]
-    more += ["--seconds", "3600", "--run-dir", str(tmp_path), "--logfile", str(tmp_path / "log")]
+    more += ["--seconds", "3600", "--run_worker-dir", str(tmp_path), "--logfile", str(tmp_path / "log")]
     with fake_service(lambda number: RIGHT) as service, ExitStack() as started:
         leader = started.enter_context(locust_process([*leading(port, *more), "--host", service.url]))
         workers = [started.enter_context(locust_process(locust_arguments(f"127.0.0.1:{port}"))) for _ in range(2)]

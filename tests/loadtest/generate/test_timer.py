@@ -5,7 +5,7 @@ import time
 import gevent
 import pytest
 
-from loadtest.generate.run import FineTimer
+from loadtest.generate.dispatch import FineTimer
 
 
 @pytest.mark.parametrize("seconds", [1e-10, 0.0001, 0.02])

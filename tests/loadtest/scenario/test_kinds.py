@@ -17,7 +17,7 @@ from loadtest.measure.summary import InstanceShare
 from loadtest.options import ReplayOptions
 from loadtest.scenario import kinds
 from loadtest.scenario.bench import Bench
-from loadtest.scenario.profile import Plan
+from loadtest.scenario.profile import ProfilePlan
 from loadtest.target.verdict import Verdict
 from tests.loadtest.builders import sample, write_samples
 from tests.loadtest.fake_service import FakeService, Scripted, fake_service
@@ -57,7 +57,7 @@ class Fleet(Bench):
 
 
 def fleet(folder: Path, url: str = "http://fleet", **more: Any) -> Fleet:
-    load, plan = ReplayOptions(seconds=40.0), Plan(capacity_fps=20.0, disturb="true", every_s=0.01)
+    load, plan = ReplayOptions(seconds=40.0), ProfilePlan(capacity_fps=20.0, disturb="true", every_s=0.01)
     return Fleet(url, load, plan, folder, lambda line: None, **more)
 
 

@@ -11,13 +11,13 @@ from loadtest.options import ReplayOptions
 from loadtest.scenario import profile
 from loadtest.scenario.command import demand_judgeable, forget, judge, say_outcome
 from loadtest.scenario.figures import of_step
-from loadtest.scenario.kinds import KINDS, Findings
-from loadtest.scenario.profile import Plan, Profile, parse_condition
+from loadtest.scenario.kinds import KINDS, ScenarioFindings
+from loadtest.scenario.profile import Profile, ProfilePlan, parse_condition
 from tests.loadtest.scenario.test_figures import STEP
 
 URL = "http://fleet"
 CONDITIONS = (parse_condition("changed == 0", "here"), parse_condition("recovery_s <= 5", "here"))
-PROFILE = Profile("own", "overload", "text", CONDITIONS, ReplayOptions(), Plan())
+PROFILE = Profile("own", "overload", "text", CONDITIONS, ReplayOptions(), ProfilePlan())
 GOOD = {"changed": 0.0, "recovery_s": 2.0}
 NOTHING = replace(STEP, counts=replace(STEP.counts, ok=0, late=0, shed=200))
 LATE = replace(STEP, name="bad", invalid=("the generator sent late",))
@@ -26,22 +26,22 @@ LATE = replace(STEP, name="bad", invalid=("the generator sent late",))
 @pytest.mark.parametrize(
     ("findings", "word"),
     [
-        (Findings(GOOD, (STEP,)), "PASSED"),
-        (Findings(GOOD | {"recovery_s": 6.0}, (STEP,)), "FAILED"),
-        (Findings(GOOD | {"recovery_s": math.nan}, (STEP,)), "FAILED"),
-        (Findings(GOOD, (STEP, LATE)), "INVALID"),
-        (Findings(GOOD, ()), "FAILED"),
-        (Findings(GOOD, (STEP,), untested=("not overloaded",)), "NOT TESTED"),
-        (Findings(GOOD, (NOTHING,)), "NOT TESTED"),
-        (Findings(GOOD | {"recovery_s": 6.0}, (STEP,), untested=("not overloaded",)), "FAILED"),
-        (Findings(GOOD, (LATE,), untested=("not overloaded",)), "INVALID"),
+        (ScenarioFindings(GOOD, (STEP,)), "PASSED"),
+        (ScenarioFindings(GOOD | {"recovery_s": 6.0}, (STEP,)), "FAILED"),
+        (ScenarioFindings(GOOD | {"recovery_s": math.nan}, (STEP,)), "FAILED"),
+        (ScenarioFindings(GOOD, (STEP, LATE)), "INVALID"),
+        (ScenarioFindings(GOOD, ()), "FAILED"),
+        (ScenarioFindings(GOOD, (STEP,), untested=("not overloaded",)), "NOT TESTED"),
+        (ScenarioFindings(GOOD, (NOTHING,)), "NOT TESTED"),
+        (ScenarioFindings(GOOD | {"recovery_s": 6.0}, (STEP,), untested=("not overloaded",)), "FAILED"),
+        (ScenarioFindings(GOOD, (LATE,), untested=("not overloaded",)), "INVALID"),
     ],
     ids=[
         *("all hold", "one broken", "one unknown", "late generator", "no step"),
         *("not tested", "nothing answered", "broken and not tested", "late and not tested"),
     ],
 )
-def test_the_verdict(findings: Findings, word: str) -> None:
+def test_the_verdict(findings: ScenarioFindings, word: str) -> None:
     lines: list[str] = []
     outcome = judge(PROFILE, findings, URL, (STEP, LATE))
     say_outcome(outcome, lines.append)
@@ -50,22 +50,24 @@ def test_the_verdict(findings: Findings, word: str) -> None:
 
 
 def test_steps_on_the_way_may_be_invalid() -> None:
-    assert judge(PROFILE, Findings(GOOD, (STEP,)), URL, (LATE, STEP)).passed
+    assert judge(PROFILE, ScenarioFindings(GOOD, (STEP,)), URL, (LATE, STEP)).passed
 
 
 def test_what_broke_and_why_is_told() -> None:
     lines: list[str] = []
-    findings = Findings(GOOD | {"changed": 2.0}, (LATE,), ("instance 3 was away",))
+    findings = ScenarioFindings(GOOD | {"changed": 2.0}, (LATE,), ("instance 3 was away",))
     say_outcome(judge(PROFILE, findings, URL, (LATE,)), lines.append)
     assert "BROKEN  changed == 0   (it is 2)" in lines
     assert "held    recovery_s <= 5   (it is 2)" in lines
     assert "note    instance 3 was away" in lines
-    assert "recovery_s              " + "unknown".rjust(14) in told(Findings(GOOD | {"recovery_s": math.nan}, (STEP,)))
-    assert "not tested: no kill" in told(Findings(GOOD, (STEP,), untested=("no kill",)))
+    assert "recovery_s              " + "unknown".rjust(14) in told(
+        ScenarioFindings(GOOD | {"recovery_s": math.nan}, (STEP,))
+    )
+    assert "not tested: no kill" in told(ScenarioFindings(GOOD, (STEP,), untested=("no kill",)))
     assert "not a valid measurement: bad: the generator sent late" in lines
 
 
-def told(findings: Findings) -> list[str]:
+def told(findings: ScenarioFindings) -> list[str]:
     lines: list[str] = []
     say_outcome(judge(PROFILE, findings, URL, (STEP,)), lines.append)
     return lines
@@ -77,7 +79,7 @@ def test_no_scenario_passes_when_every_frame_is_refused(name: str) -> None:
     perfect = {figure: 0.0 for figure in KINDS[wanted.kind].figures}
     perfect |= {"fps": 9.0, "verified": 1.0, "throughput_kept": 1.0, "disturbances": 3.0}
     refused = perfect | {key: value for key, value in of_step(NOTHING).items() if key in perfect}
-    assert not judge(wanted, Findings(refused, (NOTHING,)), URL, (NOTHING,)).passed
+    assert not judge(wanted, ScenarioFindings(refused, (NOTHING,)), URL, (NOTHING,)).passed
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,8 @@ from werkzeug.exceptions import ClientDisconnected
 
 from service.admission.buffers import LEAST_BYTES
 from service.admission.client_gone import never_gone
-from service.admission.sent_body import SentBody, sent_body
 from service.admission.visit import Visit, make_pools
-from service.protocols.exchange import read_body
+from service.protocols.exchange import SentBody, read_body, sent_body
 from service.settings import Settings
 
 LIMIT_S = 60

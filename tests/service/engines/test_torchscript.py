@@ -13,12 +13,12 @@ pytest.importorskip("torch", reason="torch is not installed; `make torch` instal
 import torch
 
 from framefleet.wire.manifest import manifest_path, read_manifest, write_manifest
+from service.__main__ import start_problems
 from service.engines import Engine, load_engine, warm_up
 from service.engines.torch.engine import TorchEngine
 from service.errors import InferenceFailed, StartError
 from service.models.build.gate import compare
 from service.settings import Settings
-from service.start_check import start_problems
 from tests.service.engines.torch_models import describe, pictures, save
 from tests.service.engines.torch_pair import save_pair
 

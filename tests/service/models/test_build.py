@@ -15,9 +15,7 @@ from framefleet.wire.manifest import read_manifest, write_manifest
 from service.engines import Engine, load_engine
 from service.engines.trt.cuda_context import Gpu
 from service.errors import StartError
-from service.models.build.__main__ import main
-from service.models.build.recipe import BuildOrder, build
-from service.models.build.toolchain import Toolchain, local_toolchain
+from service.models.build.__main__ import BuildOrder, Toolchain, build, local_toolchain, main
 from service.models.build.trt import BatchRange
 from service.models.convert.half import to_half
 from service.models.convert.serving_graph import to_bytes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from framefleet.wire.errors import ModelError
-from service.models.build.recipe import calibration_frames
+from service.models.build.__main__ import calibration_frames
 from service.pictures.image import PADDING_VALUE
 
 

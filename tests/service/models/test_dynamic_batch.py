@@ -5,8 +5,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from service.models.convert.dynamic_batch import free_batch
-from service.models.convert.serving_graph import prepared
+from service.models.convert.serving_graph import free_batch, prepared
 from service.models.convert.source import inspect
 from tests.service.models.reference import run_network
 from tests.service.models.yolo import TINY, YoloSpec, build_yolo

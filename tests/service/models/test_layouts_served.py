@@ -9,7 +9,7 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from service.models.convert.serving_graph import to_bytes, to_serving_graph
-from service.pipeline.self_test import golden_frame
+from service.pipeline.batcher import golden_frame
 from tests.service.models.reference import assert_best_candidates, every_candidate, network_input, run_network
 from tests.service.models.yolo import TINY, YOLOV5N, YOLOV5S, Array, YoloSpec, build_yolo
 

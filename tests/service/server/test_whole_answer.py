@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.server.whole_answer import WholeAnswer
+from service.wsgi import WholeAnswer
 
 
 class Response:
