@@ -33,6 +33,7 @@ import numpy as np
 import simplejpeg
 
 from bench.instance import instance
+from framefleet.wire.percentiles import percentiles
 from service.engines import load_engine, warm_up
 from service.errors import StartError
 from service.settings import Settings
@@ -218,8 +219,8 @@ def timed(what: str, how: str, batch: int, seconds: float, run: Callable[[], obj
 
 
 def _figure(what: str, how: str, batch: int, taken: list[float], frames_s: float) -> Figure:
-    p50, p95 = np.percentile(taken, [50, 95])
-    return Figure(what, how, batch, round(frames_s, 1), round(float(p50), 2), round(float(p95), 2))
+    p50, p95 = percentiles(taken, 50, 95)
+    return Figure(what, how, batch, round(frames_s, 1), round(p50, 2), round(p95, 2))
 
 
 def latencies_ms(load: ClientLoad) -> list[float]:

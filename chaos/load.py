@@ -14,8 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
+
+import msgspec
+
+from framefleet.wire.same import Detection, Tolerance, same
 
 Outcome = Literal["right", "wrong", "refused", "failed"]
 ROUTE = "/v1/detect"
@@ -23,11 +27,13 @@ OK, UNAVAILABLE = 200, 503
 TIMEOUT_S = 60.0
 SENDERS = 96
 ONE_SHOT_EVERY = 4
-SAME_PX, SAME_SCORE = 1.0, 0.02
+ALIKE = Tolerance(score=0.02)
 MEASURE_S = 4.0
 MEASURE_CLIENTS = 8
 
-Boxes = tuple[tuple[int, float, tuple[float, ...]], ...]
+
+class _Answer(msgspec.Struct):
+    detections: tuple[Detection, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class Picture:
     """A JPEG and what the idle fleet finds in it."""
 
     data: bytes
-    reference: Boxes
+    reference: tuple[Detection, ...]
 
 
 class Sender:
@@ -168,7 +174,7 @@ def attempt(sender: Sender, picture: Picture, *, one_shot: bool = False) -> tupl
         return "refused", str(status)
     if status != OK:
         return "failed", f"{status} {_code(body)}"
-    return ("right", "") if same(read_boxes(body), picture.reference) else ("wrong", "another answer")
+    return ("right", "") if same(read_boxes(body), picture.reference, ALIKE) else ("wrong", "another answer")
 
 
 def make_pictures(url: str, frames: Sequence[bytes]) -> tuple[Picture, ...]:
@@ -198,24 +204,12 @@ def measure(url: str, pictures: Sequence[Picture]) -> float:
         return sum(pool.map(client, range(MEASURE_CLIENTS))) / MEASURE_S
 
 
-def read_boxes(body: bytes) -> Boxes:
-    """The boxes of an answer, best first; none if it is not readable."""
+def read_boxes(body: bytes) -> tuple[Detection, ...]:
+    """The boxes of an answer, best first; one that is like no other if it is not readable."""
     try:
-        found: list[dict[str, Any]] = json.loads(body)["detections"]
-        return tuple((int(box["class_id"]), float(box["score"]), tuple(map(float, box["box"]))) for box in found)
-    except (ValueError, KeyError, TypeError):
-        return ((-1, 0.0, ()),)
-
-
-def same(boxes: Boxes, reference: Boxes) -> bool:
-    """Whether both hold the same boxes but for rounding."""
-    return len(boxes) == len(reference) and all(
-        class_id == other_id
-        and abs(score - other_score) <= SAME_SCORE
-        and len(sides) == len(others)
-        and all(abs(a - b) <= SAME_PX for a, b in zip(sides, others, strict=True))
-        for (class_id, score, sides), (other_id, other_score, others) in zip(boxes, reference, strict=True)
-    )
+        return msgspec.json.decode(body, type=_Answer).detections
+    except msgspec.MsgspecError:
+        return (Detection("", -1, 0.0, (0.0, 0.0, 0.0, 0.0)),)
 
 
 def _code(body: bytes) -> str:

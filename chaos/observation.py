@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chaos.load import Sample
 from chaos.machine import Footprint, footprint
+from framefleet.wire.percentiles import percentiles
 
 SLOW_MS = 1000.0
 # Who says it, by what the logs then hold.
@@ -141,8 +142,8 @@ def observe(
         refused=outcomes["refused"],
         slow=sum(ms > SLOW_MS for ms in right),
         worst_ms=max(right, default=0.0),
-        p99_ms=percentile(right, 99),
-        calm_p99_ms=percentile([sample.ms for sample in calm if sample.outcome == "right"], 99),
+        p99_ms=p99(right),
+        calm_p99_ms=p99([sample.ms for sample in calm if sample.outcome == "right"]),
         details=Counter(sample.detail for sample in samples if sample.outcome != "right"),
         noticed=who_noticed(before, folder),
         strong_s=strong_s,
@@ -155,10 +156,9 @@ def observe(
     )
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile; 0 of nothing."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share / 100))] if ordered else 0.0
+def p99(values: Sequence[float]) -> float:
+    """What 99 % of the values did not exceed; 0 of nothing."""
+    return percentiles(values, 99)[0] if values else 0.0
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl
 
 from framefleet.http.address import KEY_VARIABLE, AddressError, service_address
 from framefleet.http.running import URL_HELP, VAR_HELP, asked_address
+from framefleet.wire.same import Tolerance
 from loadtest.errors import OptionError
 from loadtest.frames.frames import CutSettings
 from loadtest.frames.pattern import CLOSED, PATTERNS, Pattern, Phase, read_phases
 from loadtest.frames.payloads import PAYLOADS, payload
-from loadtest.target.reference import Tolerance
 
 # What a detection can be asked for; nothing else has a meaning in a query, and a key may have any name.
 QUERY = ("conf", "iou", "max_det", "agnostic", "classes")

@@ -9,13 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 
 from bench.peers import bare, generator, processes
 from bench.peers.generator import Load, Sent
 from bench.peers.measured import Life, Poisson, Results, Turn
 from bench.peers.server import ASK_EVERY_S, Server
 from bench.peers.works import Work, WrongAnswerError
+from framefleet.wire.percentiles import percentiles
 
 MODEL = "default model"
 WARM_S = 1.0
@@ -65,7 +65,7 @@ class Rounds:
             for server in servers:
                 rate = LOAD_SHARE * self.results.rate(work.name, server.spec.name)
                 load = self._load(server, work, 2 * self._seconds, rate=rate, seed=number)
-                p50_ms, p99_ms = _percentiles(sent := send(load))
+                p50_ms, p99_ms = percentiles((sent := send(load)).latency_ms, 50, 99)
                 turn = Poisson(rate, p50_ms, p99_ms, sent.lost)
                 self.results.poisson.setdefault(server.spec.name, []).append(turn)
 
@@ -139,7 +139,7 @@ class Rounds:
         used_s, answers = processes.cpu_s(server.pid) - before, len(sent.done_s)
         if not answers:
             raise WrongAnswerError(f"{server.spec.name}: {work.name}: no answer; {sent.first_failure}")
-        p50_ms, p99_ms = _percentiles(sent)
+        p50_ms, p99_ms = percentiles(sent.latency_ms, 50, 99)
         # Answers to what was under way at the end count too: the server has worked for them.
         rate = sum(done <= self._seconds for done in sent.done_s) / self._seconds
         return Turn(used_s * 1000 / answers, rate, p50_ms, p99_ms, sent.cpu_s * 1000 / answers, sent.lost)
@@ -187,10 +187,3 @@ def _whole_again_s(server: Server) -> float | None:
             return None
         time.sleep(ASK_EVERY_S)
     return time.monotonic() - began
-
-
-def _percentiles(sent: Sent) -> tuple[float, float]:
-    ordered = sorted(sent.latency_ms)
-    if not ordered:
-        return float("nan"), float("nan")
-    return median(ordered), ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]

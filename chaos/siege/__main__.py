@@ -30,7 +30,7 @@ from chaos.faults.stage import wait
 from chaos.load import Load, Sample, make_pictures
 from chaos.machine import MIB, children_of, parent_of
 from chaos.material import DEFAULT_MODEL, DEFAULT_VIDEO, PAGE, circumstances, read_frames
-from chaos.observation import counted, percentile
+from chaos.observation import counted, p99
 from chaos.rehearsal import ChaosError, Rehearsal, rehearsal
 from chaos.report import SIEGE, with_siege
 from chaos.siege.attack import CLIENTS, attacked
@@ -109,7 +109,7 @@ class Siege:
     @property
     def broken(self) -> tuple[str, ...]:
         """What did not hold, in words; empty if all did."""
-        p99_ms = percentile(self.right_ms, 99)
+        p99_ms = p99(self.right_ms)
         lost = f"{len(self.unexcused)} of the cameras' requests lost" if self.unexcused else ""
         slow = f"p99 {p99_ms:.0f} ms, over {P99_LIMIT_MS:.0f}" if p99_ms >= P99_LIMIT_MS or not self.right_ms else ""
         return tuple(filter(None, (lost, slow, *exceeded(self.readings), *self.problems)))
@@ -231,7 +231,7 @@ def to_section(siege: Siege, when: str) -> str:
         siege: what came of it.
         when: see `material.circumstances`.
     """
-    p99_ms, worst_ms = percentile(siege.right_ms, 99), max(siege.right_ms, default=0)
+    p99_ms, worst_ms = p99(siege.right_ms), max(siege.right_ms, default=0)
     kills = counted(Counter(kill.target for kill in siege.kills))
     lost = counted(Counter(sample.detail for sample in siege.lost))
     held = (

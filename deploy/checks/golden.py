@@ -10,10 +10,11 @@ import requests
 
 from deploy.checks.own_key import headers
 from deploy.checks.salt import salted
-from deploy.checks.smoke import REQUEST_TIMEOUT_S, Box, read_detect, refusal, same
+from deploy.checks.smoke import ALIKE, REQUEST_TIMEOUT_S, read_detect, refusal
 from deploy.errors import Problem, StartError
 from deploy.fleet import PREFIX, Balancer, Instance
 from deploy.machine.world import World
+from framefleet.wire.same import Detection, same
 
 # nginx chooses whom it asks: under load any instance may be next, when idle each is within a few requests.
 THROUGH_BALANCER_S = 30.0
@@ -31,7 +32,7 @@ class Golden:
     """
 
     picture: bytes
-    boxes: Mapping[str, tuple[Box, ...]]
+    boxes: Mapping[str, tuple[Detection, ...]]
     key: str = field(default="", repr=False)
 
 
@@ -40,7 +41,7 @@ class Answer:
     """One good answer: which `instance` gave it, and its `boxes`."""
 
     instance: str
-    boxes: tuple[Box, ...]
+    boxes: tuple[Detection, ...]
 
 
 def model_of(instance: Instance) -> str:
@@ -95,7 +96,7 @@ def _wrong(session: requests.Session, url: str, instance: Instance, golden: Gold
         yield str(error)
         return
     right = golden.boxes.get(model_of(instance), boxes)
-    if not same(boxes, right):
+    if not same(boxes, right, ALIKE):
         yield f"finds {list(boxes)} in the test picture instead of {list(right)}"
 
 

@@ -12,10 +12,10 @@ from deploy.checks.own_key import headers
 from deploy.checks.salt import salted
 from deploy.errors import Problem, StartError
 from framefleet.http.refusal import key_advice
+from framefleet.wire.same import Detection, Tolerance, same
 
 REQUEST_TIMEOUT_S = 30.0
-# Frames inferred together may differ in the last digits from a frame inferred alone.
-SAME_PX, SAME_SCORE = 1.0, 0.01
+ALIKE = Tolerance()
 CORNERS = 4
 
 
@@ -28,18 +28,9 @@ class Finding:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """One detection: class id, corners in px of the picture, score."""
-
-    class_id: int
-    corners: tuple[float, ...]
-    score: float
-
-
 def smoke(session: requests.Session, wanted: Sequence[Endpoint], picture: bytes, key: str) -> Iterator[Finding]:
     """Checks each endpoint, and that all give the first one's answers; asks with the API key if there is one."""
-    references: dict[str, tuple[str, Sequence[Box]]] = {}
+    references: dict[str, tuple[str, Sequence[Detection]]] = {}
     for endpoint in wanted:
         answer = probe(session, endpoint)
         yield Finding(f"{endpoint.name} /readyz", answer.reason, f"release {answer.release}")
@@ -52,7 +43,7 @@ def smoke(session: requests.Session, wanted: Sequence[Endpoint], picture: bytes,
                 continue
             reference_name, reference = references.setdefault(route, (endpoint.name, boxes))
             differs = f"differs from {reference_name}: {list(boxes)} instead of {list(reference)}"
-            yield Finding(name, "" if same(boxes, reference) else differs, note)
+            yield Finding(name, "" if same(boxes, reference, ALIKE) else differs, note)
 
 
 def first_frame(video: Path) -> bytes:
@@ -70,8 +61,8 @@ def first_frame(video: Path) -> bytes:
 
 
 def _ask(
-    session: requests.Session, url: str, picture: bytes, key: str, read: Callable[[Any], Sequence[Box]]
-) -> tuple[Sequence[Box], str]:
+    session: requests.Session, url: str, picture: bytes, key: str, read: Callable[[Any], Sequence[Detection]]
+) -> tuple[Sequence[Detection], str]:
     answer = session.post(url, data=salted(picture), headers=headers(key), timeout=REQUEST_TIMEOUT_S)
     if answer.status_code != requests.codes.ok:
         raise ValueError(refusal(answer, key))
@@ -87,7 +78,7 @@ def refusal(answer: requests.Response, key: str) -> str:
     return f"{what}; {advice}" if advice else f"{what}: {answer.text[:200]}"
 
 
-def read_detect(answer: Any) -> tuple[Box, ...]:
+def read_detect(answer: Any) -> tuple[Detection, ...]:
     """Reads an answer of /v1/detect.
 
     Raises:
@@ -96,7 +87,7 @@ def read_detect(answer: Any) -> tuple[Box, ...]:
     try:
         width, height = int(answer["image"]["width"]), int(answer["image"]["height"])
         boxes = tuple(
-            Box(int(found["class_id"]), _corners(found["box"]), float(found["score"]))
+            Detection(found["label"], int(found["class_id"]), float(found["score"]), _corners(found["box"]))
             for found in answer["detections"]
             if isinstance(found["label"], str)
         )
@@ -111,7 +102,7 @@ def read_detect(answer: Any) -> tuple[Box, ...]:
     return boxes
 
 
-def read_predict(answer: Any) -> tuple[Box, ...]:
+def read_predict(answer: Any) -> tuple[Detection, ...]:
     """Reads an answer of /predict.
 
     Raises:
@@ -119,7 +110,9 @@ def read_predict(answer: Any) -> tuple[Box, ...]:
     """
     try:
         pairs = [pair for found in answer for pair in found.items()]
-        boxes = tuple(Box(int(key), _corners(values[:CORNERS]), float(values[CORNERS])) for key, values in pairs)
+        boxes = tuple(
+            Detection("", int(key), float(values[CORNERS]), _corners(values[:CORNERS])) for key, values in pairs
+        )
     except (AttributeError, IndexError, TypeError) as error:
         raise ValueError(f"not the schema of /predict: {error!r}") from None
     if not isinstance(answer, list) or len(boxes) != len(answer):
@@ -127,23 +120,14 @@ def read_predict(answer: Any) -> tuple[Box, ...]:
     return boxes
 
 
-def same(boxes: Sequence[Box], reference: Sequence[Box]) -> bool:
-    """True if both hold the same boxes in the same order, but for the last digits."""
-    return len(boxes) == len(reference) and all(
-        box.class_id == other.class_id
-        and abs(box.score - other.score) <= SAME_SCORE
-        and all(abs(a - b) <= SAME_PX for a, b in zip(box.corners, other.corners, strict=True))
-        for box, other in zip(boxes, reference, strict=True)
-    )
-
-
-def _corners(values: Any) -> tuple[float, ...]:
+def _corners(values: Any) -> tuple[float, float, float, float]:
     corners = tuple(float(value) for value in values)
     if len(corners) != CORNERS:
         raise ValueError(f"a box has {len(corners)} numbers instead of {CORNERS}")
-    return corners
+    left, top, right, bottom = corners
+    return left, top, right, bottom
 
 
-def _inside(box: Box, width: int, height: int) -> bool:
-    left, top, right, bottom = box.corners
+def _inside(box: Detection, width: int, height: int) -> bool:
+    left, top, right, bottom = box.box
     return 0 <= left <= right <= width and 0 <= top <= bottom <= height and 0 <= box.score <= 1

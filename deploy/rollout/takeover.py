@@ -24,7 +24,6 @@ from deploy.checks.golden import Golden, accept, ask, model_of
 from deploy.checks.health import Endpoint, probe
 from deploy.checks.own_key import own_key
 from deploy.checks.preflight import port_problem
-from deploy.checks.smoke import Box
 from deploy.describe.fleet_file import parse_inventory
 from deploy.errors import CheckError, DeployError, Problem, StartError, raise_if
 from deploy.fleet import LOOPBACK, MAX_PORT, PREFIX, Balancer, Fleet, Instance
@@ -45,6 +44,7 @@ from deploy.rollout.rolling import roll_out
 from deploy.rollout.stopping import answers, is_up, stop
 from deploy.rollout.waiting import READY_TIMEOUT_S, Waiting
 from framefleet.http.session import open_session
+from framefleet.wire.same import Detection
 
 NAME = "trial"
 FIX = "nothing was changed; correct the release or its model and deploy again"
@@ -71,7 +71,7 @@ class _Trial:
                 raise self._error(f"is not ready after {READY_TIMEOUT_S:g} s: {answer.reason}")
             self._world.sleep(PROOF_POLL_S)
 
-    def ask(self, picture: bytes, key: str) -> tuple[Box, ...]:
+    def ask(self, picture: bytes, key: str) -> tuple[Detection, ...]:
         try:
             return ask(self._session, self._endpoint.url, picture, key).boxes
         except ValueError as error:
@@ -217,7 +217,7 @@ def change(
     return history
 
 
-def _try(wanted: Deployment, before: Deployment | None, key: str, site: Site) -> Mapping[str, tuple[Box, ...]]:
+def _try(wanted: Deployment, before: Deployment | None, key: str, site: Site) -> Mapping[str, tuple[Detection, ...]]:
     """Starts one instance per model beside what serves, if there is an instance that differs from what serves."""
     fleet = wanted.fleet
     new = wanted.new_programs(before)
@@ -351,7 +351,7 @@ def _picture_of(deployment: Deployment) -> bytes:
 
 def try_instance(
     fleet: Fleet, instance: Instance, picture: bytes, *, key: str, user: str, steady_s: float, world: World
-) -> tuple[Box, ...]:
+) -> tuple[Detection, ...]:
     """Runs an instance as the fleet would, apart from its name and port.
 
     Args:

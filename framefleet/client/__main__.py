@@ -40,6 +40,7 @@ from framefleet.http.address import KEY_VARIABLE, AddressError, service_address
 from framefleet.http.api_key import BadKeyError, given_key
 from framefleet.http.running import URL_HELP, VAR_HELP, asked_address
 from framefleet.text_file import NotText, read_text
+from framefleet.wire.percentiles import percentiles
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -349,10 +350,10 @@ def summary(tally: Tally, elapsed_s: float) -> str:
     repeated = f", {tally.retries} sent again" if tally.retries else ""
     rows = [("frames", f"{tally.frames} in {elapsed_s:.1f} s{repeated}")]
     if tally.frames:
-        ordered = sorted(tally.latencies_ms)
+        p50, p95 = percentiles(tally.latencies_ms, 50, 95)
         rows += [
             ("rate", f"{tally.frames / elapsed_s:.1f} frames/s"),
-            ("latency", f"p50 {percentile(ordered, 50):.1f} ms, p95 {percentile(ordered, 95):.1f} ms"),
+            ("latency", f"p50 {p50:.1f} ms, p95 {p95:.1f} ms"),
         ]
         found = ", ".join(f"{label} {count}" for label, count in tally.labels.most_common(10))
         rows.append(("detections", f"{tally.labels.total()}" + (f": {found}" if found else "")))
@@ -362,8 +363,3 @@ def summary(tally: Tally, elapsed_s: float) -> str:
     if tally.instances:
         rows.append(("instances", ", ".join(f"{name} {count}" for name, count in sorted(tally.instances.items()))))
     return "\n".join(f"{name:<11} {text}" for name, text in rows)
-
-
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest of the ordered values that at least `percent` % of them do not exceed (nearest rank)."""
-    return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1]

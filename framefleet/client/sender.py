@@ -21,6 +21,7 @@ import requests
 from framefleet.draw import LabelledBox, Pixels
 from framefleet.http.refusal import key_advice
 from framefleet.http.session import open_session
+from framefleet.wire.timing import read_server_timing
 
 _CONNECT_LIMIT_S = 3.05
 _OK = 200
@@ -249,12 +250,6 @@ class Sender:
             instance=response.headers.get("X-Instance", ""),
             stages_ms=read_server_timing(response.headers.get("Server-Timing", "")),
         )
-
-
-def read_server_timing(header: str) -> dict[str, float]:
-    """Reads `decode;dur=0.5, infer;dur=30.1` into milliseconds by name; parts without a duration are left out."""
-    pattern = r"([\w.-]+)\s*;[^,]*?\bdur=([0-9]+(?:\.[0-9]+)?)"
-    return {name: float(duration) for name, duration in re.findall(pattern, header)}
 
 
 def _read_native(document: Any) -> list[LabelledBox]:

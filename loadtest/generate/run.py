@@ -12,6 +12,7 @@ from gevent.pool import Group
 from locust import FastHttpUser
 from locust.contrib.fasthttp import ResponseContextManager
 
+from framefleet.wire.timing import read_batch_size, read_server_timing
 from loadtest.frames.payloads import payload
 from loadtest.frames.schedule import Arrival
 from loadtest.generate.collect import Outlet
@@ -23,7 +24,7 @@ from loadtest.measure.sample_files import SampleWriter
 from loadtest.measure.samples import NAN, Sample
 from loadtest.options import ReplayOptions
 from loadtest.target.api_key import key_header
-from loadtest.target.verdict import Outcome, Verdict, batch_size, judge, stage_times
+from loadtest.target.verdict import Outcome, Verdict, judge
 
 # The generator has no more connections to give: its own shortage, not the service's failure.
 OUT_OF_CONNECTIONS = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS)
@@ -170,7 +171,7 @@ def _sample(
     ready_s, sent_s, done_s = moments
     error = response.request_meta["exception"]
     timing = _header(response, "Server-Timing")
-    stages = stage_times(timing)
+    stages = read_server_timing(timing)
     return Sample(
         camera=arrival.camera,
         frame=arrival.frame,
@@ -184,7 +185,7 @@ def _sample(
         queue_ms=stages.get("queue", NAN),
         infer_ms=stages.get("infer", NAN),
         post_ms=stages.get("post", NAN),
-        batch=batch_size(timing),
+        batch=read_batch_size(timing),
         response_bytes=0 if error else len(response.content or b""),
         held_s=ready_s - arrival.due_s,
     )

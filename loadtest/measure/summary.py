@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from framefleet.wire.percentiles import percentiles
+from framefleet.wire.timing import STAGES
 from loadtest.measure.samples import SampleTable
-from loadtest.target.verdict import STAGES, Verdict
+from loadtest.target.verdict import Verdict
 
 # Beyond these the generator measured itself, not the service. It may be late by the smaller of the two.
 LATENESS_P99_LIMIT_MS = 5.0
@@ -165,7 +167,7 @@ def summarise(samples: SampleTable, facts: Facts) -> Summary:
     latency = (right["done_s"] - right["scheduled_s"]) * 1e3
     service = (right["done_s"] - right["sent_s"]) * 1e3
     sent = _those(samples, samples["verdict"] != Verdict.DROPPED.value)
-    lateness = percentiles((sent["sent_s"] - sent["scheduled_s"] - sent["held_s"]) * 1e3)
+    lateness = order_statistics((sent["sent_s"] - sent["scheduled_s"] - sent["held_s"]) * 1e3)
     stages = _stage_means(right)
     instances = _shares(right)
     return Summary(
@@ -177,8 +179,8 @@ def summarise(samples: SampleTable, facts: Facts) -> Summary:
         achieved_fps=len(right) / max(seconds, _last(sent["done_s"]) - facts.warmup_s),
         late=int(np.sum(late(right, facts.slo_ms))),
         slo_ms=facts.slo_ms,
-        latency=percentiles(latency),
-        service=percentiles(service),
+        latency=order_statistics(latency),
+        service=order_statistics(service),
         lateness=lateness,
         stages=stages,
         outside_ms=float(np.mean(service)) - sum(stages.values()) if len(right) else math.nan,
@@ -189,12 +191,9 @@ def summarise(samples: SampleTable, facts: Facts) -> Summary:
     )
 
 
-def percentiles(values: NDArray[np.floating]) -> Percentiles:
-    """Order statistics: each percentile is the smallest observed value that so many did not exceed."""
-    if not len(values):
-        return Percentiles(math.nan, math.nan, math.nan, math.nan)
-    p50, p95, p99 = np.percentile(values, (50, 95, 99), method="inverted_cdf")
-    return Percentiles(float(p50), float(p95), float(p99), float(np.max(values)))
+def order_statistics(values: NDArray[np.floating]) -> Percentiles:
+    """What half, 95 % and 99 % of the values did not exceed, and the largest."""
+    return Percentiles(*percentiles(values, 50, 95, 99, 100))
 
 
 def late(samples: SampleTable, slo_ms: float) -> NDArray[np.bool_]:
@@ -253,7 +252,7 @@ def _share(name: str, right: SampleTable) -> InstanceShare:
         name=name or UNNAMED,
         right=len(mine),
         share=len(mine) / len(right),
-        service_p95_ms=percentiles((mine["done_s"] - mine["sent_s"]) * 1e3).p95,
+        service_p95_ms=order_statistics((mine["done_s"] - mine["sent_s"]) * 1e3).p95,
         infer_ms=_stage_means(mine).get("infer", math.nan),
     )
 

@@ -10,6 +10,7 @@ from itertools import islice
 import numpy as np
 import simpy
 
+from framefleet.wire.percentiles import percentiles
 from loadtest.capacity.row import IN_TIME_WANTED
 from loadtest.errors import OptionError
 from loadtest.plan.fleet_model import Fleet, Instance, Model, Process
@@ -167,15 +168,15 @@ def _outcome(fleet: Fleet, due_s: list[float], load: Load) -> SimulatedOutcome:
     latency_ms = np.array(fleet.latency_s)[counted] * MS
     offered = int(np.sum(np.array(due_s) >= load.warm_s))
     batches = sum(instance.batches for instance in fleet.instances)
-    p50, p95, p99 = np.percentile(latency_ms, (50, 95, 99), method="inverted_cdf") if len(latency_ms) else (np.nan,) * 3
+    p50, p95, p99 = percentiles(latency_ms, 50, 95, 99)
     return SimulatedOutcome(
         offered=offered,
         ok=len(latency_ms),
         in_time=float(np.sum(latency_ms <= load.slo_ms)) / max(1, offered),
         mean_ms=float(np.mean(latency_ms)) if len(latency_ms) else np.nan,
-        p50_ms=float(p50),
-        p95_ms=float(p95),
-        p99_ms=float(p99),
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
         shed=fleet.shed,
         retried=fleet.retried,
         lost=fleet.lost,

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from framefleet.wire.same import Detection
 from loadtest.errors import RunError
 from loadtest.frames.frames import decode
-from loadtest.target.answers import Detection
 
 # BGR, told apart by people with colour-blindness too; classes go round them.
 COLOURS = ((0, 158, 230), (233, 180, 86), (115, 158, 0), (167, 121, 204), (66, 228, 240), (178, 114, 0))

@@ -10,7 +10,7 @@ from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 
 from loadtest.measure.samples import SampleTable
-from loadtest.measure.summary import Percentiles, Summary, percentiles
+from loadtest.measure.summary import Percentiles, Summary, order_statistics
 from loadtest.report.figure import ACCENT, BAD, INK, MUTED, SERIES, sheet
 from loadtest.report.table import milliseconds
 from loadtest.target.verdict import Verdict
@@ -158,7 +158,7 @@ def _p95_per_bin(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     edges = _edges(max(float(np.max(moments)), 1.0))
     places = np.digitize(moments, edges[1:-1])
-    slow = np.array([percentiles(latency[places == place]).p95 for place in range(len(edges) - 1)])
+    slow = np.array([order_statistics(latency[places == place]).p95 for place in range(len(edges) - 1)])
     return (edges[:-1] + edges[1:]) / 2, slow
 
 

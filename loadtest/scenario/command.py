@@ -1,6 +1,6 @@
 """The verb `scenario`: arguments -> [Profile] -> [ScenarioOutcome] -> exit code.
 
-A scenario from profile to verdict: [Profile] -> [Bench] -> [ScenarioFindings] -> [ScenarioOutcome] on disk and in words.
+From profile to verdict: [Profile] -> [Bench] -> [ScenarioFindings] -> [ScenarioOutcome] on disk and in words.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The kinds of scenario: [Bench] -> steps -> [ScenarioFindings]. A new kind is one more function and its line in `KINDS`.
+"""Kinds of scenario: [Bench] -> steps -> [ScenarioFindings]. A new kind is one more function and its line in `KINDS`.
 
 Does what fleets suffer, now and then while load goes on: kills an instance, or runs a command.
 

@@ -6,29 +6,14 @@ from itertools import pairwise
 
 import msgspec
 
+from framefleet.wire.same import Detection
+
 # Boxes are clipped to the picture; floats may overshoot in the last digits.
 EDGE_PX = 0.5
 
 
 class MalformedAnswerError(ValueError):
     """The body is not what the API promises; the text says in what way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """One detection of an answer.
-
-    Attributes:
-        label: name of the class.
-        class_id: number of the class.
-        score: 0 to 1.
-        box: x1, y1, x2, y2 in pixels of the picture that was sent.
-    """
-
-    label: str
-    class_id: int
-    score: float
-    box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)

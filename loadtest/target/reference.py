@@ -7,33 +7,14 @@ from pathlib import Path
 import msgspec
 
 from framefleet.http.refusal import key_advice
+from framefleet.wire.same import HAIR, Detection, Tolerance, pair
 from loadtest.errors import RunError, TargetError
 from loadtest.frames.frames import FrameSet
-from loadtest.target.answers import Detection, MalformedAnswerError, reader
+from loadtest.target.answers import MalformedAnswerError, reader
 from loadtest.target.api_key import own_key
 from loadtest.target.target import Reply
 
 HTTP_OK = 200
-# Scores and boxes come rounded to decimals that floats cannot hold: 0.36 - 0.35 is a hair above 0.01.
-HAIR = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far an answer may be from the reference and still be the same.
-
-    A batch of another size adds floats in another order, so the last digits differ; next to the threshold that alone
-    decides whether a detection is reported.
-
-    Attributes:
-        box_px: largest difference of a box's corner coordinate, in pixels.
-        score: largest difference of a score, and how near to the threshold a detection may come or go.
-        threshold: the service's confidence threshold.
-    """
-
-    box_px: float = 1.0
-    score: float = 0.01
-    threshold: float = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,42 +99,11 @@ def difference(expected: tuple[Detection, ...], got: tuple[Detection, ...], tole
     As many detections as possible are paired with one that is the same within the tolerance; one without a partner
     counts only if its score is not next to the threshold.
     """
-    partners = _pair(expected, got, tolerance)
+    partners = pair(expected, got, tolerance)
     paired = set(partners.values())
     missing = [one for index, one in enumerate(expected) if index not in paired]
     extra = [one for index, one in enumerate(got) if index not in partners]
     return "; ".join(_complaints("missing", missing, tolerance) + _complaints("unexpected", extra, tolerance))
-
-
-def _pair(expected: tuple[Detection, ...], got: tuple[Detection, ...], tolerance: Tolerance) -> dict[int, int]:
-    """The largest pairing, from index in `got` to index in `expected` (augmenting paths)."""
-    partners: dict[int, int] = {}
-
-    def place(index: int, tried: set[int]) -> bool:
-        for other, candidate in enumerate(got):
-            if other not in tried and _same(expected[index], candidate, tolerance):
-                tried.add(other)
-                if other not in partners or place(partners[other], tried):
-                    partners[other] = index
-                    return True
-        return False
-
-    for index in range(len(expected)):
-        place(index, set())
-    return partners
-
-
-def _same(one: Detection, other: Detection, tolerance: Tolerance) -> bool:
-    return (
-        one.class_id == other.class_id
-        and one.label == other.label
-        and abs(one.score - other.score) <= tolerance.score + HAIR
-        and _distance(one, other) <= tolerance.box_px + HAIR
-    )
-
-
-def _distance(one: Detection, other: Detection) -> float:
-    return max(abs(p - q) for p, q in zip(one.box, other.box, strict=True))
 
 
 def _complaints(kind: str, detections: list[Detection], tolerance: Tolerance) -> list[str]:

@@ -1,17 +1,14 @@
 """What an answer is worth: status and body of a reply -> [Outcome] -> sample. Pure."""
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 
-from loadtest.target.answers import Detection, MalformedAnswerError, Reader, parse
-from loadtest.target.reference import HTTP_OK, Tolerance, difference
+from framefleet.wire.same import Detection, Tolerance
+from loadtest.target.answers import MalformedAnswerError, Reader, parse
+from loadtest.target.reference import HTTP_OK, difference
 
 TOO_MANY_REQUESTS = 429
 UNAVAILABLE = 503
-STAGES = ("decode", "queue", "infer", "post")
-_STAGE = re.compile(r"([\w-]+)\s*;[^,]*?\bdur=([0-9.]+)")
-_BATCH = re.compile(r"\binfer\s*;[^,]*?\bdesc=\"batch of ([1-9]\d{0,3})\"")
 
 
 class Verdict(str, Enum):
@@ -72,14 +69,3 @@ def judge(status: int, body: bytes, expected: Expected) -> Outcome:
         return Outcome(Verdict.CHANGED, f"malformed: {error}")
     reason = difference(expected.detections, got, expected.tolerance)
     return Outcome(Verdict.CHANGED, reason) if reason else Outcome(Verdict.SAME)
-
-
-def stage_times(server_timing: str) -> dict[str, float]:
-    """Milliseconds per stage from a `Server-Timing` header; what it does not name is not in the result."""
-    return {name: float(ms) for name, ms in _STAGE.findall(server_timing) if name in STAGES and ms != "."}
-
-
-def batch_size(server_timing: str) -> int:
-    """Frames that the engine took together, from the same header; 0 if it does not say."""
-    found = _BATCH.search(server_timing)
-    return int(found[1]) if found else 0

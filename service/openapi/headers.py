@@ -2,8 +2,8 @@
 
 import re
 
+from framefleet.wire.timing import STAGES
 from service.openapi.shapes import Json
-from service.pipeline.stages import STAGES
 
 REQUEST_ID = "X-Request-ID"
 SANE_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")

@@ -14,8 +14,9 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from framefleet.wire.timing import STAGES
 from service.pipeline.batcher import Batcher
-from service.pipeline.stages import STAGES, Stages
+from service.pipeline.stages import Stages
 
 # From a fraction of a GPU's millisecond to a deadline; an SLO of 100 ms lies on an edge.
 STAGE_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)

@@ -1,8 +1,8 @@
-"""The stages of a picture's way through an instance, and how they are named everywhere."""
+"""What each stage of a picture's way through an instance took."""
 
 from dataclasses import dataclass
 
-STAGES = ("decode", "queue", "infer", "post")
+from framefleet.wire.timing import server_timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Stages:
 
     @property
     def ms(self) -> tuple[float, ...]:
-        """The milliseconds of `STAGES`, as answers, `Server-Timing` and metrics name them."""
+        """The milliseconds of `framefleet.wire.timing.STAGES`, in order."""
         return self.decode_ms, self.queue_ms, self.infer_ms, self.post_ms
 
     def server_timing(self, batch_size: int | None = None) -> str:
@@ -25,8 +25,4 @@ class Stages:
         Args:
             batch_size: frames that the engine took together, where one picture was sent.
         """
-        batch = "" if batch_size is None else f';desc="batch of {batch_size}"'
-        return (
-            f"decode;dur={self.decode_ms:.3f}, queue;dur={self.queue_ms:.3f}, infer;dur={self.infer_ms:.3f}{batch}, "
-            f"post;dur={self.post_ms:.3f}"
-        )
+        return server_timing(self.ms, batch_size)

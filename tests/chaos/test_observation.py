@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chaos.load import Outcome, Sample
-from chaos.observation import Observation, mark, observe, percentile, who_noticed
+from chaos.observation import Observation, mark, observe, p99, who_noticed
 
 
 def samples(**outcomes: int) -> list[Sample]:
@@ -56,8 +56,8 @@ def test_only_what_was_logged_since_counts_even_after_rotation(folder: Path) -> 
     assert who_noticed(before, folder) == ("instance before it listens", "prober")
 
 
-def test_percentiles_are_nearest_ranks() -> None:
-    assert [percentile(values, 99) for values in ([], [5.0], [float(n) for n in range(1, 101)])] == [0, 5, 100]
+def test_the_99th_percentile_is_a_nearest_rank() -> None:
+    assert [p99(values) for values in ([], [5.0], [float(n) for n in range(1, 101)])] == [0, 5, 99]
 
 
 def test_good_answers_have_to_stay_quick_where_that_is_expected(folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from framefleet.wire.same import Detection
 from loadtest.frames.frames import cut
 from loadtest.measure import machine, run_folder
 from loadtest.measure.faults import Fault, FaultWriter
@@ -15,7 +16,6 @@ from loadtest.measure.sample_files import SampleFile, SampleWriter
 from loadtest.measure.samples import DTYPE, NAN, Sample, SampleTable
 from loadtest.options import ReplayOptions
 from loadtest.target import reference
-from loadtest.target.answers import Detection
 from loadtest.target.reference import References
 from loadtest.target.verdict import Verdict
 

@@ -11,12 +11,12 @@ Calls to copy: each runs as it stands, beside a `picture.jpg`.
 
 import base64
 
+from framefleet.wire.timing import STAGES
 from service.engines import EngineInfo
 from service.openapi.headers import headers, request_id_parameter
 from service.openapi.problems import detection_problems, problem_schemas
 from service.openapi.shapes import INPUT_SIZE, REQUEST, TEXT, Json, record, ref, said
 from service.pictures.raw_frame import CHANNELS
-from service.pipeline.stages import STAGES
 from service.protocols.native.query import FLAGS, MAX_CANDIDATES, PARAMETERS, TIMEOUT, Parameter
 from service.protocols.native.routes import FIRST_SERVER, default_selection, max_files
 from service.settings import Settings

@@ -8,12 +8,12 @@ import numpy as np
 from flask import Blueprint, Response, request
 
 from framefleet.draw import LabelledBox, draw
+from framefleet.wire.timing import STAGES
 from service.admission.visit import Visit
 from service.errors import InvalidValue, RequestError, ServiceError
 from service.pictures.form import Form
 from service.pipeline.boxes import Boxes, Selection
 from service.pipeline.detector import Detections, Detector, Wish
-from service.pipeline.stages import STAGES
 from service.problems import problem_document
 from service.protocols.exchange import json_answer, read_upload_form, reception
 from service.protocols.native.query import read_selection

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
+from framefleet.wire.percentiles import percentiles
 
 WINDOW_S = 60.0
 SHED = 503
@@ -67,7 +67,7 @@ class Recent:
         full = len(answers) == MOST
         window = now - answers[0][0] if full else min(WINDOW_S, now - self._began)
         good = [ms for _, ms, status in answers if status in GOOD]
-        p50, p95 = (float(np.percentile(good, share)) for share in (50, 95)) if good else (None, None)
+        p50, p95 = percentiles(good, 50, 95) if good else (None, None)
         shed = sum(status == SHED for _, _, status in answers)
         return RecentFigures(
             window_s=round(window, 1),

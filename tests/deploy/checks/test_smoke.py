@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deploy.checks.smoke import Box, first_frame, read_detect, read_predict, same
+from deploy.checks.smoke import ALIKE, first_frame, read_detect, read_predict
 from deploy.errors import StartError
+from framefleet.wire.same import Detection, same
 
 FACE = {"label": "face", "class_id": 0, "score": 0.92, "box": [66.5, 33.3, 112.3, 95.4]}
 DETECT: dict[str, Any] = {
@@ -27,7 +28,7 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
 
 
 def test_a_good_detect_answer_is_read() -> None:
-    assert read_detect(DETECT) == (Box(0, (66.5, 33.3, 112.3, 95.4), 0.92),)
+    assert read_detect(DETECT) == (Detection("face", 0, 0.92, (66.5, 33.3, 112.3, 95.4)),)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_a_detect_answer_off_the_schema_is_refused(answer: Any) -> None:
 
 
 def test_a_good_predict_answer_is_read() -> None:
-    assert read_predict([{"0": [66, 33, 112, 95, 0.92]}]) == (Box(0, (66.0, 33.0, 112.0, 95.0), 0.92),)
+    assert read_predict([{"0": [66, 33, 112, 95, 0.92]}]) == (Detection("", 0, 0.92, (66.0, 33.0, 112.0, 95.0)),)
     assert read_predict([]) == ()
 
 
@@ -74,21 +75,21 @@ def test_a_predict_answer_off_the_schema_is_refused(answer: Any) -> None:
 @pytest.mark.parametrize(
     ("box", "expected"),
     [
-        pytest.param(Box(0, (10.4, 20, 30, 40), 0.895), True, id="last digits"),
-        pytest.param(Box(1, (10, 20, 30, 40), 0.9), False, id="other class"),
-        pytest.param(Box(0, (12, 20, 30, 40), 0.9), False, id="moved"),
-        pytest.param(Box(0, (10, 20, 30, 40), 0.8), False, id="other score"),
+        pytest.param(Detection("face", 0, 0.895, (10.4, 20, 30, 40)), True, id="last digits"),
+        pytest.param(Detection("face", 1, 0.9, (10, 20, 30, 40)), False, id="other class"),
+        pytest.param(Detection("face", 0, 0.9, (12, 20, 30, 40)), False, id="moved"),
+        pytest.param(Detection("face", 0, 0.8, (10, 20, 30, 40)), False, id="other score"),
     ],
 )
-def test_answers_are_the_same_but_for_the_last_digits(box: Box, expected: bool) -> None:
-    reference = Box(0, (10, 20, 30, 40), 0.9)
-    assert same([box], [reference]) is expected
+def test_answers_are_the_same_but_for_the_last_digits(box: Detection, expected: bool) -> None:
+    reference = Detection("face", 0, 0.9, (10, 20, 30, 40))
+    assert same([box], [reference], ALIKE) is expected
 
 
 def test_a_missing_or_additional_box_is_a_difference() -> None:
-    box = Box(0, (10, 20, 30, 40), 0.9)
-    assert not same([], [box])
-    assert not same([box, box], [box])
+    box = Detection("face", 0, 0.9, (10, 20, 30, 40))
+    assert not same([], [box], ALIKE)
+    assert not same([box, box], [box], ALIKE)
 
 
 def test_the_first_frame_of_the_sample_video_is_a_jpeg_of_its_size(sample_video: Path) -> None:

@@ -207,10 +207,13 @@ def run_script(
 def make_whole_bundle(repo_root: Path, tmp_path: Path) -> Path:
     bundle = make_bundle(tmp_path / f"framefleet-{ID}")
     (bundle / "bin/framefleet").write_text('#!/bin/sh\necho "$0 $*"; exit 7\n')
-    for name in ("__init__", "bootstrap", "bundle", "errors", "release", "run_lock"):
+    for name in ("", "machine/", "ship/"):
+        (bundle / "deploy" / name).mkdir(exist_ok=True)
+        shutil.copyfile(repo_root / "deploy" / f"{name}__init__.py", bundle / "deploy" / f"{name}__init__.py")
+    for name in ("errors", "release", "machine/run_lock", "ship/bootstrap", "ship/bundle"):
         shutil.copyfile(repo_root / "deploy" / f"{name}.py", bundle / "deploy" / f"{name}.py")
-    for file in (repo_root / "framefleet").glob("*.py"):
-        shutil.copyfile(file, bundle / "framefleet" / file.name)
+    without = shutil.ignore_patterns("__pycache__", "client")
+    shutil.copytree(repo_root / "framefleet", bundle / "framefleet", ignore=without, dirs_exist_ok=True)
     text = (bundle / "deploy/ship/bootstrap.py").read_text()
     (bundle / "deploy/ship/bootstrap.py").write_text(
         text.replace("import cv2, deploy.__main__, service.wsgi", "import small")
@@ -251,10 +254,10 @@ def compiled(bundle: Path, name: str, code: str) -> Path:
 @pytest.mark.parametrize(
     "place",
     [
-        "deploy/__pycache__/bootstrap",
+        "deploy/ship/__pycache__/bootstrap",
         "framefleet/__pycache__/command",
         "json.py",
-        "deploy/bootstrap/__init__.py",
+        "deploy/ship/bootstrap/__init__.py",
         "link",
         "fifo",
     ],

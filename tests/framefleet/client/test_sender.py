@@ -19,7 +19,6 @@ from framefleet.client.sender import (
     SendingStopped,
     jpeg_wire,
     raw_wire,
-    read_server_timing,
 )
 from framefleet.draw import LabelledBox
 from framefleet.http.session import CERTIFICATE_VARIABLES
@@ -177,18 +176,6 @@ def test_wait_doubles_or_follows_the_server_and_is_bounded(
     attempt: int, retry_after: str | None, jitter: float, expected: float
 ) -> None:
     assert RetryPolicy().wait_s(attempt, retry_after, jitter) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        ("", {}),
-        ("decode;dur=0.5, infer;dur=30", {"decode": 0.5, "infer": 30.0}),
-        ('cache;desc="hit";dur=2.25, missing, db;dur=x', {"cache": 2.25}),
-    ],
-)
-def test_server_timing_is_read_by_stage(header: str, expected: dict[str, float]) -> None:
-    assert read_server_timing(header) == expected
 
 
 def test_a_key_travels_in_the_head_whatever_netrc_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,4 @@
-import pytest
-
-from framefleet.client.__main__ import Tally, percentile, summary
+from framefleet.client.__main__ import Tally, summary
 from framefleet.client.sender import Answer
 from framefleet.draw import LabelledBox
 
@@ -24,8 +22,3 @@ def test_summary_has_rates_percentiles_medians_and_shares() -> None:
 
 def test_summary_of_nothing_is_one_line() -> None:
     assert summary(Tally(), 0.0) == "frames      0 in 0.0 s"
-
-
-@pytest.mark.parametrize(("percent", "expected"), [(50, 2.0), (75, 3.0), (95, 4.0), (100, 4.0), (0, 1.0)])
-def test_percentile_is_a_value_that_occurred(percent: float, expected: float) -> None:
-    assert percentile([1.0, 2.0, 3.0, 4.0], percent) == expected

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from framefleet.wire.same import Detection
 from loadtest.frames.payloads import PAYLOADS
 from loadtest.generate import prepare
 from loadtest.generate.stepping import StepOptions, run_step
 from loadtest.measure import sample_files
 from loadtest.options import ReplayOptions
 from loadtest.report.progress import Progress
-from loadtest.target.answers import Detection
 from loadtest.target.target import Target
 from tests.instance import RunningInstance, running_instance
 

@@ -12,7 +12,7 @@ from loadtest.errors import RunError
 from loadtest.measure import sample_files, samples
 from loadtest.measure.sample_files import SampleFile, SampleWriter, VerdictTail
 from loadtest.measure.samples import HEADER, Sample
-from loadtest.measure.summary import percentiles
+from loadtest.measure.summary import order_statistics
 from loadtest.target.verdict import Verdict
 from tests.loadtest.builders import sample, to_table, write_samples
 
@@ -61,7 +61,7 @@ def test_percentiles_from_disk_are_those_of_a_known_distribution(tmp_path: Path)
     taken_ms = np.random.default_rng(1).permutation(-20.0 * np.log1p(-parts))
     write_samples(tmp_path / "samples-0.bin", (sample(n, latency_ms=ms) for n, ms in enumerate(taken_ms.tolist())))
     table = sample_files.read(tmp_path)
-    found = percentiles((table["done_s"] - table["scheduled_s"]) * 1e3)
+    found = order_statistics((table["done_s"] - table["scheduled_s"]) * 1e3)
     for value, quantile in ((found.p50, 0.5), (found.p95, 0.95), (found.p99, 0.99)):
         assert value == pytest.approx(-20.0 * math.log(1 - quantile), rel=0.001)
 

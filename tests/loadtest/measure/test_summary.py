@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.measure.samples import Sample
-from loadtest.measure.summary import Facts, Summary, percentiles, shortcomings, summarise
+from loadtest.measure.summary import Facts, Summary, order_statistics, shortcomings, summarise
 from loadtest.target.verdict import Verdict
 from tests.loadtest.builders import sample, to_table
 
@@ -21,7 +21,7 @@ def summary_of(rows: list[Sample], **facts: float) -> Summary:
 
 @given(st.lists(st.floats(0, 1e4), min_size=1, max_size=300))
 def test_percentiles_are_observed_values_with_the_right_rank(values: list[float]) -> None:
-    found = percentiles(np.array(values))
+    found = order_statistics(np.array(values))
     ordered = sorted(values)
     for value, part in ((found.p50, 50), (found.p95, 95), (found.p99, 99)):
         assert value == ordered[-(-len(ordered) * part // 100) - 1]
@@ -30,14 +30,14 @@ def test_percentiles_are_observed_values_with_the_right_rank(values: list[float]
 
 def test_percentiles_of_a_known_distribution() -> None:
     values = np.random.default_rng(1).exponential(20.0, 200_000)
-    found = percentiles(values)
+    found = order_statistics(values)
     for value, quantile in ((found.p50, 0.5), (found.p95, 0.95), (found.p99, 0.99)):
         assert value == pytest.approx(-20.0 * math.log(1 - quantile), rel=0.01)
     assert found.p95 == pytest.approx(np.percentile(values, 95), rel=1e-3)
 
 
 def test_no_value_has_no_percentile() -> None:
-    assert math.isnan(percentiles(np.array([])).p95)
+    assert math.isnan(order_statistics(np.array([])).p95)
 
 
 def test_latency_counts_from_the_schedule_and_service_time_from_the_send() -> None:

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from framefleet.wire.same import Detection
 from loadtest.errors import RunError
 from loadtest.frames.frames import CutSettings, cut
 from loadtest.report import annotate
 from loadtest.report.annotate import COLOURS, draw, telling_frame, write_clip
-from loadtest.target.answers import Detection
 from tests.loadtest.builders import detection
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from loadtest.target.answers import Detection, MalformedAnswerError, parse, parse_first_server
+from framefleet.wire.same import Detection
+from loadtest.target.answers import MalformedAnswerError, parse, parse_first_server
 from tests.loadtest.fake_service import FACE, answer
 
 

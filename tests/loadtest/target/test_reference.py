@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framefleet.wire.same import Detection, Tolerance
 from loadtest.errors import RunError, TargetError
 from loadtest.frames.frames import CutSettings, FrameSet, cut
 from loadtest.target import reference
-from loadtest.target.answers import Detection
-from loadtest.target.reference import Tolerance, difference
+from loadtest.target.reference import difference
 from loadtest.target.target import Reply
 from tests.loadtest.builders import detection
 from tests.loadtest.fake_service import FACE, answer

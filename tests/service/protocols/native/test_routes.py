@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from framefleet.client.sender import read_server_timing
+from framefleet.wire.timing import read_server_timing
 from service.errors import InferenceFailed
 from service.protocols.native.routes import max_files
 from service.settings import Settings
