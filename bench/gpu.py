@@ -3,9 +3,10 @@
 Without `--model` it makes a YOLOv5s-shaped TorchScript network with random weights, which takes as long as a trained
 one. Figures go to `./var/gpu/bench.json` and, as a table, to `./var/gpu/bench.md`. Nothing else should run meanwhile.
 
-Clients in processes of their own, each with several connections that always have one request under way.
+`ClientLoad`, `latencies_ms`: clients in processes of their own, each with several connections that always have one
+request under way.
 
-What `bench.gpu` measures: an engine alone, the same behind the whole service, and JPEG decoding.
+`bare`, `through_service`, `decoding`: what is measured: an engine, the same behind the whole service, JPEG decoding.
 """
 
 if __name__ == "__main__":

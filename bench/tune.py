@@ -2,7 +2,7 @@
 
 Flow: CPUs -> placements [Placement...] -> a fleet each, under load [Try...] -> a table, and what to write where.
 
-Ways to place instances on a machine, and which is advised: CPUs -> [Placement...] -> [Tried...]. Pure.
+`Placement`: ways to place instances on a machine, and which is advised: CPUs -> [Placement...] -> [Tried...]. Pure.
 """
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ exit code   of `main`, or
 130, 143    interrupted, asked to end
 141         who read our output has gone, in the middle of the work
 
-Keeps the traceback of a failure for who has to find its cause; terminals get one line.
+`is_supervised`, `keep_traceback`: keeps the traceback of a failure for who has to find its cause; terminals get one
+line.
 """
 
 import importlib

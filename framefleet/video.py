@@ -1,6 +1,7 @@
 """Reads a video frame by frame, and reads on behind damage: file or stream -> [Shot] -> who sends or encodes them.
 
-Looks at how a video file is built: whether it goes on to its end, and what its count of frames is worth.
+`Container`, `look_at`: looks at how a video file is built: whether it goes on to its end, and what its count of
+frames is worth.
 """
 
 import os

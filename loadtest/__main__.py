@@ -1,8 +1,10 @@
 """`python -m loadtest VERB`: loads a fleet with video, says what it held, and plans how many are needed.
 
-The verb `ui`: Locust's web page for a service, where runs are started by hand; Ctrl-C ends it.
+`add_ui_verb`, `run_ui`: the verb `ui`: Locust's web page for a service, where runs are started by hand; Ctrl-C ends
+it.
 
-A load generator for a run that another machine leads; it goes on to the next run until it is interrupted.
+`add_worker_verb`, `run_worker`: a load generator for a run that another machine leads; it goes on to the next run
+until it is interrupted.
 """
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The options of a replay in one table, for our command line and for Locust's: arguments -> [ReplayOptions].
 
-The path that a load test asks, with no place for a key: it is written down, and everybody can read command lines.
+`checked_route`: the path that a load test asks, with no place for a key: it is written down, and everybody can read
+command lines.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """`python -m service` runs one instance in the foreground; `--help` lists every setting.
 
-Says, before anything is started, what would keep an instance from starting: settings, keys, model files, device.
+`start_problems`: says, before anything is started, what would keep an instance from starting: settings, keys, model
+files, device.
 
 Flow: environment -> start_problems -> `python -m service --check`. What only opening the model shows, such as how much
 memory it takes, is left to the start itself.

@@ -1,8 +1,9 @@
 """What gunicorn loads in its worker: one instance, made from the environment, or one line saying why not.
 
-The application factory: settings and a started detector in, a Flask application out.
+`create_app`: the application factory: settings and a started detector in, a Flask application out.
 
-Sends an answer's headers and body in one write, so that a killed process leaves a whole answer or none, up to 2 MB.
+`WholeAnswer`: sends an answer's headers and body in one write, so that a killed process leaves a whole answer or
+none, up to 2 MB.
 
 gunicorn writes headers first and the body second. A process killed in between has answered half, and a balancer that
 has passed the headers on cannot ask another instance any more. What the kernel's send buffer takes at once, over 2 MB

@@ -3,11 +3,11 @@
 Environments of the peers -> all servers up -> rounds in which each takes its turn -> docs/benchmarks.md, docs/peers.svg
 and results.json. A server that answers with the wrong box ends the run.
 
-Draws CPU time a request of every server as an SVG, for README.
+`to_svg`: draws CPU time a request of every server as an SVG, for README.
 
-Writes a run into docs/benchmarks.md, between markers; nothing is measured here.
+The report: writes a run into docs/benchmarks.md, between markers; nothing is measured here.
 
-One run: the peers installed, every server up, the rounds, the report.
+`measure`: one run: the peers installed, every server up, the rounds, the report.
 """
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Flow: rehearsal without cues -> load + attack + kills + watch -> [Siege] -> a section of
 docs/reliability.md. Exit code 0 only if everything held that is expected.
 
-What came of a siege, judged and written as a section of docs/reliability.md; nothing runs here.
+`Siege`: what came of a siege, judged and written as a section of docs/reliability.md; nothing runs here.
 """
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ would not be the fleet's. It attacks until its stdin ends, then prints how its r
 
 Flow: bombs -> [Assault...] -> clients -> how they ended, as counts.
 
-Bodies within every limit that are cheap to send and dear to answer; nothing is sent here.
+`png`, `progressive_jpeg`: bodies within every limit that are cheap to send and dear to answer; nothing is sent here.
 """
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 What is checked is what will run, as far as this machine allows: a host's file that is checked elsewhere gets stand-ins
 for what only the host has.
 
-Lets nginx, supervisor and systemd themselves say whether they accept rendered files, before anything uses those.
+`check`: lets nginx, supervisor and systemd themselves say whether they accept rendered files, before anything uses
+those.
 
 The files are rendered for a staging folder and written there by the caller, so that nothing live is touched.
 """

@@ -2,7 +2,8 @@
 
 Flow: fleet.toml -> read_inventory -> [Inventory] -> host_fleet. fleet.example.toml explains every key.
 
-Reads the tables of fleet.toml that a host consists of: the host itself, and service settings.
+`read_settings`, `read_host`: reads the tables of fleet.toml that a host consists of: the host itself, and service
+settings.
 """
 
 import ipaddress

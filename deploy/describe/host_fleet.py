@@ -2,9 +2,10 @@
 
 Flow: [Inventory] + this host's [Machine] and [Devices] + release -> host_fleet -> [Fleet] -> render.
 
-Decides what one host's nginx listens on and whom it sends requests to, from the inventory alone.
+`make_balancer`, `instance_address`: decides what one host's nginx listens on and whom it sends requests to, from the
+inventory alone.
 
-A host's instances: which GPU each runs on, near which CPUs, on which port.
+`make_instances`, `choose_gpus`: a host's instances: which GPU each runs on, near which CPUs, on which port.
 
 Flow: [Inventory] + [Devices] -> choose_gpus -> placement -> [Instance...] -> host_fleet.
 """

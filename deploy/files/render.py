@@ -2,7 +2,7 @@
 
 Flow: [Fleet] -> templates in deploy/supervisor, deploy/nginx and deploy/systemd -> [RenderedFile...] -> check -> run.
 
-Makes the Grafana dashboard: one table of panels, laid out two a row.
+`dashboard_json`: makes the Grafana dashboard: one table of panels, laid out two a row.
 """
 
 import json

@@ -4,7 +4,8 @@ A worker outlives a killed master and goes on answering; after the death of supe
 shared (`reuseport`), so the new nginx listens beside them; only then are new connections steered past the old workers,
 and the ones they have wound down, and they are asked to finish. They serve on whatever keeps the new one from starting.
 
-Steers new connections past the nginx workers that are about to finish, to those that have come beside them.
+`steered_past`: steers new connections past the nginx workers that are about to finish, to those that have come beside
+them.
 
 Sockets that listen on one port with SO_REUSEPORT form a group, and the kernel deals connections out among them. One
 that was dealt to a socket, but not accepted when that socket closes, is reset. So before the old sockets close, the

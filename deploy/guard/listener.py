@@ -4,7 +4,7 @@ An event listener speaks supervisor's protocol on stdin and stdout, so what peop
 the reviver's log, and to a webhook where the fleet names one. Beside it threads look for silent instances (prober) and
 workers of nginx, and one holds requests while no instance listens (waiting_room).
 
-What every program of a machine is doing, for the fleet page, `make status` and Prometheus.
+`Programs`: what every program of a machine is doing, for the fleet page, `make status` and Prometheus.
 
 Flow: [ProgramState...] -> Programs -> [Program...] -> programs.json, programs.prom, which nginx hands out.
 """

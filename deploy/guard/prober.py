@@ -5,7 +5,8 @@ Killed within nginx's 5 s for trying elsewhere, it costs nobody an answer. What 
 costs nobody anything. Flow: [Sighting...] -> Prober -> [Verdict...], once a round, from the
 reviver's process; what is below does the same for nginx.
 
-Finds workers of nginx that accept nothing or are missing, and a master of them or a supervisord that is stopped.
+`probe_workers_once`: finds workers of nginx that accept nothing or are missing, and a master of them or a
+supervisord that is stopped.
 
 Each worker has its own queue of new connections, so one that is stuck costs a share of the clients while all others
 answer. Connections are asked on until the kernel has dealt every queue some. Flow: as above.

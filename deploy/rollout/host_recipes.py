@@ -3,11 +3,12 @@
 What a deploy is changing the host to is noted before anything that serves is touched, and each step can be taken
 again; so after a cut the next deploy, of whatever release, or a rollback, carries on from what runs.
 
-Has the release build TensorRT engines for the GPUs of this host; what cannot be built is served by ONNX Runtime.
+`build_engines`, `engines_of`: has the release build TensorRT engines for the GPUs of this host; what cannot be built
+is served by ONNX Runtime.
 
 Flow: [Fleet] on an .onnx model + [Devices] -> `service.models.build` once per GPU type -> model by GPU name.
 
-Which folders a host needs, whose they are, and which of them a deploy no longer needs.
+`host_folders`, `leftovers`: which folders a host needs, whose they are, and which of them a deploy no longer needs.
 """
 
 import os

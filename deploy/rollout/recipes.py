@@ -1,12 +1,13 @@
 """The runbook: how a fleet is started, changed and stopped, step by step; `run` does each step to the machine.
 
-Says in words which options a fleet is given that the one before was not: an `up` forgets what the last one was told.
+`changes`, `model_name`: says in words which options a fleet is given that the one before was not: an `up` forgets
+what the last one was told.
 
 Flow: the record of the last `up` [Fleet] + what is asked for now [Fleet] -> changes -> one line on the terminal.
 
-Keeps two fleets from starting on the same ports at the same moment; each would find them free.
+`port_claims`: keeps two fleets from starting on the same ports at the same moment; each would find them free.
 
-Says in one line what a fleet serves: how many instances of which model, on what, and where.
+`summary`: says in one line what a fleet serves: how many instances of which model, on what, and where.
 """
 
 import shutil

@@ -2,11 +2,12 @@
 
 Flow: [Deployment] -> check -> trial -> note -> switch -> roll -> prove -> note; on any failure: back.
 
-What an instance that a deploy has started must show before the next one is touched.
+`Proof`: what an instance that a deploy has started must show before the next one is touched.
 
 It answers the test picture rightly, itself and through the balancer, and in the end all of them have lasted a while.
 
-Starts one instance of a new release on a spare port, before anything that serves is touched.
+`try_instance`, `spare_port`: starts one instance of a new release on a spare port, before anything that serves is
+touched.
 
 Most of what can be wrong with a release shows here: it does not import, its model does not load, its self-test fails,
 it listens elsewhere, it answers wrongly, it dies after some seconds.

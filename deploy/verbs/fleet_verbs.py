@@ -1,12 +1,13 @@
 """The verbs of the machine that hosts are deployed from: bundle, and what ends in -fleet, over ssh.
 
-Shows how rendered files differ from those that are there.
+`differences`: shows how rendered files differ from those that are there.
 
-Decides which commands reach which hosts over ssh, and in which order; Ansible does the reaching.
+`Reach`: decides which commands reach which hosts over ssh, and in which order; Ansible does the reaching.
 
 Flow: fleet.toml [Inventory] -> hosts_file [RenderedFile] + playbook (argv) -> ansible-playbook -> the hosts' own verbs.
 
-Says everything that is wrong with a fleet.toml and what is made of it, at once and in the file's own names.
+`check_inventory`: says everything that is wrong with a fleet.toml and what is made of it, at once and in the file's
+own names.
 
 Flow: fleet.toml -> survey [Problem...] + the service on settings and model + files of this host + [HostFleet...] as
 nginx, supervisor and systemd read them [Problem...] -> one list.

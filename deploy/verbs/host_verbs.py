@@ -1,6 +1,6 @@
 """The verbs of a host, which the command line has where it runs from a release instead of a checkout.
 
-What `framefleet status` shows of a host: a row per program, with what its GPU and its clients see.
+`host_rows`, `host_table`: what `framefleet status` shows: a row per program, with what its GPU and clients see.
 
 Flow: [Fleet] + [ProgramState...] + programs.json + each instance's /status -> [HostRow...] -> table.
 """

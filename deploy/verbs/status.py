@@ -1,6 +1,6 @@
 """What `status` shows: one row per program, from what supervisord and the programs themselves say.
 
-The verbs that only look: status, logs and the smoke test; each returns an exit code.
+`show_status`, `run_smoke`: the verbs that only look: status, logs and the smoke test; each returns an exit code.
 """
 
 from collections.abc import Mapping, Sequence

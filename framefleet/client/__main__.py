@@ -2,7 +2,7 @@
 
 video [Frame] -> sender, several at once [Answer] -> in order [Result] -> drawn, saved, shown, counted [Tally].
 
-Counts what the client's run amounts to, and sums it up for a person.
+`Tally`, `summary`: counts what the client's run amounts to, and sums it up for a person.
 """
 
 if __name__ == "__main__":

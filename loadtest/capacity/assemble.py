@@ -1,6 +1,7 @@
 """A finished sweep and what is known about it -> [Capacity]. Pure.
 
-What becomes of a fleet that gets too much, and of it afterwards: [Row] -> [Timeline]. Pure.
+`timelines`, `recovery_s`: what becomes of a fleet that gets too much, and of it afterwards: [Row] -> [Timeline].
+Pure.
 """
 
 from collections.abc import Sequence

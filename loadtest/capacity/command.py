@@ -1,8 +1,8 @@
 """`python -m loadtest capacity`: a sweep against a service -> capacity.json, a page, ten lines on the terminal.
 
-A run during which instances were killed, made elsewhere, as a panel of the page: folder -> [Timeline].
+`timeline`: a run during which instances were killed, made elsewhere, as a panel of the page: folder -> [Timeline].
 
-What was measured before and is used again: files -> [Known].
+`Known`, `demand_usable`: what was measured before and is used again: files -> [Known].
 """
 
 import argparse

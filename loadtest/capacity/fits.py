@@ -1,11 +1,12 @@
 """Estimates and fitted lines of a capacity measurement, records without a way of their own: -> [Capacity].
 
-What a batch costs the engine: [SampleTable] -> sizes and times -> [BatchFit]. Pure.
+`batch_times`, `mean_size`: what a batch costs the engine: [SampleTable] -> sizes and times -> [BatchFit]. Pure.
 
 Every answer tells how many frames the engine took with its own, and for how long. A batch of n frames is told n times,
 so each counts as a part of 1/n.
 
-Fits the Universal Scalability Law (Gunther 1993) to fleets of several sizes: [ScalePoint...] -> [Scaling]. Pure.
+`fit_scaling`: fits the Universal Scalability Law (Gunther 1993) to fleets of several sizes: [ScalePoint...] ->
+[Scaling]. Pure.
 
 With `y = n / X(n)` the law is linear: `y = (1 + contention * (n - 1) + coherency * n * (n - 1)) / one_fps`. Its terms
 are found by least squares on relative distances, so that a fleet of 16 does not outweigh one of 2. None may be below 0.

@@ -1,6 +1,6 @@
 """Measures the steps of a sweep against a service: [Ask] -> a run of Locust -> [Row].
 
-How much CPU time the instances behind a URL have used so far, from their `/metrics`.
+`read_cpu_s`, `cpu_used_s`: how much CPU time the instances behind a URL have used so far, from their `/metrics`.
 """
 
 import io

@@ -1,6 +1,6 @@
 """One self-contained page about a capacity: [Capacity] -> HTML text. It is rendered here and written elsewhere.
 
-The plots of a capacity page: [Capacity] -> [Plot...].
+`latency_plot`, `throughput_plot`: the plots of a capacity page: [Capacity] -> [Plot...].
 """
 
 import math

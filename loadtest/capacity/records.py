@@ -2,7 +2,7 @@
 
 `None` stands for what could not be measured, for JSON has no NaN.
 
-Whether a fleet was measured from its own machine: an address -> yes or no. Pure.
+`made_here`: whether a fleet was measured from its own machine: an address -> yes or no. Pure.
 """
 
 from collections.abc import Iterable

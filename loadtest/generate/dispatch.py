@@ -2,7 +2,7 @@
 
 The clock, the sleep and the way to start a greenlet are arguments, so the rule is the same under gevent and in a test.
 
-A sleep that wakes within a tenth of a millisecond; gevent's own timers are up to a whole one late.
+`FineTimer`: a sleep that wakes within a tenth of a millisecond; gevent's own timers are up to a whole one late.
 """
 
 import ctypes

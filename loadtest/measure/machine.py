@@ -1,6 +1,6 @@
 """Which machine and which versions made the load; without them a figure means nothing.
 
-Which revision of the source tree this is, read from git's own files, so that git itself is not needed.
+`revision`: which revision of the source tree this is, read from git's own files, so that git itself is not needed.
 """
 
 import os

@@ -1,8 +1,9 @@
 """What measurements tell a planner: [Capacity...] -> [Basis]. Pure.
 
-Why a plan that rests on measurements is to be taken with care: [Capacity...] -> warnings. Pure.
+`doubts_about`: why a plan that rests on measurements is to be taken with care: [Capacity...] -> warnings. Pure.
 
-Which fleet a plan's figures were measured on, and what hosts it had: [Capacity...] -> [Source]. Pure.
+`measured_on`, `cores_of`: which fleet a plan's figures were measured on, and what hosts it had: [Capacity...] ->
+[Source]. Pure.
 """
 
 from collections.abc import Iterable, Sequence

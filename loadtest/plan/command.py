@@ -1,6 +1,6 @@
 """`python -m loadtest plan | simulate`: measurements on disk -> a plan on the terminal and in plan.json.
 
-A plan, and what its simulation said, for a terminal: [Plan], [Trial] -> lines. Pure.
+`plan_text`, `headline`: a plan, and what its simulation said, for a terminal: [Plan], [Trial] -> lines. Pure.
 """
 
 import argparse

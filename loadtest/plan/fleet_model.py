@@ -4,7 +4,7 @@ Each instance is a process: as soon as its engine is free it takes what waits, u
 `a_ms + b_ms * n`. The balancer gives a frame to the instance with the fewest unanswered ones, in turn among equals, as
 nginx's least_conn does. What happens around the engine (decoding, HTTP) delays an answer but uses nothing up.
 
-nginx's least_conn: picks the peer with the fewest unanswered requests. Pure.
+`LeastConn`: nginx's least_conn: picks the peer with the fewest unanswered requests. Pure.
 """
 
 from collections import OrderedDict, deque

@@ -4,7 +4,7 @@ A cell is a balancer with its hosts. It is filled up to what one balancer can ca
 (the USL), and what its network takes. Further cells carry the rest; each has a spare host. Cells are filled one after
 the other rather than evenly, so that a higher rate never needs fewer hosts.
 
-Of which kind the hosts of a plan are: what was asked for and what was measured -> [Host], [Prices]. Pure.
+`Wishes`: of which kind the hosts of a plan are: what was asked for and what was measured -> [Host], [Prices]. Pure.
 
 An option that cannot have an effect is refused: a plan that ignored it in silence would answer another question.
 """

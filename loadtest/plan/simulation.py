@@ -1,6 +1,6 @@
 """Runs a simulated fleet under a load: [Model] + [Load] -> [SimulatedOutcome]. Pure: the same seed gives the same.
 
-Tries a plan in simulation, with a host that fails: [Plan] + [Model] -> [Trial]. Pure.
+`Trial`, `attempt`: tries a plan in simulation, with a host that fails: [Plan] + [Model] -> [Trial]. Pure.
 """
 
 from collections.abc import Iterable, Iterator

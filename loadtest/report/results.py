@@ -1,8 +1,9 @@
 """A finished run, read back from its folder, and the files made from it: disk -> [Results] -> report, summary, clip.
 
-What a reader should keep in mind of a run's figures: [Summary] + [References] -> notes, a line each. Pure.
+`notes_about`: what a reader should keep in mind of a run's figures: [Summary] + [References] -> notes, a line each.
+Pure.
 
-The verb `samples`: raw samples as CSV, for a spreadsheet or another tool.
+`add_samples_verb`, `export_samples`: the verb `samples`: raw samples as CSV, for a spreadsheet or another tool.
 """
 
 import argparse

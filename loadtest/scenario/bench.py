@@ -1,6 +1,6 @@
 """Makes a scenario's steps against one service and keeps them: changes of the load -> run -> [Step].
 
-Searches the highest rate that a service holds: rate -> held or not. Pure, the trial is an argument.
+`highest`: searches the highest rate that a service holds: rate -> held or not. Pure, the trial is an argument.
 """
 
 from collections.abc import Callable

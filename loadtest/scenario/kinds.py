@@ -1,8 +1,9 @@
 """Kinds of scenario: [Bench] -> steps -> [ScenarioFindings]. A new kind is one more function and its line in `KINDS`.
 
-Does what fleets suffer, now and then while load goes on: kills an instance, or runs a command.
+`disturbed`: does what fleets suffer, now and then while load goes on: kills an instance, or runs a command.
 
-Which processes answer behind a URL, so that a scenario sees whether one of them was killed or replaced.
+`running`, `read_processes`: which processes answer behind a URL, so that a scenario sees whether one of them was
+killed or replaced.
 """
 
 import os

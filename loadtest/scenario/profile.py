@@ -1,6 +1,7 @@
 """Reads a scenario's profile: TOML -> [Profile]. A profile is a file of its own or the name of one that comes along.
 
-What a scenario must hold to pass: `late_or_dropped <= 0.01` -> [Condition] -> verdict on its figures. Pure.
+`Condition`, `parse_condition`: what a scenario must hold to pass: `late_or_dropped <= 0.01` -> [Condition] -> verdict
+on its figures. Pure.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Which certificates a load test trusts: `--cacert`, or what the environment names, in this process and in Locust's.
 
-Says why a fleet's certificate was refused and what to do about it: an error of TLS -> a line.
+`refusal`: says why a fleet's certificate was refused and what to do about it: an error of TLS -> a line.
 """
 
 import argparse

@@ -4,7 +4,7 @@ What is held is bytes, and with many of them a lane: the right to compute for lo
 beside the bytes that a large request may take for itself there are some to spare for clients that hold little. Whoever
 computed least lately, and then who holds least, is served first.
 
-Who may have how many of the places in an instance: a lone client all, several their share; decisions alone.
+`Places`: who may have how many of the places in an instance: a lone client all, several their share; decisions alone.
 """
 
 from collections.abc import Callable, Sequence

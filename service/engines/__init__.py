@@ -1,6 +1,6 @@
 """Engines: one contract over every runtime that can infer a batch of letterboxed frames.
 
-Batches that are begun before their answer is there, so that an engine can work on two at once.
+`Pending`: batches that are begun before their answer is there, so that an engine can work on two at once.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """`python -m service.models MODEL` inspects a model and makes it servable; `make model` calls it.
 
-Makes a model servable: `make model` as one recipe, from a path or URL to a model file with its manifest.
+`Request`, `place`: makes a model servable: `make model` as one recipe, from a path or URL to a model file with its
+manifest.
 
 source --download--> bytes --kind--> [Recognised] --found--> [Found] --> var/models/NAME.* and [Manifest]
 """

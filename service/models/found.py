@@ -1,6 +1,7 @@
 """What `make model` found in a file: what will be written, what its manifest says, and what to tell its owner.
 
-What an exporter wrote into its file about the model: properties of ONNX, config of TorchScript, header of an engine.
+`ExportMetadata`, `read_properties`: what an exporter wrote into its file about the model: properties of ONNX, config
+of TorchScript, header of an engine.
 
 YOLOv5's export.py writes stride, names and (TorchScript) shape; ultralytics writes names, task, imgsz, batch and more.
 ONNX properties are Python literals in text, the others JSON.

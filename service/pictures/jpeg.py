@@ -4,9 +4,10 @@ Thumbnails, colour profiles, texts, what stands between segments and what follow
 motion photos, raw data of cameras) play no part here, but a decoder counts, warns of or trips over them. It sees the
 file that `Jpeg.file` writes: whole segments alone, one behind the other, so that it reads them as they were read here.
 
-Finds where the data of a JPEG's scan ends.
+`end_of_data`: finds where the data of a JPEG's scan ends.
 
-Tells the usual JPEG file, which decoders read as it came, by its head and the end of its data.
+`UsualJpeg`, `usual_jpeg`: tells the usual JPEG file, which decoders read as it came, by its head and the end of its
+data.
 
 Usual is what cameras and most programs write: baseline, whole segments one behind the other, and one scan of all
 components with the end of the picture behind it. Of what stands in its other segments libjpeg reads as much as

@@ -1,13 +1,14 @@
 """Decodes a picture file of whichever kind its first bytes say it is.
 
-Decodes BMP files without compression; OpenCV reads some of them with wrong colours or in the wrong place.
+`is_bmp`, `decode_bmp`: decodes BMP files without compression; OpenCV reads some of them with wrong colours or in the
+wrong place.
 
-Decodes PNG files, of which the decoder sees what makes up their pixels, and nothing else.
+`decode_png`, `plain_png`: decodes PNG files, of which the decoder sees what makes up their pixels, and nothing else.
 
 Animations, colour profiles and texts play no part here, but they are most of what a decoder can trip over: OpenCV 4.14
 crashes on some damaged animations. The chunks that hold them are left out before it sees the file.
 
-Decodes lossy WebP files, of which the decoder sees one picture's data, and nothing else.
+`is_webp`, `decode_webp`: decodes lossy WebP files, of which the decoder sees one picture's data, and nothing else.
 """
 
 from collections.abc import Callable, Iterable

@@ -6,7 +6,7 @@ again frame by frame, so that a bad frame fails alone, and suspects (`quarantine
 engine that refused a frame, and one that is idle, is tested, so that a dead device ends the process instead of
 answering clients with errors.
 
-Asks the engine the same question again and again: a device that fails silently answers it differently.
+`SelfTest`: asks the engine the same question again and again: a device that fails silently answers it differently.
 
 The question is a made-up frame, the expected answer is what the engine said to it right after warming up.
 """

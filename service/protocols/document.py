@@ -3,7 +3,7 @@
 Limits and defaults come from the settings and from `native/query.py`, class names from the model, problems from
 `service.errors`: what the document says is what the routes do.
 
-How a key travels, in the OpenAPI document; only instances that ask for keys mention them.
+`with_security`: how a key travels, in the OpenAPI document; only instances that ask for keys mention them.
 """
 
 from collections.abc import Callable

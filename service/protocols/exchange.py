@@ -1,8 +1,9 @@
 """What every protocol's routes do the same way: take a request in, read its body and deadline, and write JSON.
 
-Who asks: the name by which an instance shares itself out among its clients.
+`caller_of`, `named`: who asks: the name by which an instance shares itself out among its clients.
 
-A body of known length that lies on gunicorn's socket: received where it is to stay, without copies in between.
+`SentBody`, `sent_body`: a body of known length that lies on gunicorn's socket: received where it is to stay, without
+copies in between.
 
 gunicorn's own reader, and Werkzeug's around it, copy it several times. What they do differently, such as with chunks,
 encryption, or in another version, they go on doing: then there is no such body.

@@ -4,13 +4,15 @@ A limit on addresses does not suit CUDA, which reserves far more of them than th
 what it really holds, and when that stays over its ceiling it drains as on SIGTERM, in its turn (`DrainTurn`):
 nobody's request is lost. Memory shared over the fork tells the gunicorn master why its worker ended.
 
-Lets one instance of a host drain for its memory at a time: those that grow alike would all be gone at once.
+`DrainTurn`: lets one instance of a host drain for its memory at a time: those that grow alike would all be gone at
+once.
 
 Who drains writes its name into a file in the folder that a host's instances share, and its successor, which has the
 same name, takes it out when it listens. Each also holds a lock there while it listens, which ends with it: the last one
 that listens does not drain while others that were there are down. Neither waits for ever.
 
-Keeps the process's memory where it belongs: large picture buffers go back to the system when they are freed.
+`bound_heap`, `settle_heap`: keeps the process's memory where it belongs: large picture buffers go back to the system
+when they are freed.
 
 glibc gives each thread an arena and, once a few large blocks were freed, keeps later ones in them. With dozens of
 request threads and pictures of all sizes that adds up: the process grows by half over an hour and never shrinks.

@@ -6,7 +6,8 @@ picture refused, a death in company only makes suspects, and suspects run alone,
 three deaths, two of them alone, is refused. One that never died alone is let in even where it cannot be alone, and one
 that is answered anywhere is acquitted.
 
-The secret of a host: its instances name pictures with it, so that who does not know it cannot aim at a name.
+`host_secret`: the secret of a host: its instances name pictures with it, so that who does not know it cannot aim at a
+name.
 
 It lies in the folder that they share, for its owner alone. Whoever comes first makes it, whole or not at all; a damaged
 one is made anew, and what it named is forgotten. No start and no request fails for it.

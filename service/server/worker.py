@@ -4,7 +4,8 @@ Stock gunicorn listens before any worker exists and goes on when one has died, s
 nobody learns of a crash. Here the worker itself opens the socket once the model has answered, closes it at the first
 moment of SIGTERM, and its death ends the master, so that supervisor starts both again.
 
-What gunicorn answers to a request that never reaches the application: it is no HTTP, or its head is too long.
+`WireProblem`: what gunicorn answers to a request that never reaches the application: it is no HTTP, or its head is too
+long.
 
 gunicorn's own pages are HTML without a request id; clients of this service read problem documents and nothing else.
 And its words quote the request, of which a damaged head may be a key, and a misplaced body a picture: that is cut off.

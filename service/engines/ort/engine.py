@@ -1,6 +1,7 @@
 """ONNX Runtime over a serving graph: the engine of machines without a GPU, and of those with its CUDA build.
 
-Opens ONNX Runtime sessions: on the device that was asked for or not at all, with optimised graphs kept on disk.
+`OpenSession`, `SessionMaker`: opens ONNX Runtime sessions: on the device that was asked for or not at all, with
+optimised graphs kept on disk.
 """
 
 import json

@@ -3,9 +3,9 @@
 frames uint8 [n, h, w, 3] --Lane--> device: RGB, float, scaled, NCHW --> network --> rows --> candidates --Lane--> host.
 Names, layout, input size and scale come from the manifest, since the file itself does not tell them.
 
-Sorts torch's exceptions into the service's tree: what costs one batch, and what costs the process.
+`classify`: sorts torch's exceptions into the service's tree: what costs one batch, and what costs the process.
 
-The way of a batch to torch's device and back, through memory that is allocated once.
+`Lane`: the way of a batch to torch's device and back, through memory that is allocated once.
 """
 
 from collections.abc import Callable, Collection

@@ -1,6 +1,7 @@
 """A deserialised TensorRT engine and the contexts that run it; memory and streams are the caller's.
 
-What an engine takes and gives, by name, as TensorRT describes it, compared with what its manifest says.
+`read_input`, `read_outputs`: what an engine takes and gives, by name, as TensorRT describes it, compared with
+what its manifest says.
 """
 
 from __future__ import annotations

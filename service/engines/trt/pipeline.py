@@ -3,13 +3,15 @@
 Each step has a stream: while one batch is computed, the next is copied in and the one before copied out. Events keep
 the steps of one batch in order.
 
-The middle step of a batch: its kernels, launched as one recorded graph where there is one.
+`Compute`: the middle step of a batch: its kernels, launched as one recorded graph where there is one.
 
-CUDA graphs: work that is recorded once and launched as a whole, which spares the launch of every single kernel.
+`CudaGraph`: work that is recorded once and launched as a whole, which spares the launch of every
+single kernel.
 
 pycuda cannot record; `cuda-bindings` can, and works on pycuda's handles because both speak the driver's interface.
 
-One batch's way over the device: pinned host memory, device memory, and the events that keep its steps in order.
+`Slot`: one batch's way over the device: pinned host memory, device memory, and the events that keep its steps in
+order.
 """
 
 from __future__ import annotations

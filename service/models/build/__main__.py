@@ -1,13 +1,15 @@
 """Command line of the engine builder: `python -m service.models.build MODEL`, on the GPU that the engine is for.
 
-Calibration frames: what a built engine and ONNX Runtime are both shown before the engine may serve.
+`calibration_frames`: what a built engine and ONNX Runtime are both shown before the engine may
+serve.
 
-The way from a serving graph to an installed TensorRT engine.
+`BuildOrder`: the way from a serving graph to an installed TensorRT engine.
 
 serving graph --half--> typed graph --build_trt--> [Plan] --gate: boxes against ONNX Runtime [Agreement]--> installed.
 An engine that is in place for this graph, GPU, TensorRT version and precision is left alone.
 
-What a build needs of the machine: TensorRT, the GPU it builds for, and a way to run what it made.
+`Toolchain`, `local_toolchain`: what a build needs of the machine: TensorRT, the GPU it builds for, and a way to run
+what it made.
 """
 
 if __name__ == "__main__":

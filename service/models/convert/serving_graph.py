@@ -4,13 +4,13 @@ Colour order, transpose and scaling go in front of the network; score, best clas
 the best rows go behind it. The host then moves uint8 frames in and a few kilobytes out. NMS stays on the host: its
 result has no fixed size.
 
-Frees the batch of a network whose export fixed it, where that can be done and proved.
+`free_batch`: frees the batch of a network whose export fixed it, where that can be done and proved.
 
 An export of a fixed batch bakes it into shapes: the input's, and those that Reshape and Expand are given. They are
 rewritten, and then the proof decides: shape inference, and a larger batch that answers what the untouched network
 answers to its frames one batch after the other.
 
-The back of a serving graph: from a network's rows to its best candidates.
+`write_selection`: the back of a serving graph: from a network's rows to its best candidates.
 """
 
 import json

@@ -2,7 +2,8 @@
 
 Frigate, Home Assistant, Blue Iris and Agent DVR speak it.
 
-`/v1/vision`, the protocol of DeepStack and CodeProject.AI, in the OpenAPI document.
+`deepstack_paths`, `deepstack_schemas`: `/v1/vision`, the protocol of DeepStack and CodeProject.AI, in the OpenAPI
+document.
 """
 
 import time

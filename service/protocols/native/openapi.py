@@ -1,12 +1,13 @@
 """`/v1/detect` and `/predict` in the OpenAPI document.
 
-The bodies that a detection takes, with the instance's limits.
+`raw_frame`, `one_picture`: the bodies that a detection takes, with the instance's limits.
 
-What the detecting routes answer, as schemas and by example.
+`detect_schemas`, `example_answer`: what the detecting routes answer, as schemas and by example.
 
-The parameters of a detection as OpenAPI says them, from the table that validates them.
+`query_parameters`, `header_parameters`: the parameters of a detection as OpenAPI says them, from the table that
+validates them.
 
-Calls to copy: each runs as it stands, beside a `picture.jpg`.
+`detect_samples`, `predict_samples`: calls to copy: each runs as it stands, beside a `picture.jpg`.
 """
 
 import base64

@@ -5,7 +5,7 @@ detect: input `image` BYTES [n]; its parameters are those of /v1/detect's query 
 yolov5: input `images` FP32 [n, 3, h, w], RGB from 0 to 1, letterboxed as YOLOv5's own tools do; or, which they never
 send, UINT8 [n, h, w, 3] BGR: the same frame at a quarter of the bytes.
 
-The layouts of the models' outputs.
+`boxes_as_tensors`, `candidates_as_yolov5`: the layouts of the models' outputs.
 
 detect, for n pictures of which the fullest has k boxes (the others are padded with zeros and empty labels, `count` says
 how many are real, best first): count INT32 [n], boxes FP32 [n, k, 4] x1, y1, x2, y2 in pixels of the picture, scores
@@ -16,7 +16,8 @@ reads it. The serving graph keeps the best k candidates of a frame and each one'
 objectness is the candidate's score, its class scores are 1 for its class and 0 for the others, whose product is the
 score. Rows that are padding are zeros.
 
-What the protocol tells of a model: its metadata, and its configuration in the words of Triton's.
+`metadata_of`, `config_of`: what the protocol tells of a model: its metadata, and its configuration in
+Triton's words.
 """
 
 import math

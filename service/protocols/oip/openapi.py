@@ -2,7 +2,7 @@
 
 The names, tensors, configurations and statistics are the routes' own: nothing of them is written down here again.
 
-What the Open Inference Protocol's paths take and answer, by name.
+`oip_schemas`, `described_models`: what the Open Inference Protocol's paths take and answer, by name.
 """
 
 import json

@@ -1,6 +1,7 @@
 """Inference by the Open Inference Protocol: its bodies and its answers, for each model.
 
-Inference by the Open Inference Protocol as it looks: a request, an answer, and calls to copy, for each model.
+`example_infer_request`, `example_infer_answer`: inference by the Open Inference Protocol as it looks: a request, an
+answer, and calls to copy, for each model.
 """
 
 import base64

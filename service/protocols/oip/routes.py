@@ -1,6 +1,6 @@
 """`/v2`: the Open Inference Protocol (KServe v2) with the binary tensor data, statistics and index extensions.
 
-Undoes the compression of a request body, piece by piece, and never further than a body may be long.
+`inflater`: undoes the compression of a request body, piece by piece, and never further than a body may be long.
 """
 
 import time

@@ -1,6 +1,6 @@
 """Routes for people and tools that watch an instance: alive, ready, status.
 
-`/livez`, `/readyz`, `/status`, `/metrics` and `/openapi.json` in the OpenAPI document.
+`ops_paths`, `ops_schemas`: `/livez`, `/readyz`, `/status`, `/metrics` and `/openapi.json` in the OpenAPI document.
 """
 
 import os

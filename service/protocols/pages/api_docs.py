@@ -1,8 +1,8 @@
 """The API's own description: `/openapi.json` for tools, and the same document rendered at `/docs` for people.
 
-What the page at `/docs` shows: the OpenAPI document, flattened into the rows of its tables.
+`docs_page`: what the page at `/docs` shows: the OpenAPI document, flattened into the rows of its tables.
 
-Schemas in words, for the tables of the page at `/docs`.
+`kind_of`, `limits_of`: schemas in words, for the tables of the page at `/docs`.
 """
 
 import json
