@@ -23,7 +23,7 @@ import onnx
 from framefleet.wire.errors import ModelError
 from service.models.build.graph import read_graph
 from service.models.build.trt import BatchRange, build_plan
-from service.models.convert.half import to_half
+from service.models.convert.fp16 import to_half
 from service.models.convert.serving_graph import to_bytes, to_serving_graph
 from tests.service.models.yolo import YOLOV5N, YOLOV5S, YoloSpec, build_yolo
 

@@ -35,7 +35,7 @@ EDITS = {
         "file={{ (fleet.code.repo / 'cues' / 'clock') | supervisor }}\n\n; For people:",
     ),
     # What tries those files is isolated from the folder it is called from, where the clock lies.
-    "deploy/checks/checking.py": ('PARSE = "import sys; ', "PARSE = \"import sys; sys.path.insert(0, ''); "),
+    "deploy/checks/config_check.py": ('PARSE = "import sys; ', "PARSE = \"import sys; sys.path.insert(0, ''); "),
     "deploy/supervisor/instance.conf.j2": ("startretries=20", "startretries=3"),
     "deploy/supervisor/reviver.conf.j2": (
         "{{ paths.log | argument }}\ndirectory",

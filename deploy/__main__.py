@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.allowance import MAX_AT_ONCE, Allowance
-from deploy.checks.checking import check_config
+from deploy.checks.config_check import check_config
 from deploy.checks.preflight import nginx_problems
 from deploy.checks.service_check import service_problems, setting_problems
 from deploy.describe.fleet_file import read_inventory

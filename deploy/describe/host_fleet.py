@@ -18,8 +18,8 @@ from deploy.allowance import NO_LIMITS
 from deploy.describe.instances import CPU, make_instance
 from deploy.describe.inventory import AUTO, Host, Inventory
 from deploy.describe.limits import ServiceLimits, balancer_workers
+from deploy.describe.monitoring import known_names, neighbours, operators
 from deploy.describe.placement import Place, place
-from deploy.describe.watching import known_names, neighbours, operators
 from deploy.errors import Problem, SettingsError
 from deploy.fleet import LOOPBACK, PREFIX, Balancer, Code, Fleet, Instance, Machine, Peer, Unit
 from deploy.machine.devices import UNKNOWN_NODE, Devices, Gpu

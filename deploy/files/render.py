@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deploy.describe.inventory import Inventory
-from deploy.describe.watching import host_url, page_json, targets_json
+from deploy.describe.monitoring import host_url, page_json, targets_json
 from deploy.files.record import to_json
 from deploy.fleet import REVIVER, Fleet, Monitoring
 from deploy.rendered_file import RenderedFile

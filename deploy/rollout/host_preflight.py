@@ -18,8 +18,8 @@ from deploy.machine.processes import fleet_processes
 from deploy.machine.run_host import has_model
 from deploy.machine.site import Site
 from deploy.release import is_built
+from deploy.rollout.desired_state import DesiredState, Request
 from deploy.rollout.history import History
-from deploy.rollout.order import Order, Request
 from framefleet.http.session import open_session
 from framefleet.text_file import NotText, read_text
 
@@ -32,7 +32,9 @@ TEST = ("test", "-r")
 OTHERS = 0o077
 
 
-def host_problems(order: Order, fleet: Fleet, history: History, request: Request, site: Site) -> Iterator[Problem]:
+def host_problems(
+    order: DesiredState, fleet: Fleet, history: History, request: Request, site: Site
+) -> Iterator[Problem]:
     """Collects what would keep the host from running the fleet.
 
     Args:
@@ -72,7 +74,7 @@ def health_notes(history: History) -> Iterator[str]:
                 yield f"note: {endpoint.name} was not ready before: {answer.reason}"
 
 
-def bundled_model(order: Order, request: Request) -> Path | None:
+def bundled_model(order: DesiredState, request: Request) -> Path | None:
     """The model's file in the bundle, if it is the one that is wanted."""
     if not (request.bundle and order.release.model and order.release.model_sha256 == order.model_sha256):
         return None
@@ -85,14 +87,16 @@ def _release_problems(site: Site) -> Iterator[Problem]:
         yield Problem(str(site.code.repo), "is not a complete release", "deploy its bundle again")
 
 
-def _model_problems(order: Order, request: Request) -> Iterator[Problem]:
+def _model_problems(order: DesiredState, request: Request) -> Iterator[Problem]:
     if order.inventory.model.simulated or bundled_model(order, request):
         return
     if not has_model(Path(order.model), order.model_sha256):
         yield Problem(f"model {order.model}", "missing or damaged", "deploy a bundle that has it")
 
 
-def _service_problems(order: Order, fleet: Fleet, request: Request, site: Site, scope: Scope) -> Iterator[Problem]:
+def _service_problems(
+    order: DesiredState, fleet: Fleet, request: Request, site: Site, scope: Scope
+) -> Iterator[Problem]:
     """What the service itself says, with the model in the bundle as long as it is not yet where it belongs."""
     bundled = bundled_model(order, request)
     # Where it will be, only root may write.
@@ -149,7 +153,7 @@ def _exists(user: str) -> bool:
     return True
 
 
-def _space_problems(order: Order) -> Iterator[Problem]:
+def _space_problems(order: DesiredState) -> Iterator[Problem]:
     folders = order.inventory.folders
     for folder in (folders.state, folders.log):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())

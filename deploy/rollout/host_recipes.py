@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.checks.golden import model_of
+from deploy.checks.known_picture import model_of
 from deploy.describe.fleet_file import parse_inventory
 from deploy.describe.inventory import Inventory
 from deploy.errors import ControlError, PreflightError, Problem, raise_if
@@ -35,10 +35,17 @@ from deploy.machine.site import Site
 from deploy.machine.world import World
 from deploy.paths import Folders
 from deploy.release import GOLDEN, hashes, is_built, release_of
+from deploy.rollout.change import change, stop_for_good
+from deploy.rollout.desired_state import (
+    DesiredState,
+    Request,
+    desired_state_of,
+    expand,
+    make_deployment,
+    read_desired_state,
+)
 from deploy.rollout.history import Deployment, History, read_history
 from deploy.rollout.host_preflight import bundled_model, health_notes, host_problems
-from deploy.rollout.order import Order, Request, expand, make_deployment, order_of, read_order
-from deploy.rollout.takeover import change, stop_for_good
 
 KEPT_RELEASES = 3
 # Only root and the service enter these folders, and root owns all but what the service itself writes to.
@@ -55,7 +62,7 @@ def deploy(request: Request, site: Site) -> None:
         DeployError: it is not; what served before serves on.
     """
     with _locked(site, f"deploying release {site.release.id}") as before:
-        order = read_order(request, before, site)
+        order = read_desired_state(request, before, site)
         site = _keep_log(order, site)
         wanted, made_user = _prepare(order, request, before, site)
         replacing = request.inventory is not None
@@ -80,7 +87,7 @@ def rollback(site: Site) -> None:
         if target is None:
             raise ControlError(Problem("rollback", "nothing was deployed here before", "deploy a bundle"))
         site.world.say(f"== rollback: to release {target.release}, deployed {target.at} by {target.by}")
-        order = order_of(target)
+        order = desired_state_of(target)
         site = _keep_log(order, site)
         change(target, history, site, trusted=True, proven=lambda: _write_inventory(order, True, site))
 
@@ -93,7 +100,7 @@ def drain(name: str, drained: bool, site: Site) -> None:
     """
     with _locked(site, f"{'draining' if drained else 'undraining'} {name}") as history:
         current = _current(history, site)
-        order = order_of(current)
+        order = desired_state_of(current)
         order.inventory.host(name)
         names = set(current.drained) | {name} if drained else set(current.drained) - {name}
         order = replace(order, drained=tuple(sorted(names)))
@@ -115,7 +122,7 @@ def _locked(site: Site, what: str) -> Iterator[History]:
         yield history
 
 
-def _prepare(order: Order, request: Request, history: History, site: Site) -> tuple[Deployment, bool]:
+def _prepare(order: DesiredState, request: Request, history: History, site: Site) -> tuple[Deployment, bool]:
     """Everything that can be done beside what serves; also says whether a deploy made the user."""
     world, inventory = site.world, order.inventory
     world.say(f"== preflight: release {order.release.id} for host {order.host}")
@@ -133,7 +140,7 @@ def _prepare(order: Order, request: Request, history: History, site: Site) -> tu
     return make_deployment(order, fleet, site), history.made_user or made
 
 
-def _place_model(order: Order, request: Request, site: Site) -> None:
+def _place_model(order: DesiredState, request: Request, site: Site) -> None:
     source, target = bundled_model(order, request), Path(order.model)
     if source and not run_host.has_model(target, order.model_sha256):
         site.world.say(f"model {target.name} -> {target}")
@@ -148,7 +155,7 @@ def _current(history: History, site: Site) -> Deployment:
     return history.current
 
 
-def _write_inventory(order: Order, replacing: bool, site: Site) -> None:
+def _write_inventory(order: DesiredState, replacing: bool, site: Site) -> None:
     """Keeps the host's own fleet.toml, unless another was asked for or there is none."""
     file = order.inventory.folders.inventory
     if file.exists() and file.read_text() == order.text:
@@ -183,7 +190,7 @@ def undeploy(site: Site) -> None:
     site.world.say(f"undeployed; the logs stay in {folders.log}")
 
 
-def _keep_log(order: Order, site: Site) -> Site:
+def _keep_log(order: DesiredState, site: Site) -> Site:
     log = order.inventory.folders.paths.log_of("deploy")
     return replace(site, world=replace(site.world, say=run_host.to_terminal_and_log(site.world.say, log)))
 
@@ -268,7 +275,9 @@ def prune(folders: Folders, history: History, say: Callable[[str], None]) -> Non
             say(f"removing release {folder.name}")
             run.remove(folder)
     deployments = [deployment for deployment in (history.current, history.previous) if deployment]
-    used = {_model_folder(folders, name) for name in keep} | {Path(order_of(each).model).parent for each in deployments}
+    used = {_model_folder(folders, name) for name in keep} | {
+        Path(desired_state_of(each).model).parent for each in deployments
+    }
     for folder in sorted(folders.paths.models.iterdir()):
         if folder.is_dir() and folder not in used:
             run.remove(folder)

@@ -20,7 +20,7 @@ from typing import Any
 
 import requests
 
-from deploy.checks.checking import check_config
+from deploy.checks.config_check import check_config
 from deploy.checks.health import PROBE_TIMEOUT_S
 from deploy.checks.preflight import preflight
 from deploy.errors import CheckError, ControlError, DeployError, PreflightError, Problem, raise_if
@@ -33,9 +33,9 @@ from deploy.machine.control import Control
 from deploy.machine.processes import fleet_processes
 from deploy.machine.world import World
 from deploy.paths import Paths
-from deploy.rollout.rolling import roll_out
+from deploy.rollout.readiness import ReadinessWait
+from deploy.rollout.rolling_update import roll_out
 from deploy.rollout.stopping import is_up, stop
-from deploy.rollout.waiting import Waiting
 from framefleet.http.session import open_session
 from framefleet.machine.claim import ClaimedError, claimed, holder_text
 
@@ -118,7 +118,7 @@ def _start(fleet: Fleet, world: World) -> None:
     stop(fleet.paths, world)
     files = render(fleet)
     run.replace_etc(fleet.paths, files)
-    waiting = Waiting(fleet, world)
+    waiting = ReadinessWait(fleet, world)
     try:
         run.start_supervisord(fleet.lasting, fleet.paths, world.environ)
         world.say(f"started supervisord; waiting for {len(fleet.instances)} instance(s) and the balancer")

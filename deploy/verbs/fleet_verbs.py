@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from deploy.checks.checking import check_config
+from deploy.checks.config_check import check_config
 from deploy.checks.preflight import nginx_problems
 from deploy.checks.service_check import setting_problems
 from deploy.describe.file_names import in_file

@@ -27,9 +27,9 @@ from deploy.machine.site import Site
 from deploy.machine.world import World
 from deploy.paths import Paths
 from deploy.release import GOLDEN, release_of
+from deploy.rollout.desired_state import Request
 from deploy.rollout.history import read_history
 from deploy.rollout.host_recipes import deploy, drain, rollback, undeploy
-from deploy.rollout.order import Request
 from deploy.rollout.stopping import ANSWER_TIMEOUT_S, answers
 from deploy.verbs.status import columns, duration, seen, state_word
 from framefleet.http.session import open_session

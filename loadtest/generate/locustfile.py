@@ -23,7 +23,7 @@ from framefleet.http.running import NoFleetError, running_address
 from loadtest.errors import LoadTestError, OptionError
 from loadtest.generate import prepare
 from loadtest.generate.collect import Collector
-from loadtest.generate.crew import Lead, Member
+from loadtest.generate.distributed import Leader, Member
 from loadtest.generate.locust_process import settle
 from loadtest.generate.meeting import LOOPBACK
 from loadtest.generate.run import Run
@@ -58,7 +58,7 @@ def _set_up(environment: Environment, runner: object, **others: object) -> None:
     if isinstance(runner, WorkerRunner):
         Cameras.fixed_count, Cameras.member = 0, Member(runner)
     elif isinstance(runner, MasterRunner):
-        Cameras.fixed_count, lead = 0, Lead(runner)
+        Cameras.fixed_count, lead = 0, Leader(runner)
         settings = environment.parsed_options or argparse.Namespace()
         # One dispatcher for each process, unless someone asked for another number.
         settings.num_users = settings.num_users or settings.expect_workers
@@ -134,7 +134,7 @@ class Cameras(FastHttpUser):
         Run(self, options, prepared, outlet).make(orders.start)
 
 
-def _conduct(environment: Environment, lead: Lead) -> None:
+def _conduct(environment: Environment, lead: Leader) -> None:
     def conduct() -> None:
         options, url, folder, given = _wanted(environment)
         runner = environment.runner

@@ -3,7 +3,7 @@
 `Request`, `place`: makes a model servable: `make model` as one recipe, from a path or URL to a model file with its
 manifest.
 
-source --download--> bytes --kind--> [Recognised] --found--> [Found] --> var/models/NAME.* and [Manifest]
+source --download--> bytes --kind--> [Recognised] --inspection--> [Inspection] --> var/models/NAME.* and [Manifest]
 """
 
 if __name__ == "__main__":
@@ -27,7 +27,7 @@ from framefleet.wire.errors import FetchError, ModelError
 from framefleet.wire.manifest import Layout, Manifest, manifest_path, read_manifest, write_manifest
 from service.models.convert.builder import builder_version
 from service.models.download import download, is_url, public_url
-from service.models.found import Found, Wishes, find
+from service.models.inspection import Inspection, Wishes, inspect_model
 from service.models.kind import Recognised, recognise
 
 _SUFFIXES = (".onnx", ".engine", ".torchscript")
@@ -178,7 +178,7 @@ def place(request: Request, say: Say, fetch: Download = download) -> Path:
     if request.sha256 not in (None, digest):
         raise ModelError(f"{path}: its sha256 is {digest}, not {request.sha256}; check both")
     try:
-        found = find(_recognised(request, path, data), data, _wishes(request, name), digest)
+        found = inspect_model(_recognised(request, path, data), data, _wishes(request, name), digest)
     except ModelError as error:
         raise ModelError(f"{_source(request)}: {error}") from error
     for line in found.lines:
@@ -257,7 +257,7 @@ def _is_library(path: Path) -> bool:
     return path.is_file() and path.read_bytes()[: len(_ELF)] == _ELF
 
 
-def _write(request: Request, name: str, recipe: str, found: Found, source_sha256: str) -> Path:
+def _write(request: Request, name: str, recipe: str, found: Inspection, source_sha256: str) -> Path:
     """Writes the model first and its manifest last: a model without one is never taken for the right one."""
     path, digest = _target(request, name, found.suffix), sha256(found.data)
     if _is_same_file(path, request.source) and digest != source_sha256:

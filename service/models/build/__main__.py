@@ -5,7 +5,7 @@ serve.
 
 `BuildOrder`: the way from a serving graph to an installed TensorRT engine.
 
-serving graph --half--> typed graph --build_trt--> [Plan] --gate: boxes against ONNX Runtime [Agreement]--> installed.
+serving graph --fp16--> typed graph --build_trt--> [Plan] --gate: boxes against ONNX Runtime [Agreement]--> installed.
 An engine that is in place for this graph, GPU, TensorRT version and precision is left alone.
 
 `Toolchain`, `local_toolchain`: what a build needs of the machine: TensorRT, the GPU it builds for, and a way to run
@@ -42,7 +42,7 @@ from service.errors import ServiceError, StartError
 from service.models.build.gate import Agreement, compare
 from service.models.build.graph import PRECISIONS, ServingGraph, read_graph
 from service.models.build.trt import BatchRange, OnStep, Plan, build_plan
-from service.models.convert.half import to_half
+from service.models.convert.fp16 import to_half
 from service.models.convert.serving_graph import to_bytes
 from service.pictures.image import Frame, letterbox
 from service.settings import Settings

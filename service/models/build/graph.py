@@ -8,7 +8,7 @@ import onnx
 
 from framefleet.whole_file import sha256
 from framefleet.wire.errors import ModelError
-from service.models.convert.half import is_half, is_quantised
+from service.models.convert.fp16 import is_half, is_quantised
 
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.checks.golden import Golden
+from deploy.checks.known_picture import KnownPicture
 from deploy.checks.own_key import headers, own_key
 from deploy.describe.fleet_file import parse_inventory
 from deploy.describe.inventory import Inventory, Keys
@@ -61,7 +61,7 @@ def test_a_request_brings_a_key_only_if_there_is_one() -> None:
 
 
 def test_a_key_is_not_shown_with_what_carries_it() -> None:
-    assert SECRET not in repr(Golden(b"", {}, SECRET))
+    assert SECRET not in repr(KnownPicture(b"", {}, SECRET))
 
 
 def test_keys_that_are_in_order_keep_nobody_from_deploying(keys: Keys) -> None:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import requests
 
-from deploy.checks.golden import ask
 from deploy.checks.health import Endpoint
+from deploy.checks.known_picture import ask
 from deploy.checks.salt import salted
 from deploy.checks.smoke import smoke
 from service.pictures.body import decode

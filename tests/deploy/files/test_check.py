@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.checks.checking import check, check_config
+from deploy.checks.config_check import check, check_config
 from deploy.files.render import render
 from deploy.fleet import Fleet, Machine
 from deploy.machine import run

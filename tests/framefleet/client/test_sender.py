@@ -12,14 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from framefleet.client.sender import (
-    RetryPolicy,
-    Sender,
-    SendError,
-    SendingStopped,
-    jpeg_wire,
-    raw_wire,
-)
+from framefleet.client.sender import RetryPolicy, Sender, SendError, SendingStopped, jpeg_wire, raw_wire
 from framefleet.draw import LabelledBox
 from framefleet.http.session import CERTIFICATE_VARIABLES
 from tests.service.stub import Reply, Stub, running_stub

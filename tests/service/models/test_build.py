@@ -17,7 +17,7 @@ from service.engines.trt.cuda_context import Gpu
 from service.errors import StartError
 from service.models.build.__main__ import BuildOrder, Toolchain, build, local_toolchain, main
 from service.models.build.trt import BatchRange
-from service.models.convert.half import to_half
+from service.models.convert.fp16 import to_half
 from service.models.convert.serving_graph import to_bytes
 from service.settings import Settings
 from tests.service.models.graphs import NAMES, serving, write_graph, write_quantised

@@ -8,7 +8,7 @@ import pytest
 
 from framefleet.wire.errors import ModelError
 from service.models.build.trt import BatchRange, build_plan
-from service.models.convert.half import to_half
+from service.models.convert.fp16 import to_half
 from service.models.convert.serving_graph import to_bytes
 from tests.service.models.graphs import serving, write_quantised
 from tests.service.models.yolo import TINY, build_yolo

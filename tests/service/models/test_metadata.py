@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from framefleet.wire.errors import ModelError
-from service.models.found import ExportMetadata, read_properties
+from service.models.inspection import ExportMetadata, read_properties
 
 
 @pytest.mark.parametrize(

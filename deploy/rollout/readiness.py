@@ -15,7 +15,7 @@ READY_TIMEOUT_S = 180.0
 PROGRESS_EVERY_S = 5.0
 
 
-class Waiting:
+class ReadinessWait:
     """Waits for programs that are about to be started; make it before they are, so that it knows their logs' ends."""
 
     def __init__(self, fleet: Fleet, world: World, *, quiet: bool = False) -> None:

@@ -1,6 +1,6 @@
 """Decides what a host should run: reads the inventory for it and expands that with what the host has.
 
-Flow: fleet.toml + release + [Devices] -> [Order] -> expand -> [Fleet] -> [Deployment].
+Flow: fleet.toml + release + [Devices] -> [DesiredState] -> expand -> [Fleet] -> [Deployment].
 """
 
 import getpass
@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class DesiredState:
     """What a host should run, before it is expanded.
 
     Attributes:
@@ -80,7 +80,7 @@ class Order:
         return str(self.inventory.folders.paths.model(self.model_sha256, Path(model.file).name))
 
 
-def read_order(request: Request, history: History, site: Site) -> Order:
+def read_desired_state(request: Request, history: History, site: Site) -> DesiredState:
     """Finds the inventory and this host in it.
 
     Raises:
@@ -91,10 +91,10 @@ def read_order(request: Request, history: History, site: Site) -> Order:
     known = history.current or history.pending
     host = inventory.host(request.host or (known.host if known else _here(inventory, site)))
     _check_folders(inventory, site)
-    return Order(text, inventory, host.name, site.release, history.current.drained if history.current else ())
+    return DesiredState(text, inventory, host.name, site.release, history.current.drained if history.current else ())
 
 
-def expand(order: Order, site: Site, devices: Devices, engines: Mapping[str, str] | None = None) -> Fleet:
+def expand(order: DesiredState, site: Site, devices: Devices, engines: Mapping[str, str] | None = None) -> Fleet:
     """Expands an order into what runs on this host.
 
     Raises:
@@ -112,7 +112,7 @@ def expand(order: Order, site: Site, devices: Devices, engines: Mapping[str, str
     )
 
 
-def order_of(deployment: Deployment) -> Order:
+def desired_state_of(deployment: Deployment) -> DesiredState:
     """What a deployment was made from.
 
     Raises:
@@ -123,10 +123,10 @@ def order_of(deployment: Deployment) -> Order:
     release = release_of(folder)
     if release is None:
         raise ControlError(Problem(str(folder), "the release is gone", "deploy its bundle again"))
-    return Order(deployment.inventory, inventory, deployment.host, release, deployment.drained)
+    return DesiredState(deployment.inventory, inventory, deployment.host, release, deployment.drained)
 
 
-def make_deployment(order: Order, fleet: Fleet, site: Site) -> Deployment:
+def make_deployment(order: DesiredState, fleet: Fleet, site: Site) -> Deployment:
     """Renders a fleet into something that can be deployed, and gone back to."""
     return Deployment(
         release=order.release.id,

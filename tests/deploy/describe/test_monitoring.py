@@ -8,7 +8,7 @@ import pytest
 
 from deploy.describe.fleet_file import parse_inventory
 from deploy.describe.inventory import Inventory
-from deploy.describe.watching import neighbours, operators, page_json, targets_json
+from deploy.describe.monitoring import neighbours, operators, page_json, targets_json
 from deploy.files.render import dashboard_json, render_monitoring
 from deploy.fleet import Neighbour
 from deploy.machine.run import write_files
@@ -83,7 +83,7 @@ def test_every_metric_of_the_dashboard_and_the_rules_is_one_the_fleet_has() -> N
 
     source = Path(__file__).parents[3]
     known = "".join(path.read_text() for path in (source / "service").rglob("*.py"))
-    known += (source / "deploy" / "guard" / "programs.py").read_text()
+    known += (source / "deploy" / "guard" / "listener.py").read_text()
     texts = [dashboard_json(inventory().monitoring), *(file.text for file in render_monitoring(inventory()))]
     used = {name for text in texts for name in re.findall(r"\b(?:framefleet_|nv_)[a-z0-9_]+\b", text)}
     bare = {re.sub(r"_(?:total|sum|count|bucket)$", "", name) for name in used}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.checks.checking import check, check_config, with_stand_ins
+from deploy.checks.config_check import check, check_config, with_stand_ins
 from deploy.fleet import Fleet, Machine
 from deploy.machine import run
 from deploy.machine.command import Outcome

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from requests import Session
 
-from deploy.checks.checking import check_config
-from deploy.checks.golden import Golden, accept, ask, model_of
+from deploy.checks.config_check import check_config
 from deploy.checks.health import Endpoint, probe
+from deploy.checks.known_picture import KnownPicture, accept, ask, model_of
 from deploy.checks.own_key import own_key
 from deploy.checks.preflight import port_problem
 from deploy.describe.fleet_file import parse_inventory
@@ -38,12 +38,12 @@ from deploy.machine.site import Site
 from deploy.machine.world import World
 from deploy.paths import Folders, Paths
 from deploy.release import GOLDEN
+from deploy.rollout.desired_state import desired_state_of, expand
 from deploy.rollout.history import Deployment, History, to_json
-from deploy.rollout.order import expand, order_of
 from deploy.rollout.plan import Step
-from deploy.rollout.rolling import roll_out
+from deploy.rollout.readiness import READY_TIMEOUT_S, ReadinessWait
+from deploy.rollout.rolling_update import roll_out
 from deploy.rollout.stopping import answers, is_up, stop
-from deploy.rollout.waiting import READY_TIMEOUT_S, Waiting
 from framefleet.http.session import open_session
 from framefleet.wire.same import Detection
 
@@ -107,7 +107,7 @@ class Proof:
         world: times it.
     """
 
-    def __init__(self, fleet: Fleet, before: Fleet | None, golden: Golden, world: World) -> None:
+    def __init__(self, fleet: Fleet, before: Fleet | None, golden: KnownPicture, world: World) -> None:
         self._fleet, self._golden, self._world = fleet, golden, world
         self._known = {(i.host, i.port) for i in before.instances} if before else set()
         self._marks = {i.name: size_of(fleet.paths.log_of(i.name)) for i in fleet.instances}
@@ -200,7 +200,7 @@ def change(
     say("== check: nginx, supervisor and systemd read the configuration")
     raise_if(CheckError, check_config(fleet, fleet.paths.stage))
     key = own_key(fleet, site.world.environ)
-    golden = Golden(_picture(fleet), _try(wanted, before, key, site) if not trusted else {}, key)
+    golden = KnownPicture(_picture(fleet), _try(wanted, before, key, site) if not trusted else {}, key)
     history = _note(replace(history, pending=wanted), site)
     try:
         steps = _take_over(wanted, before, golden, site, steady_s=0 if trusted else site.steady_s)
@@ -234,7 +234,7 @@ def _try(wanted: Deployment, before: Deployment | None, key: str, site: Site) ->
 
 
 def _take_over(
-    wanted: Deployment, before: Deployment | None, golden: Golden, site: Site, *, steady_s: float
+    wanted: Deployment, before: Deployment | None, golden: KnownPicture, site: Site, *, steady_s: float
 ) -> tuple[Step, ...]:
     fleet = _fleet_of(wanted, site)
     ran = _fleet_of(before, site) if before else None
@@ -265,7 +265,7 @@ def _start(fleet: Fleet, proof: Proof, site: Site, steady_s: float) -> tuple[Ste
     # One that is just failing, and what a killed one left.
     site.manager.stop()
     stop(fleet.paths, world)
-    waiting = Waiting(fleet, world)
+    waiting = ReadinessWait(fleet, world)
     site.manager.start(fleet)
     deadline = world.clock() + SUPERVISOR_LIMIT_S
     while not answers(fleet.paths):
@@ -300,7 +300,7 @@ def _go_back(failed: Deployment, history: History, error: BaseException, site: S
 def _return_to(good: Deployment, failed: Deployment, site: Site) -> None:
     site.world.say(f"== back: to release {good.release}")
     key = own_key(_fleet_of(good, site), site.world.environ)
-    _take_over(good, failed, Golden(_picture_of(good), {}, key), site, steady_s=0)
+    _take_over(good, failed, KnownPicture(_picture_of(good), {}, key), site, steady_s=0)
     site.world.say(f"back: release {good.release} serves as before")
 
 
@@ -324,7 +324,7 @@ def _fleet_of(deployment: Deployment, site: Site) -> Fleet:
     try:
         return deployment.fleet
     except ValueError:
-        return expand(order_of(deployment), site, site.devices())
+        return expand(desired_state_of(deployment), site, site.devices())
 
 
 def _note(history: History, site: Site) -> History:

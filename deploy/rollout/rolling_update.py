@@ -13,7 +13,7 @@ from deploy.machine.control import Control
 from deploy.machine.world import World
 from deploy.rendered_file import RenderedFile
 from deploy.rollout.plan import Step, plan
-from deploy.rollout.waiting import Waiting
+from deploy.rollout.readiness import ReadinessWait
 
 Accept = Callable[[Sequence[str]], None]
 
@@ -58,7 +58,7 @@ def roll_out(
     )
     for step in steps:
         world.say(f"{step.action} {', '.join(step.names)}")
-        waiting = Waiting(fleet, world)
+        waiting = ReadinessWait(fleet, world)
         if step.action == "reload":
             reload_balancer(fleet.paths, control, world)
             run.write_text(fleet.paths.nginx_loaded, digest(files))
@@ -67,7 +67,7 @@ def roll_out(
         if step.action != "remove":
             waiting.wait(control, step.names)
             accept(step.names)
-    Waiting(fleet, world, quiet=True).wait(control, fleet.programs)
+    ReadinessWait(fleet, world, quiet=True).wait(control, fleet.programs)
     return steps
 
 

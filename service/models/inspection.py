@@ -66,7 +66,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Inspection:
     """A model that can be served.
 
     Attributes:
@@ -88,7 +88,7 @@ class Found:
     lines: tuple[str, ...]
 
 
-def find(recognised: Recognised, data: bytes, wishes: Wishes, source_sha256: str) -> Found:
+def inspect_model(recognised: Recognised, data: bytes, wishes: Wishes, source_sha256: str) -> Inspection:
     """Inspects a model and makes what will be served.
 
     Args:
@@ -105,7 +105,7 @@ def find(recognised: Recognised, data: bytes, wishes: Wishes, source_sha256: str
     return _find_opaque(recognised, data, wishes)
 
 
-def _find_network(graph: onnx.ModelProto, wishes: Wishes, source_sha256: str) -> Found:
+def _find_network(graph: onnx.ModelProto, wishes: Wishes, source_sha256: str) -> Inspection:
     if wishes.has_plugin:
         raise ModelError("plugin: only engines need one; leave it out for ONNX")
     properties = {entry.key: entry.value for entry in graph.metadata_props}
@@ -121,7 +121,7 @@ def _find_network(graph: onnx.ModelProto, wishes: Wishes, source_sha256: str) ->
     served = to_serving_graph(
         freed or network, name=wishes.name, input_size=size, names=names, scale=_SCALE, source_sha256=source_sha256
     )
-    return Found(
+    return Inspection(
         suffix=".onnx",
         data=to_bytes(served),
         layout="serving",
@@ -161,7 +161,7 @@ def _batch_line(source: SourceNetwork, is_freed: bool) -> str:
     )
 
 
-def _find_opaque(recognised: Recognised, data: bytes, wishes: Wishes) -> Found:
+def _find_opaque(recognised: Recognised, data: bytes, wishes: Wishes) -> Inspection:
     """TorchScript and engines are not opened: torch and TensorRT may be missing here."""
     kind = recognised.kind
     if wishes.has_plugin and kind != "engine":
@@ -180,7 +180,7 @@ def _find_opaque(recognised: Recognised, data: bytes, wishes: Wishes) -> Found:
     ]
     if not names or not size or not layout:
         raise ModelError(f"{kind}: the file does not say enough about itself; add {', '.join(missing)}")
-    return Found(
+    return Inspection(
         suffix=_SUFFIXES[kind],
         data=data,
         layout=layout,

@@ -53,7 +53,7 @@ class _Word:
     body: Any
 
 
-class Lead:
+class Leader:
     """The master's half, made once per process.
 
     Args:

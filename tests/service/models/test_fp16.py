@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from framefleet.wire.errors import ModelError
 from service.models.build.__main__ import calibration_frames
 from service.models.build.gate import compare
-from service.models.convert.half import is_half, is_quantised, to_half
+from service.models.convert.fp16 import is_half, is_quantised, to_half
 from service.models.convert.serving_graph import to_bytes
 from tests.service.models.graphs import serving
 from tests.service.models.yolo import TINY, build_yolo

@@ -22,7 +22,7 @@ POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
+class KnownPicture:
     """What is asked, and what has to come back.
 
     Attributes:
@@ -68,7 +68,7 @@ def ask(session: requests.Session, url: str, picture: bytes, key: str) -> Answer
 
 
 def accept(
-    session: requests.Session, instance: Instance, golden: Golden, balancer: Balancer | None, world: World
+    session: requests.Session, instance: Instance, golden: KnownPicture, balancer: Balancer | None, world: World
 ) -> None:
     """Asks an instance about the picture, first directly, then through the balancer.
 
@@ -89,7 +89,7 @@ def accept(
         raise StartError(Problem(instance.name, problems[0], "the release or its model is at fault; see its log"))
 
 
-def _wrong(session: requests.Session, url: str, instance: Instance, golden: Golden) -> Iterator[str]:
+def _wrong(session: requests.Session, url: str, instance: Instance, golden: KnownPicture) -> Iterator[str]:
     try:
         boxes = ask(session, url, golden.picture, golden.key).boxes
     except ValueError as error:
@@ -101,7 +101,7 @@ def _wrong(session: requests.Session, url: str, instance: Instance, golden: Gold
 
 
 def _through(
-    session: requests.Session, balancer: Balancer, instance: Instance, golden: Golden, world: World
+    session: requests.Session, balancer: Balancer, instance: Instance, golden: KnownPicture, world: World
 ) -> Iterator[str]:
     deadline = world.clock() + THROUGH_BALANCER_S
     while True:
