@@ -31,7 +31,7 @@ LEFT_OUT = frozenset({"wheels", "more-wheels", "model", "fleet.toml"})
 UNPACKED = 4
 SPARE_BYTES = 200 * 2**20
 # What a wheel leaves to the system shows when it is imported.
-IMPORTS = "import cv2, deploy.__main__, service.wsgi"
+IMPORTS = "import cv2, deploy.__main__, service.app"
 
 Say = Callable[[str], None]
 

@@ -148,7 +148,7 @@ def test_a_changed_setting_is_the_only_thing_that_changes(deployed: ScratchHost)
             "the self-test failed",
             id="self-test fails",
         ),
-        pytest.param({"service/wsgi.py": LATER}, "with code", id="dies later"),
+        pytest.param({"service/app.py": LATER}, "with code", id="dies later"),
     ],
 )
 def test_a_broken_release_is_found_before_anything_is_touched(

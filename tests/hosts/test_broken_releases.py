@@ -34,9 +34,9 @@ class Broken:
 
 FIRST_IMPORT = "from flask import Flask"
 MAKE_APP = "    return create_app("
-START = "        detector.start()"
+START = "    detector.start()"
 BROKEN = {
-    "will not import": Broken("not_there", {"service/wsgi.py": (FIRST_IMPORT, f"import not_there\n{FIRST_IMPORT}")}),
+    "will not import": Broken("not_there", {"service/app.py": (FIRST_IMPORT, f"import not_there\n{FIRST_IMPORT}")}),
     "its model is garbage": Broken(GARBAGE, model=GARBAGE),
     "its self-test fails": Broken(
         "the device is suspect",
@@ -47,7 +47,12 @@ BROKEN = {
     ),
     "listens on the wrong port": Broken(
         "instead of",
-        {"service/server/gunicorn.conf.py": ("{settings.host}:{settings.port}", "{settings.host}:{settings.port + 9}")},
+        {
+            "service/server/worker.py": (
+                "settings.port), self.settings.port)",
+                "settings.port), self.settings.port + 9)",
+            )
+        },
     ),
     "dies after 5 s": Broken(
         "after it was ready",
@@ -55,7 +60,7 @@ BROKEN = {
     ),
     "second instance does not start": Broken(
         "cpu1",
-        {"service/wsgi.py": (START, f"        assert settings.instance != 'cpu1'\n{START}")},
+        {"service/wsgi.py": (START, f"    assert settings.instance != 'cpu1'\n{START}")},
         gone_back=True,
     ),
 }

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from flask.testing import FlaskClient
 
+from service.app import create_app
 from service.pipeline.detector import Detector
 from service.settings import Settings
-from service.wsgi import create_app
 from tests.service.fakes import ScriptedEngine
 from tests.service.scripted import SETTINGS
 

@@ -10,9 +10,9 @@ import numpy as np
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from service.app import create_app
 from service.pipeline.detector import Detector
 from service.settings import Settings
-from service.wsgi import create_app
 from tests.service.fakes import SIZE, ScriptedEngine
 
 SETTINGS = Settings(instance="gpu0", release="r1", queue_size=4, max_files=3, max_body_bytes=200_000, self_test_s=0)

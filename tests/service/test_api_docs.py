@@ -15,10 +15,10 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 
+from service.app import create_app
 from service.engines import EngineInfo
 from service.pipeline.detector import Detector
 from service.settings import Settings
-from service.wsgi import create_app
 from tests.instance import running_instance
 from tests.service.documented import Document
 from tests.service.fakes import SIZE, ScriptedEngine

@@ -216,7 +216,7 @@ def make_whole_bundle(repo_root: Path, tmp_path: Path) -> Path:
     shutil.copytree(repo_root / "framefleet", bundle / "framefleet", ignore=without, dirs_exist_ok=True)
     text = (bundle / "deploy/ship/bootstrap.py").read_text()
     (bundle / "deploy/ship/bootstrap.py").write_text(
-        text.replace("import cv2, deploy.__main__, service.wsgi", "import small")
+        text.replace("import cv2, deploy.__main__, service.app", "import small")
     )
     write_sums(bundle)
     return bundle

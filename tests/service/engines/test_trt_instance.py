@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import requests
 
+from service.app import create_app
 from service.errors import EngineFault
 from service.pipeline.detector import Detector
 from service.settings import Settings
-from service.wsgi import create_app
 from tests.instance import RunningInstance, running_instance, start_instance, stop_instance
 from tests.service.engines.networks import CELL, SIZE, Frames, expected, pictures
 from tests.service.engines.trt_machine import Machine

@@ -12,10 +12,10 @@ import pytest
 import simplejpeg
 from flask.testing import FlaskClient
 
+from service.app import create_app
 from service.pictures import picture as png_module
 from service.pipeline.detector import Detector
 from service.settings import Settings
-from service.wsgi import create_app
 from tests.service.fakes import ScriptedEngine
 from tests.service.scripted import binary_infer, element, json_infer, png, scripted_client
 

@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from service.app import create_app
 from service.engines import EngineInfo
 from service.errors import InferenceFailed, OutOfMemory, ServiceError
 from service.keys import add_key
@@ -21,7 +22,6 @@ from service.protocols.document import openapi_document
 from service.protocols.native.query import PARAMETERS, TIMEOUT
 from service.protocols.native.routes import default_selection
 from service.settings import Settings
-from service.wsgi import create_app
 from tests.service.documented import Document
 from tests.service.fakes import SIZE, ScriptedEngine
 

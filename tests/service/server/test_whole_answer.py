@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.wsgi import WholeAnswer
+from service.app import WholeAnswer
 
 
 class Response:
