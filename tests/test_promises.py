@@ -27,7 +27,7 @@ from loadtest.measure.samples import HEADER
 from loadtest.plan import agreement, records, typed
 from service import keys
 from service.admission import visit
-from service.pictures import form, jpeg, jpeg_pixels, json_depth, picture
+from service.pictures import form, jpeg, jpeg_pixels, json_depth, png, webp
 from service.pipeline import detector
 from service.safeguards import in_work, memory, quarantine, watchdog
 from service.settings import Settings
@@ -83,7 +83,7 @@ SECURITY = {
     "spare bytes of pixels": f"a largest body, and {visit.SPARE_PIXEL_BYTES // 2**20} MiB for clients that hold "
     f"at most {visit.SPARE_PIXEL_BYTES * 3 // 4 // 2**20} |",
     "small pictures": f"without one small pictures of {2 * visit.SMALL_BYTES // 2**20} MiB at once",
-    "PNG and WebP": f"{picture.MAX_PNG_CHUNKS:,} chunks of a PNG or a WebP",
+    "PNG and WebP": f"{png.MAX_PNG_CHUNKS:,} chunks of a PNG or a WebP",
     "burst": f"may come at once | any number; {GENEROUS.burst} |",
     "connections": f"from the end of their head on | {GENEROUS.connections} |",
 }
@@ -183,11 +183,11 @@ def test_figures_are_those_of_the_code(document: str) -> None:
 
 def test_words_for_figures_are_those_of_the_code() -> None:
     """An hour, a second, three."""
-    assert (DEFAULT.quarantine_s, keys.CHECK_EVERY_S, KEPT_RELEASES, picture.MAX_WEBP_CHUNKS) == (
+    assert (DEFAULT.quarantine_s, keys.CHECK_EVERY_S, KEPT_RELEASES, webp.MAX_WEBP_CHUNKS) == (
         3600,
         1,
         3,
-        picture.MAX_PNG_CHUNKS,
+        png.MAX_PNG_CHUNKS,
     )
 
 

@@ -29,8 +29,7 @@ from typing import Any, NoReturn
 import cv2
 from tqdm import tqdm
 
-from framefleet.client.in_order import Result, detect_in_order
-from framefleet.client.sender import Answer, Sender, SendError, Wire, jpeg_wire, raw_wire
+from framefleet.client.sender import Answer, Result, Sender, SendError, Wire, detect_in_order, jpeg_wire, raw_wire
 from framefleet.client.sink import Sink, open_sink, open_window, target_for
 from framefleet.client.sources import Incomplete, MediaError, Source, open_source, silence_libraries
 from framefleet.command import carry_out

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from framefleet.client.__main__ import Tally, main, run
-from framefleet.client.in_order import detect_in_order
-from framefleet.client.sender import Answer, SendError
+from framefleet.client.sender import Answer, SendError, detect_in_order
 from framefleet.client.sources import Frame, Frames, Incomplete, MediaError, Source
 from framefleet.draw import LabelledBox, Pixels
 from framefleet.video import VideoFile

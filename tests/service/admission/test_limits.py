@@ -22,7 +22,8 @@ import pytest
 from service.pictures.form import MAX_BOUNDARY_BYTES, MAX_FIELD_BYTES, MAX_FORM_PARTS, MAX_PART_HEAD_BYTES
 from service.pictures.jpeg import MAX_JPEG_SCANS, MAX_JPEG_SEGMENTS
 from service.pictures.json_depth import MAX_JSON_DEPTH
-from service.pictures.picture import MAX_PNG_CHUNKS, MAX_WEBP_CHUNKS
+from service.pictures.png import MAX_PNG_CHUNKS
+from service.pictures.webp import MAX_WEBP_CHUNKS
 from service.protocols.oip.request import MAX_NAME, MAX_RANK, MAX_SMALL_JSON_BYTES
 from tests.instance import RunningInstance, running_instance
 from tests.service.flat_jpeg import EOI, SOI, frame, interleaved, scan_head, tables

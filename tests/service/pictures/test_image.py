@@ -17,7 +17,7 @@ import pytest
 from service.errors import ImageTooLarge, InvalidValue, MalformedBody, RequestError, UnsupportedBody
 from service.pictures.body import decode
 from service.pictures.image import Frame, ImageLimits, letterbox
-from service.pictures.picture import plain_png
+from service.pictures.png import plain_png
 
 LIMITS = ImageLimits(max_pixels=40_000_000, max_side=16_384)
 

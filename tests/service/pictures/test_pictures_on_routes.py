@@ -13,7 +13,7 @@ import simplejpeg
 from flask.testing import FlaskClient
 
 from service.app import create_app
-from service.pictures import picture as png_module
+from service.pictures import png as png_module
 from service.pipeline.detector import Detector
 from service.settings import Settings
 from tests.service.fakes import ScriptedEngine
