@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.capacity import records
-from loadtest.capacity.assemble import SweepFindings, assemble
+from loadtest.capacity.assemble import SweepFindings, assemble, recovery_s, timelines
 from loadtest.capacity.records import Capacity
 from loadtest.errors import OptionError, RunError
 from loadtest.measure import run_folder
@@ -78,14 +78,14 @@ def test_scaling_is_only_taken_from_the_same(other: Capacity) -> None:
 
 
 def test_the_time_to_recover_ends_with_the_last_bad_second() -> None:
-    assert assemble.recovery_s([10, 10, 10, 10], [2, 9, 10, 10]) == 2
-    assert assemble.recovery_s([10, 10], [10, 10]) == 0
-    assert assemble.recovery_s([10, 10], [10, 5]) is None
-    assert assemble.recovery_s([], []) is None
+    assert recovery_s([10, 10, 10, 10], [2, 9, 10, 10]) == 2
+    assert recovery_s([10, 10], [10, 10]) == 0
+    assert recovery_s([10, 10], [10, 5]) is None
+    assert recovery_s([], []) is None
 
 
 def test_more_than_the_capacity_that_is_answered_all_the_same_is_no_overload() -> None:
-    (line,) = assemble.timelines([row(60, kind="overload")], slo_ms=100)
+    (line,) = timelines([row(60, kind="overload")], slo_ms=100)
     assert line.title == "No overload"
     assert (
         line.text
@@ -99,10 +99,10 @@ def test_overload_is_told_with_its_goodput_and_recovery() -> None:
         seconds_offered=(90,) * 12 + (30,) * 12,
         seconds_in_time=(58,) * 12 + (0, *(30,) * 11),
     )
-    (line,) = assemble.timelines([row(10), made], slo_ms=100)
+    (line,) = timelines([row(10), made], slo_ms=100)
     assert "Offered 90.0 frames/s it answered 58.0 in time" in line.text
     assert "at 30.0 it met the SLO again after 1 s" in line.text
     assert line.marks == ((0.0, "x1.5"), (12.0, "x0.5"))
     assert "QUEUE_SIZE" not in line.text
-    (line,) = assemble.timelines([replace(made, stages={"queue": 420.0})], slo_ms=100)
+    (line,) = timelines([replace(made, stages={"queue": 420.0})], slo_ms=100)
     assert "queues alone took 420 ms, a smaller FRAMEFLEET_QUEUE_SIZE" in line.text

@@ -29,7 +29,7 @@ def test_the_mean_size_counts_batches_and_not_their_frames() -> None:
 def test_the_cost_of_batch_and_frame_is_recovered_from_noisy_batches() -> None:
     draw = np.random.default_rng(3)
     sizes = draw.integers(1, 9, 2000)
-    found = fits.fit_scaling(*frames_of(sizes, 8 + 1.5 * sizes + draw.normal(0, 0.4, 2000)))
+    found = fits.fit_batches(*frames_of(sizes, 8 + 1.5 * sizes + draw.normal(0, 0.4, 2000)))
     assert found is not None
     assert (found.a_ms, found.b_ms) == (pytest.approx(8, abs=0.1), pytest.approx(1.5, abs=0.03))
     assert found.error_ms == pytest.approx(0.4, abs=0.05)
@@ -42,22 +42,22 @@ def test_every_batch_counts_the_same_whatever_its_size() -> None:
     sizes = np.repeat([1, 2, 8], 10)
     took_ms = np.repeat([10.0, 14.0, 20.0], 10)
     b_ms, a_ms = np.polyfit(sizes, took_ms, 1)
-    found = fits.fit_scaling(*frames_of(sizes, took_ms))
+    found = fits.fit_batches(*frames_of(sizes, took_ms))
     assert found is not None
     assert (found.a_ms, found.b_ms) == pytest.approx((a_ms, b_ms))
 
 
 def test_a_size_that_was_hardly_ever_seen_does_not_turn_the_line() -> None:
     sizes = np.random.default_rng(3).integers(1, 5, 2000)
-    usual = fits.fit_scaling(*frames_of(sizes, 8 + 1.5 * sizes))
+    usual = fits.fit_batches(*frames_of(sizes, 8 + 1.5 * sizes))
     assert usual is not None
-    assert fits.fit_scaling(*frames_of(np.append(sizes, 9), np.append(8 + 1.5 * sizes, 900.0))) == usual
+    assert fits.fit_batches(*frames_of(np.append(sizes, 9), np.append(8 + 1.5 * sizes, 900.0))) == usual
 
 
 @pytest.mark.parametrize("sizes", [[], [1] * 50, [1] * 50 + [2] * 2], ids=["none", "one", "one and a chance"])
 def test_batches_of_one_size_give_no_line(sizes: list[int]) -> None:
     counted = np.array(sizes, np.int64)
-    assert fits.fit_scaling(*frames_of(counted, 9.0 * counted)) is None
+    assert fits.fit_batches(*frames_of(counted, 9.0 * counted)) is None
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,6 @@ def test_batches_of_one_size_give_no_line(sizes: list[int]) -> None:
     ids=["falling", "steeper than through zero"],
 )
 def test_no_cost_is_negative(took_ms: list[float], line: tuple[float, float]) -> None:
-    found = fits.fit_scaling(*frames_of(np.repeat([1, 2], 3), np.repeat(took_ms, 3)))
+    found = fits.fit_batches(*frames_of(np.repeat([1, 2], 3), np.repeat(took_ms, 3)))
     assert found is not None
     assert (found.a_ms, found.b_ms) == pytest.approx(line)
