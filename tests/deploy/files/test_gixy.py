@@ -11,7 +11,7 @@ import pytest
 from deploy.files.render import render
 from deploy.fleet import Fleet
 from deploy.machine.run import run_command, write_files
-from tests.deploy.checks.test_checking import FLEETS, TLS
+from tests.deploy.checks.test_config_check import FLEETS, TLS
 from tests.deploy.fleets import fleet_of
 from tests.deploy.inventories import NO_GPU, expanded, hosts
 
