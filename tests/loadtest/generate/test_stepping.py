@@ -232,7 +232,7 @@ def test_a_worker_without_the_video_ends_the_run_and_says_so(
         "clip.mp4",
         "--max-frames",
         "2",
-        "--run_worker-dir",
+        "--run-dir",
         str(here),
         "--logfile",
         str(tmp_path / "log"),
@@ -252,7 +252,7 @@ def test_a_worker_that_dies_ends_the_run_long_before_its_end(
 ) -> None:
     port = str(free_port())
     more = ["--expect-workers", "2", "--video", str(sample_video), "--max-frames", "2", "--cameras", "2"]
-    more += ["--seconds", "3600", "--run_worker-dir", str(tmp_path), "--logfile", str(tmp_path / "log")]
+    more += ["--seconds", "3600", "--run-dir", str(tmp_path), "--logfile", str(tmp_path / "log")]
     with fake_service(lambda number: RIGHT) as service, ExitStack() as started:
         leader = started.enter_context(locust_process([*leading(port, *more), "--host", service.url]))
         workers = [started.enter_context(locust_process(locust_arguments(f"127.0.0.1:{port}"))) for _ in range(2)]
