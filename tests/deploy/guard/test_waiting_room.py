@@ -1,7 +1,10 @@
 """Requests that find no instance wait for one, are relayed once, and cost the room little."""
 
 import asyncio
+import fcntl
 import socket
+import struct
+import termios
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -105,6 +108,19 @@ def exactly(connection: socket.socket, size: int) -> bytes:
         assert piece, f"ended after {len(found)} of {size} bytes"
         found += piece
     return bytes(found)
+
+
+def send_in_turn(clients: Sequence[socket.socket], requests: Sequence[bytes]) -> None:
+    """Sends each request once the room has read the one before, so that they come in this order."""
+    for client, request in zip(clients, requests, strict=True):
+        client.sendall(request)
+        wait_until("the room has read it", lambda client=client: not unread_bytes(client))
+
+
+def unread_bytes(connection: socket.socket) -> int:
+    """How much of what was sent the other side of a Unix socket has not read yet."""
+    size: int = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]
+    return size
 
 
 @pytest.mark.parametrize(
@@ -238,8 +254,7 @@ def test_a_client_with_many_requests_has_others_wait_for_one_of_them_at_most(tmp
 
     with room(tmp_path / "room", [("127.0.0.1", port)], Bounds(each=1)) as connect:
         clients = [connect() for _ in range(6)]
-        for client, address in zip(clients, ["10.0.0.1"] * 5 + ["10.0.0.2"], strict=True):
-            client.sendall(of(address))
+        send_in_turn(clients, [of("10.0.0.1")] * 5 + [of("10.0.0.2")])
         with instance(port, answer):
             assert [everything(client) for client in clients] == [b"200"] * 6
         for client in clients:
@@ -250,8 +265,7 @@ def test_a_client_with_many_requests_has_others_wait_for_one_of_them_at_most(tmp
 def test_in_a_full_room_who_has_the_most_places_makes_way(tmp_path: Path, port: int) -> None:
     with room(tmp_path / "room", [("127.0.0.1", port)], Bounds(held=3)) as connect:
         clients = [connect() for _ in range(4)]
-        for client, address in zip(clients, ["10.0.0.1"] * 3 + ["10.0.0.2"], strict=True):
-            client.sendall(of(address))
+        send_in_turn(clients, [of("10.0.0.1")] * 3 + [of("10.0.0.2")])
         assert everything(clients[2]) == b""
         for client in clients[:2] + clients[3:]:
             client.setblocking(False)
