@@ -17,7 +17,6 @@ from pathlib import Path
 
 from deploy.allowance import MAX_AT_ONCE, Allowance
 from deploy.checks.config_check import check_config
-from deploy.checks.preflight import nginx_problems
 from deploy.checks.service_check import service_problems, setting_problems
 from deploy.describe.fleet_file import read_inventory
 from deploy.describe.local import FleetOptions, local_fleet
@@ -26,11 +25,12 @@ from deploy.errors import CheckError, DeployError, SettingsError, raise_if
 from deploy.files.render import render
 from deploy.fleet import OWNED, Fleet
 from deploy.machine import run
+from deploy.machine.machine import Machine
 from deploy.machine.ownership import note_of_root, resolved
-from deploy.machine.site import Site
-from deploy.machine.world import World
+from deploy.machine.target import Target
 from deploy.paths import Folders, Paths, local_paths
 from deploy.release import RECORD
+from deploy.rollout.preflight import nginx_problems
 from deploy.rollout.recipes import down, run_while_up, up
 from deploy.verbs.fleet_verbs import (
     add_fleet_verbs,
@@ -41,7 +41,7 @@ from deploy.verbs.fleet_verbs import (
     show_difference,
     write_and_list,
 )
-from deploy.verbs.host_verbs import add_host_verbs, golden_picture, show_host, site_paths, this_site
+from deploy.verbs.host_verbs import add_host_verbs, known_picture, show_host, target_paths, this_target
 from deploy.verbs.hosts import DEVICES_COMMAND, NO_RELEASE, HostOptions, find_fleets
 from deploy.verbs.status import follow_logs, run_smoke, show_status
 
@@ -69,93 +69,93 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("exec takes a command after --, and only exec does: exec [OPTIONS] -- COMMAND...")
     options.command = command
     try:
-        return int(options.carry_out(options, World(say=_say)))
+        return int(options.carry_out(options, Machine(say=_say)))
     except DeployError as error:
         print(str(error).translate(UNSEEN), file=sys.stderr)
         return error.exit_code
 
 
-def _up(options: argparse.Namespace, world: World) -> int:
-    up(_fleet(options, world), world)
+def _up(options: argparse.Namespace, machine: Machine) -> int:
+    up(_fleet(options, machine), machine)
     return 0
 
 
-def _exec(options: argparse.Namespace, world: World) -> int:
-    return run_while_up(_fleet(options, world), options.command, world, check=options.check)
+def _exec(options: argparse.Namespace, machine: Machine) -> int:
+    return run_while_up(_fleet(options, machine), options.command, machine, check=options.check)
 
 
-def _down(options: argparse.Namespace, world: World) -> int:
-    down(_paths(options), world)
+def _down(options: argparse.Namespace, machine: Machine) -> int:
+    down(_paths(options), machine)
     return 0
 
 
-def _status(options: argparse.Namespace, world: World) -> int:
-    site = _site(options, world)
-    return show_host(site) if site else show_status(_paths(options), world)
+def _status(options: argparse.Namespace, machine: Machine) -> int:
+    target = _target(options, machine)
+    return show_host(target) if target else show_status(_paths(options), machine)
 
 
-def _logs(options: argparse.Namespace, world: World) -> int:
-    site = _site(options, world)
-    paths = site_paths(site) if site else _paths(options)
+def _logs(options: argparse.Namespace, machine: Machine) -> int:
+    target = _target(options, machine)
+    paths = target_paths(target) if target else _paths(options)
     try:
-        return follow_logs(paths, options.names, options.lines, options.follow, world)
+        return follow_logs(paths, options.names, options.lines, options.follow, machine)
     except BrokenPipeError:  # `logs | head` has seen enough
         return 0
     except KeyboardInterrupt:  # that is how one leaves
         return INTERRUPTED
 
 
-def _smoke(options: argparse.Namespace, world: World) -> int:
-    if site := _site(options, world):
-        return run_smoke(site_paths(site), options.image or golden_picture(site), world)
-    return run_smoke(_paths(options), options.image, world)
+def _smoke(options: argparse.Namespace, machine: Machine) -> int:
+    if target := _target(options, machine):
+        return run_smoke(target_paths(target), options.image or known_picture(target), machine)
+    return run_smoke(_paths(options), options.image, machine)
 
 
-def _render(options: argparse.Namespace, world: World) -> int:
+def _render(options: argparse.Namespace, machine: Machine) -> int:
     if options.fleet:
-        render_figures(read_inventory(options.fleet), options.out, world)
-        return render_hosts(find_fleets(_host_options(options), world), options.out, world)
-    write_and_list(render(_fleet(options, world)), options.out / "etc", world)
+        render_figures(read_inventory(options.fleet), options.out, machine)
+        return render_hosts(find_fleets(_host_options(options), machine), options.out, machine)
+    write_and_list(render(_fleet(options, machine)), options.out / "etc", machine)
     return 0
 
 
-def _config_check(options: argparse.Namespace, world: World) -> int:
+def _config_check(options: argparse.Namespace, machine: Machine) -> int:
     if options.fleet:
-        return check_inventory(_host_options(options), options.out, world)
+        return check_inventory(_host_options(options), options.out, machine)
     try:
-        fleet = _fleet(options, world)
+        fleet = _fleet(options, machine)
     except SettingsError as error:
         said = {problem.where for problem in error.problems}
-        settings = {name: value for name, value in world.environ.items() if name not in OWNED}
-        more = setting_problems(settings, run.this_code(), run.run_command, "settings")
+        settings = {name: value for name, value in machine.environ.items() if name not in OWNED}
+        more = setting_problems(settings, run.this_code(), machine.run, "settings")
         raise SettingsError([*error.problems, *(each for each in more if each.where not in said)]) from None
     found = [*nginx_problems(fleet.machine)]
     if not found:
-        found += check_config(fleet, options.out.absolute() / "stage")
-    raise_if(CheckError, [*service_problems(fleet, fleet.code, run.run_command), *found])
-    world.say(f"nginx, supervisor and the service accept the configuration of {len(fleet.instances)} instance(s)")
+        found += check_config(fleet, options.out.absolute() / "stage", machine)
+    raise_if(CheckError, [*service_problems(fleet, fleet.code, machine.run), *found])
+    machine.say(f"nginx, supervisor and the service accept the configuration of {len(fleet.instances)} instance(s)")
     return 0
 
 
-def _diff(options: argparse.Namespace, world: World) -> int:
+def _diff(options: argparse.Namespace, machine: Machine) -> int:
     options.fleet = options.fleet or Folders().inventory
-    (host,) = find_fleets(_host_options(options, here=True), world)
-    return show_difference(host, world)
+    (host,) = find_fleets(_host_options(options, here=True), machine)
+    return show_difference(host, machine)
 
 
-def _devices(options: argparse.Namespace, world: World) -> int:
-    return show_devices(world)
+def _devices(options: argparse.Namespace, machine: Machine) -> int:
+    return show_devices(machine)
 
 
 def _host_options(options: argparse.Namespace, here: bool = False) -> HostOptions:
     return HostOptions(options.fleet, options.host, options.devices, options.release, here)
 
 
-def _fleet(options: argparse.Namespace, world: World) -> Fleet:
-    for variable in sorted(OWNED & world.environ.keys()):
-        world.say(f"note: {variable} is set, but a fleet gives every instance its own; ignored")
+def _fleet(options: argparse.Namespace, machine: Machine) -> Fleet:
+    for variable in sorted(OWNED & machine.environ.keys()):
+        machine.say(f"note: {variable} is set, but a fleet gives every instance its own; ignored")
     if note := note_of_root(_paths(options)):
-        world.say(note)
+        machine.say(note)
     wanted = FleetOptions(
         var=_paths(options).state,
         instances=options.instances,
@@ -166,17 +166,17 @@ def _fleet(options: argparse.Namespace, world: World) -> Fleet:
         allowance=Allowance(options.rate, options.burst, options.concurrency, options.connections, options.large),
         cpus_per_instance=options.cpus_per_instance,
     )
-    machine = run.this_machine(options.nginx, world.environ)
-    return local_fleet(wanted, machine, run.this_cpus(), run.this_code(), world.environ)
+    facts = run.host_facts(options.nginx, machine.environ)
+    return local_fleet(wanted, facts, run.this_cpus(), run.this_code(), machine.environ)
 
 
 def _paths(options: argparse.Namespace) -> Paths:
     return local_paths(resolved(options.var or Path("var")))
 
 
-def _site(options: argparse.Namespace, world: World) -> Site | None:
+def _target(options: argparse.Namespace, machine: Machine) -> Target | None:
     """The host this is a release of, unless a fleet in some folder is meant."""
-    return None if options.var else this_site(world)
+    return None if options.var else this_target(machine)
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

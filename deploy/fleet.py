@@ -43,7 +43,7 @@ def free_port(usual: Sequence[int], taken: Collection[Container[int]]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class HostFacts:
     """What the fleet may use of the machine it runs on.
 
     Attributes:
@@ -262,7 +262,7 @@ class Fleet:
     instances: tuple[Instance, ...]
     balancer: Balancer
     paths: Paths
-    machine: Machine
+    machine: HostFacts
     code: Code
     lasting: Code
     stop_wait_s: int = 45

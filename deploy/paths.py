@@ -58,11 +58,6 @@ class Paths:
         return self.etc.with_name(f"{self.etc.name}.previous")
 
     @property
-    def etc_failed(self) -> Path:
-        """A configuration that was taken back, to be looked at."""
-        return self.etc.with_name(f"{self.etc.name}.failed")
-
-    @property
     def record(self) -> Path:
         """The fleet that was asked for last, as JSON."""
         return self.etc / "fleet.json"
@@ -101,6 +96,11 @@ class Paths:
     def nginx_loaded(self) -> Path:
         """Digest of the nginx files the running balancer has read."""
         return self.run / "nginx.loaded"
+
+    @property
+    def lock(self) -> Path:
+        """Held by who works on the fleet."""
+        return self.run / "lock"
 
     @property
     def winding_down(self) -> Path:

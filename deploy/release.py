@@ -17,7 +17,7 @@ SUMS = "SHA256SUMS"
 SIGNATURE = f"{SUMS}.sig"
 # Written last, with the digest of SHA256SUMS in it: a release without it was cut off while it was built.
 BUILT = "built"
-GOLDEN = "golden.jpg"
+TEST_PICTURE = "golden.jpg"
 ID = re.compile(r"\d{8}T\d{6}Z-[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
 
 

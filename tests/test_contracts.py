@@ -64,7 +64,7 @@ def test_few_modules_are_there_for_one_other_alone() -> None:
 
 def test_nothing_that_waits_reads_a_clock_that_can_jump() -> None:
     # A time of day for people to read, or an age of files; whatever times out counts on the monotonic clock.
-    for_people = {"service/protocols/oip/stats.py", "deploy/machine/run_lock.py", "deploy/rollout/host_recipes.py"}
+    for_people = {"service/protocols/oip/stats.py", "deploy/machine/run_lock.py", "deploy/rollout/recipes.py"}
     for_files = {"service/safeguards/quarantine.py"}
     is_one = {"chaos/jumping_clock.py"}
     readers = {

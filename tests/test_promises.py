@@ -16,8 +16,8 @@ from deploy.allowance import GENEROUS
 from deploy.describe.limits import ServiceLimits
 from deploy.guard.reload import WIND_DOWN_S
 from deploy.guard.reviver import Delays
-from deploy.rollout.host_preflight import FREE_BYTES
-from deploy.rollout.host_recipes import KEPT_RELEASES
+from deploy.rollout.host_setup import KEPT_RELEASES
+from deploy.rollout.preflight import FREE_BYTES
 from framefleet.client import __main__ as client
 from loadtest import options
 from loadtest.capacity import crossing, gate, row, sweep

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from deploy.errors import Problem
 from deploy.files.render import render
-from deploy.fleet import LOOPBACK, Balancer, Code, Fleet, Machine, Tls
+from deploy.fleet import LOOPBACK, Balancer, Code, Fleet, HostFacts, Tls
 from deploy.machine import run
 from deploy.machine.command import Outcome, Runner
+from deploy.machine.machine import Machine
 from deploy.paths import Paths, local_paths
 
 # supervisor has no option to test a file: its own parser, in a process of its own because it exits on errors.
@@ -37,47 +38,50 @@ OPENSSL = (
 )
 
 
-def check_config(fleet: Fleet, stage: Path, elsewhere: Machine | None = None) -> tuple[Problem, ...]:
+def check_config(
+    fleet: Fleet, stage: Path, machine: Machine, elsewhere: HostFacts | None = None
+) -> tuple[Problem, ...]:
     """Checks a fleet's configuration without touching anything live.
 
     Args:
         fleet: what would run.
         stage: a folder of our own, removed afterwards.
-        elsewhere: the machine this runs on, if that is not the fleet's.
+        machine: what this runs on.
+        elsewhere: what that is, if it is not the fleet's own.
 
     Returns:
         What nginx, supervisor and systemd complain of.
     """
     staged = replace(fleet, paths=local_paths(stage))
-    run.remove(stage)
+    machine.remove(stage)
     try:
-        run.make_folders(staged.paths)
+        machine.make_folders(staged.paths)
         if elsewhere:
             staged = with_stand_ins(staged, elsewhere)
-            if problem := _make_certificate(staged.balancer.tls):
+            if problem := _make_certificate(staged.balancer.tls, machine):
                 return (problem,)
-        run.write_files(staged.paths.etc, render(staged))
-        return check(staged, run.this_code(), run.run_command)
+        machine.write_files(staged.paths.etc, render(staged))
+        return check(staged, run.this_code(), machine.run)
     finally:
-        run.remove(stage)
+        machine.remove(stage)
 
 
-def with_stand_ins(fleet: Fleet, machine: Machine) -> Fleet:
+def with_stand_ins(fleet: Fleet, facts: HostFacts) -> Fleet:
     """Replaces what only the fleet's own machine has: addresses, names, certificates, nginx, the right to low ports."""
     return replace(
         fleet,
-        balancer=_balancer(fleet.balancer, fleet.paths, machine),
+        balancer=_balancer(fleet.balancer, fleet.paths, facts),
         neighbours=tuple(replace(neighbour, url=f"http://{LOOPBACK}") for neighbour in fleet.neighbours),
-        machine=replace(fleet.machine, nginx=machine.nginx, root=machine.root),
+        machine=replace(fleet.machine, nginx=facts.nginx, root=facts.root),
     )
 
 
-def _balancer(balancer: Balancer, paths: Paths, machine: Machine) -> Balancer:
+def _balancer(balancer: Balancer, paths: Paths, facts: HostFacts) -> Balancer:
     tls = balancer.tls
     return replace(
         balancer,
         host=balancer.host if balancer.host == LOOPBACK else EVERYWHERE,
-        port=_allowed(balancer.port, machine),
+        port=_allowed(balancer.port, facts),
         # nginx looks every name up before it accepts a file.
         peers=tuple(replace(peer, host=LOOPBACK) for peer in balancer.peers),
         tls=tls
@@ -85,22 +89,22 @@ def _balancer(balancer: Balancer, paths: Paths, machine: Machine) -> Balancer:
             tls,
             certificate=paths.state / "certificate.pem",
             key=paths.state / "key.pem",
-            port=_allowed(tls.port, machine),
+            port=_allowed(tls.port, facts),
         ),
     )
 
 
-def _allowed(port: int, machine: Machine) -> int:
+def _allowed(port: int, facts: HostFacts) -> int:
     """A port that may be opened: nginx opens them all when it tests a file."""
-    return port if machine.root or port >= FIRST_PORT_OF_ALL else port + 50_000
+    return port if facts.root or port >= FIRST_PORT_OF_ALL else port + 50_000
 
 
-def _make_certificate(tls: Tls | None) -> Problem | None:
+def _make_certificate(tls: Tls | None, machine: Machine) -> Problem | None:
     if not tls:
         return None
     command = (*OPENSSL, "-keyout", str(tls.key), "-out", str(tls.certificate))
     try:
-        outcome = run.run_command(command)
+        outcome = machine.run(command)
     except FileNotFoundError:
         return Problem("openssl", "needed for a stand-in certificate, not found", "install it, or check on the host")
     return Problem("openssl", outcome.output.strip(), "check on the host instead") if outcome.code else None

@@ -13,7 +13,7 @@ from deploy.checks.salt import salted
 from deploy.checks.smoke import ALIKE, REQUEST_TIMEOUT_S, read_detect, refusal
 from deploy.errors import Problem, StartError
 from deploy.fleet import PREFIX, Balancer, Instance
-from deploy.machine.world import World
+from deploy.machine.machine import Machine
 from framefleet.wire.same import Detection, same
 
 # nginx chooses whom it asks: under load any instance may be next, when idle each is within a few requests.
@@ -68,7 +68,7 @@ def ask(session: requests.Session, url: str, picture: bytes, key: str) -> Answer
 
 
 def accept(
-    session: requests.Session, instance: Instance, golden: KnownPicture, balancer: Balancer | None, world: World
+    session: requests.Session, instance: Instance, golden: KnownPicture, balancer: Balancer | None, machine: Machine
 ) -> None:
     """Asks an instance about the picture, first directly, then through the balancer.
 
@@ -77,14 +77,14 @@ def accept(
         instance: what was just started.
         golden: the picture.
         balancer: None if it sends this instance no requests.
-        world: times it.
+        machine: times it.
 
     Raises:
         StartError: an answer is missing or wrong.
     """
     problems = [*_wrong(session, instance.url, instance, golden)]
     if not problems and balancer:
-        problems = [*_through(session, balancer, instance, golden, world)]
+        problems = [*_through(session, balancer, instance, golden, machine)]
     if problems:
         raise StartError(Problem(instance.name, problems[0], "the release or its model is at fault; see its log"))
 
@@ -101,9 +101,9 @@ def _wrong(session: requests.Session, url: str, instance: Instance, golden: Know
 
 
 def _through(
-    session: requests.Session, balancer: Balancer, instance: Instance, golden: KnownPicture, world: World
+    session: requests.Session, balancer: Balancer, instance: Instance, golden: KnownPicture, machine: Machine
 ) -> Iterator[str]:
-    deadline = world.clock() + THROUGH_BALANCER_S
+    deadline = machine.clock() + THROUGH_BALANCER_S
     while True:
         try:
             answer = ask(session, balancer.url, golden.picture, golden.key)
@@ -112,7 +112,7 @@ def _through(
             return
         if answer.instance == instance.name:
             return
-        if world.clock() > deadline:
+        if machine.clock() > deadline:
             yield f"the balancer has not chosen it within {THROUGH_BALANCER_S:g} s"
             return
-        world.sleep(POLL_S)
+        machine.sleep(POLL_S)

@@ -10,6 +10,7 @@ import ipaddress
 import re
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -89,8 +90,9 @@ def _text(file: Path) -> str:
         raise SettingsError(Problem(str(file), error.strerror or str(error), fix)) from None
 
 
+@lru_cache(maxsize=4)
 def parse_inventory(text: str) -> Inventory:
-    """Reads and validates the text of a fleet.toml.
+    """Reads and validates the text of a fleet.toml; the same text once.
 
     Raises:
         SettingsError: as `read_inventory`.

@@ -21,7 +21,7 @@ from deploy.describe.limits import ServiceLimits, balancer_workers
 from deploy.describe.monitoring import known_names, neighbours, operators
 from deploy.describe.placement import Place, place
 from deploy.errors import Problem, SettingsError
-from deploy.fleet import LOOPBACK, PREFIX, Balancer, Code, Fleet, Instance, Machine, Peer, Unit
+from deploy.fleet import LOOPBACK, PREFIX, Balancer, Code, Fleet, HostFacts, Instance, Peer, Unit
 from deploy.machine.devices import UNKNOWN_NODE, Devices, Gpu
 
 # A balancer in front of balancers lets those give up first.
@@ -31,7 +31,7 @@ SECOND_TIER_S = 5
 def host_fleet(
     inventory: Inventory,
     host: str,
-    machine: Machine,
+    facts: HostFacts,
     devices: Devices,
     *,
     release: str,
@@ -44,7 +44,7 @@ def host_fleet(
     Args:
         inventory: the whole fleet's.
         host: name of the host.
-        machine: what it is.
+        facts: what it is.
         devices: what it has to compute with.
         release: id of the release to run; its folder is `inventory.folders.releases / release`, its interpreter
             `venv/bin/python` in there.
@@ -69,10 +69,10 @@ def host_fleet(
         release=release,
         model=model,
         instances=served,
-        balancer=make_balancer(inventory, mine, limits, cores=machine.cores, instances=len(served), drained=drained),
+        balancer=make_balancer(inventory, mine, limits, cores=facts.cores, instances=len(served), drained=drained),
         paths=paths,
         # What the shell that deploys happens to have (its limits, its folder, its user) must not change the files.
-        machine=replace(machine, nginx=inventory.nginx, open_files=inventory.open_files, root=False, cwd=Path("/")),
+        machine=replace(facts, nginx=inventory.nginx, open_files=inventory.open_files, root=False, cwd=Path("/")),
         code=code_in(inventory.folders.releases / release),
         lasting=code_in(inventory.folders.current),
         stop_wait_s=limits.stop_wait_s,

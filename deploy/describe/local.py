@@ -1,6 +1,6 @@
 """A fleet on this machine for whoever types `make up`: options and the machine's figures in, a validated fleet out.
 
-Flow: command line [FleetOptions] + this machine [Machine] [Code] -> local_fleet -> [Fleet] -> render.
+Flow: command line [FleetOptions] + this machine [HostFacts] [Code] -> local_fleet -> [Fleet] -> render.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,8 +28,8 @@ from deploy.fleet import (
     Balancer,
     Code,
     Fleet,
+    HostFacts,
     Instance,
-    Machine,
     free_port,
 )
 from deploy.machine.devices import UNKNOWN_NODE
@@ -68,7 +68,7 @@ class FleetOptions:
 
 def local_fleet(
     options: FleetOptions,
-    machine: Machine,
+    facts: HostFacts,
     nodes: Mapping[int, tuple[int, ...]],
     code: Code,
     environ: Mapping[str, str],
@@ -77,7 +77,7 @@ def local_fleet(
 
     Args:
         options: what was asked for.
-        machine: what there is.
+        facts: what there is.
         nodes: its usable CPUs by NUMA node.
         code: what every program is started from.
         environ: the caller's environment; its FRAMEFLEET_* service settings reach every instance, except the ones
@@ -86,15 +86,15 @@ def local_fleet(
     Raises:
         SettingsError: lists every problem at once.
     """
-    settings = _settings(machine, environ)
+    settings = _settings(facts, environ)
     paths = local_paths(options.var)
-    model = _model(options, machine, settings, paths)
+    model = _model(options, facts, settings, paths)
     limits = ServiceLimits(settings)
     places, too_few = _places(options, nodes)
     problems = [
         *_port_problems(options),
         *too_few,
-        *_path_problems(paths, machine, code, model),
+        *_path_problems(paths, facts, code, model),
         *_text_problems(options, settings),
         *limits.problems,
     ]
@@ -107,7 +107,7 @@ def local_fleet(
         balancer=Balancer(
             host=LOOPBACK,
             port=options.port,
-            workers=balancer_workers(machine.cores),
+            workers=balancer_workers(facts.cores),
             max_body_bytes=limits.max_body_bytes,
             read_timeout_s=limits.read_timeout_s,
             allowance=options.allowance,
@@ -115,7 +115,7 @@ def local_fleet(
             hold_ms=limits.hold_ms,
         ),
         paths=paths,
-        machine=replace(machine, open_files=min(OPEN_FILES, machine.open_files)),
+        machine=replace(facts, open_files=min(OPEN_FILES, facts.open_files)),
         code=code,
         lasting=code,
         stop_wait_s=limits.stop_wait_s,
@@ -138,19 +138,19 @@ def _instances(
         )
 
 
-def _settings(machine: Machine, environ: Mapping[str, str]) -> dict[str, str]:
+def _settings(facts: HostFacts, environ: Mapping[str, str]) -> dict[str, str]:
     settings = {k: v for k, v in sorted(environ.items()) if k.startswith(PREFIX) and k not in OWNED}
     for name in PATHS:
         if path := settings.get(name):
-            settings[name] = str(machine.cwd / path)
+            settings[name] = str(facts.cwd / path)
     if not settings.get(PREFIX + "KEYS"):  # empty lets everybody in, as no name does
         settings.pop(PREFIX + "KEYS", None)
     return settings
 
 
-def _model(options: FleetOptions, machine: Machine, settings: Mapping[str, str], paths: Paths) -> str:
+def _model(options: FleetOptions, facts: HostFacts, settings: Mapping[str, str], paths: Paths) -> str:
     asked = options.model or settings.get(PREFIX + "MODEL") or str(paths.models / DEFAULT_MODEL)
-    return asked if asked.startswith(SIMULATED) else str(machine.cwd / asked)
+    return asked if asked.startswith(SIMULATED) else str(facts.cwd / asked)
 
 
 def _port_problems(options: FleetOptions) -> Iterator[Problem]:
@@ -182,9 +182,9 @@ def _places(
         return (), (Problem("--cpus-per-instance", str(error), "lower it, or run fewer"),)
 
 
-def _path_problems(paths: Paths, machine: Machine, code: Code, model: str) -> Iterator[Problem]:
+def _path_problems(paths: Paths, facts: HostFacts, code: Code, model: str) -> Iterator[Problem]:
     named = {"--model": model, "the repository's path": str(code.repo)}
-    named |= {"the path of python": str(code.python), "the path of nginx": str(machine.nginx)}
+    named |= {"the path of python": str(code.python), "the path of nginx": str(facts.nginx)}
     for where, text in named.items():
         if found := UNQUOTABLE.search(text):
             yield Problem(where, f"{text!r} contains {found[0]!r}", f"use a path without {NOT_IN_PATHS}")

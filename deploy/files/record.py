@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ def to_json(fleet: Fleet) -> str:
     return msgspec.json.format(msgspec.json.encode(fleet, enc_hook=str)).decode() + "\n"
 
 
+@lru_cache(maxsize=4)
 def from_json(text: str) -> Fleet:
-    """Reads what `to_json` wrote.
+    """Reads what `to_json` wrote; the same text once.
 
     Raises:
         ValueError: it is no such document, or was written by another version of this package.

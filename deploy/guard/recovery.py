@@ -26,8 +26,9 @@ from deploy.guard.going_on import go_on_when_stopped
 from deploy.machine import run
 from deploy.machine.control import Control
 from deploy.machine.logs import grown_by, size_of
+from deploy.machine.machine import Machine
 from deploy.machine.processes import Process, fleet_processes, listening_sockets, thread_states
-from deploy.machine.world import World
+from deploy.machine.run_lock import lock_holder
 from deploy.paths import Paths
 
 # Whoever killed it may be about to stop or to start the fleet himself.
@@ -41,7 +42,7 @@ LOAD_LIMIT_S = 60.0
 TAKE_LIMIT_S = 180.0
 
 
-def recover(paths: Paths, world: World) -> None:
+def recover(paths: Paths, machine: Machine) -> None:
     """Starts supervisord again and hands over to it, unless somebody else did or has stopped the fleet.
 
     Raises:
@@ -49,59 +50,58 @@ def recover(paths: Paths, world: World) -> None:
     """
     if read_record(paths).unit:
         return  # systemd does it
-    with run.fleet_lock(paths):  # who wants to work on the fleet waits from now on, or ends this
-        world.sleep(DELAY_S)
+    with machine.fleet_lock(
+        paths, "starting supervisord again"
+    ):  # who wants to work on the fleet waits from now on, or ends this
+        machine.sleep(DELAY_S)
         fleet = read_record(paths)
         left = [process for process in fleet_processes(paths) if process.pid != os.getpid()]
         if not left or any(process.kind == "supervisord" for process in left):
             return  # stopped, or started again
         marks = [size_of(paths.log_of(instance.name)) for instance in fleet.instances]
-        run.start_supervisord(fleet.lasting, paths, world.environ)
-        world.say(f"supervisord had died, {len(left)} of its processes serve on; started again")
+        machine.start_supervisord(fleet.lasting, paths, machine.environ)
+        machine.say(f"supervisord had died, {len(left)} of its processes serve on; started again")
         with Control(paths) as control:
             new = control.pid()
         for instance, mark in zip(fleet.instances, marks, strict=True):
-            _hand_over(fleet, instance, mark, new, world)
+            _hand_over(fleet, instance, mark, new, machine)
         if not _lives(new):
             raise ControlError(Problem("supervisord", "died again", f"see {paths.log_of('supervisord')}"))
-        world.say("every instance is supervisord's again")
+        machine.say("every instance is supervisord's again")
 
 
-def wait_for_recovery(paths: Paths, world: World) -> None:
+def wait_for_recovery(paths: Paths, machine: Machine) -> None:
     """Waits as long as a recovery is under way: what it has begun is easier to work on when it is done."""
     if _under_way(paths):
-        world.say("supervisord had died and is being started again; waiting until that is done")
+        machine.say("supervisord had died and is being started again; waiting until that is done")
     while _under_way(paths):
-        world.sleep(POLL_S)
+        machine.sleep(POLL_S)
 
 
-def end_recovery(paths: Paths, world: World) -> None:
+def end_recovery(paths: Paths, machine: Machine) -> None:
     """Ends a recovery that is under way, so that it starts nothing any more."""
     while process := _under_way(paths):
         run.send(process, signal.SIGKILL, lambda: _under_way(paths) is not None)
-        world.sleep(POLL_S)
+        machine.sleep(POLL_S)
 
 
 def _under_way(paths: Paths) -> Process | None:
     """The fleet's own process that holds the fleet's lock: nothing else of what supervisord started ever does."""
-    try:
-        holder = int(run.lock_holder(paths))
-    except ValueError:
-        return None
-    return next((process for process in fleet_processes(paths) if process.pid == holder), None)
+    holder = lock_holder(paths.lock)
+    return next((process for process in fleet_processes(paths) if holder and process.pid == holder.pid), None)
 
 
-def _hand_over(fleet: Fleet, instance: Instance, mark: int, new: int, world: World) -> None:
+def _hand_over(fleet: Fleet, instance: Instance, mark: int, new: int, machine: Machine) -> None:
     """Lets an old instance make room, once the new one waits for that."""
     log = fleet.paths.log_of(instance.name)
-    _wait(lambda: _is_ours(fleet, instance, new) or WAITS_FOR_PORT in grown_by(log, mark), LOAD_LIMIT_S, new, world)
+    _wait(lambda: _is_ours(fleet, instance, new) or WAITS_FOR_PORT in grown_by(log, mark), LOAD_LIMIT_S, new, machine)
     if not _lives(new):
         return  # killed in its turn; its own reviver goes on from here, or if that is gone too, this
     for master in _masters(fleet, instance):
         if master.parent != new:
             _ask_to_end(fleet, master)
-    if not _wait(lambda: _is_ours(fleet, instance, new), TAKE_LIMIT_S, new, world):
-        world.say(f"{instance.name} does not listen again; its log is {log}")
+    if not _wait(lambda: _is_ours(fleet, instance, new), TAKE_LIMIT_S, new, machine):
+        machine.say(f"{instance.name} does not listen again; its log is {log}")
 
 
 def _ask_to_end(fleet: Fleet, master: Process) -> None:
@@ -124,13 +124,13 @@ def _lives(pid: int) -> bool:
     return bool(thread_states(pid) - {"Z"})
 
 
-def _wait(condition: Callable[[], bool], limit_s: float, new: int, world: World) -> bool:
+def _wait(condition: Callable[[], bool], limit_s: float, new: int, machine: Machine) -> bool:
     """Waits until something holds; says whether it did within the limit and the new supervisord's life."""
-    deadline = world.clock() + limit_s
+    deadline = machine.clock() + limit_s
     while not condition():
-        if world.clock() > deadline or not _lives(new):
+        if machine.clock() > deadline or not _lives(new):
             return False
-        world.sleep(POLL_S)
+        machine.sleep(POLL_S)
     return True
 
 
@@ -143,11 +143,11 @@ def main(arguments: Sequence[str]) -> None:
             print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} recovery: {line}", flush=True)
 
     go_on_when_stopped()
-    world = World(say).heedless()
+    machine = Machine(say).heedless()
     while paths.record.exists():  # else somebody has cleared the fleet away
         try:
-            return recover(paths, world)
+            return recover(paths, machine)
         # Such as somebody else at work, or a full disk; what there is serves on.
         except (DeployError, OSError) as error:
-            world.say(f"{error}; looked at again in {RETRY_S:g} s")
-            world.sleep(RETRY_S)
+            machine.say(f"{error}; looked at again in {RETRY_S:g} s")
+            machine.sleep(RETRY_S)

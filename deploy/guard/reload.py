@@ -8,11 +8,10 @@ new one for every request meanwhile, and nothing is idle when the reload comes. 
 
 from deploy.errors import ControlError, Problem
 from deploy.fleet import Balancer
-from deploy.machine import run
 from deploy.machine.control import Control
 from deploy.machine.logs import nginx_refusal, size_of
+from deploy.machine.machine import Machine
 from deploy.machine.processes import serving_workers
-from deploy.machine.world import World
 from deploy.paths import Paths
 
 # A client that sends more often than this has no idle connection left when the reload comes.
@@ -21,27 +20,27 @@ RELOAD_LIMIT_S = 30.0
 POLL_S = 0.05
 
 
-def reload_balancer(paths: Paths, control: Control, world: World) -> None:
+def reload_balancer(paths: Paths, control: Control, machine: Machine) -> None:
     """Winds connections down, reloads, and waits until no old worker takes requests any more.
 
     Raises:
         ControlError: nginx went on with its old files.
     """
     old, log = serving_workers(paths), paths.log_of(Balancer.name)
-    run.write_text(paths.winding_down, "")
+    machine.write_text(paths.winding_down, "")
     try:
-        world.sleep(WIND_DOWN_S)
+        machine.sleep(WIND_DOWN_S)
         mark = size_of(log)
         control.signal(Balancer.name, "HUP")
-        deadline = world.clock() + RELOAD_LIMIT_S
+        deadline = machine.clock() + RELOAD_LIMIT_S
         while old & serving_workers(paths):
             if reason := nginx_refusal(log, mark):
                 raise ControlError(
                     Problem(Balancer.name, f"nginx refuses its new files: [emerg] {reason}", f"its log is {log}")
                 )
-            if world.clock() > deadline:
+            if machine.clock() > deadline:
                 what = f"nginx still runs with its old files {RELOAD_LIMIT_S:g} s after the reload"
                 raise ControlError(Problem(Balancer.name, what, f"its log is {log}"))
-            world.sleep(POLL_S)
+            machine.sleep(POLL_S)
     finally:
-        run.remove(paths.winding_down)
+        machine.remove(paths.winding_down)

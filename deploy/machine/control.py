@@ -16,6 +16,7 @@ from supervisor.xmlrpc import SupervisorTransport, UnixStreamHTTPConnection
 
 from deploy.errors import ControlError, Problem
 from deploy.fleet import Balancer
+from deploy.machine.ownership import running_stranger
 from deploy.machine.run_files import connect as connect_to
 from deploy.paths import Paths
 from framefleet.machine.ownership import why_denied
@@ -146,6 +147,24 @@ class Control:
     def _call(self, method: str, *arguments: object) -> Any:
         with _problems(str(self._socket), method):
             return getattr(self._proxy.supervisor, method)(*arguments)
+
+
+def answers(paths: Paths) -> bool:
+    """True if a supervisord of this fleet listens, be it on its way out.
+
+    Raises:
+        ControlError: it is another user's, and takes no orders of this one.
+    """
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            connect_to(client, paths.supervisor_socket)
+        except PermissionError:
+            if problem := running_stranger(paths):
+                raise ControlError(problem) from None
+            return False
+        except OSError:
+            return False
+    return True
 
 
 def _connection(path: str, timeout_s: float) -> Any:

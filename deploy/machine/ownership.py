@@ -51,7 +51,7 @@ def running_stranger(paths: Paths, proc: Path = PROC) -> Problem | None:
 
 def left_behind(paths: Paths) -> Iterator[Problem]:
     """Finds files that another user's fleet left, and this user may not replace."""
-    inside = (paths.etc, paths.etc_new, paths.etc_previous, paths.etc_failed, paths.stage, paths.tmp)
+    inside = (paths.etc, paths.etc_new, paths.etc_previous, paths.stage, paths.tmp)
     for folder in (paths.state, paths.run, paths.log, *inside):
         for path in islice(_with_its_files(folder), MAX_LOOKED_AT):
             if (owner := path.lstat().st_uid) != os.geteuid() and not os.access(path, os.W_OK, follow_symlinks=False):

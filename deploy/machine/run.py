@@ -4,7 +4,6 @@ Everything here does one thing to the machine and decides nothing.
 """
 
 import ctypes
-import fcntl
 import os
 import resource
 import signal
@@ -18,14 +17,15 @@ from types import FrameType
 from typing import NoReturn
 
 from deploy.errors import ControlError, Problem, StartError
-from deploy.fleet import Code, Machine
+from deploy.fleet import Code, HostFacts
 from deploy.machine import run_files
 from deploy.machine.command import Outcome, find_nginx
 from deploy.machine.cpus import cpu_nodes
 from deploy.machine.devices import SYS, Devices, find_devices, load_nvml
 from deploy.machine.ownership import in_roots_way, refuse_strangers, running_stranger
 from deploy.machine.processes import Process
-from deploy.machine.run_files import make_folder, open_to_append, open_to_read
+from deploy.machine.run_files import make_folder
+from deploy.machine.run_lock import deploy_lock, this_holder
 from deploy.paths import Paths
 from deploy.rendered_file import RenderedFile
 
@@ -44,10 +44,10 @@ SIGNALLED = 128
 remove, write_text = run_files.remove, run_files.write_text
 
 
-def this_machine(nginx: Path | None, environ: Mapping[str, str]) -> Machine:
+def host_facts(nginx: Path | None, environ: Mapping[str, str]) -> HostFacts:
     """Looks at the machine this runs on; a missing nginx is left for preflight to report."""
     hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return Machine(
+    return HostFacts(
         nginx=nginx or find_nginx(environ.get("PATH", "")) or Path("/usr/sbin/nginx"),
         cores=len(os.sched_getaffinity(0)),
         open_files=sys.maxsize if hard_limit == resource.RLIM_INFINITY else hard_limit,
@@ -184,13 +184,6 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def restore_etc(paths: Paths) -> None:
-    """Undoes the last `replace_etc`; what it wrote stays as `etc.failed`, to be looked at."""
-    remove(paths.etc_failed)
-    paths.etc.rename(paths.etc_failed)
-    paths.etc_previous.rename(paths.etc)
-
-
 def listening_at(path: Path) -> socket.socket:
     """Opens a unix socket, non-blocking, in the place of one that a process before this one may have left.
 
@@ -268,38 +261,19 @@ def send(process: Process, number: signal.Signals, still_ours: Callable[[], bool
 
 
 @contextmanager
-def fleet_lock(paths: Paths) -> Iterator[None]:
-    """Lets one `up` or `down` at a time work on a fleet.
+def fleet_lock(paths: Paths, what: str) -> Iterator[None]:
+    """Lets one `up`, `down` or recovery at a time work on a fleet.
+
+    Args:
+        paths: the fleet's.
+        what: what is done meanwhile, for who has to wait.
 
     Raises:
         ControlError: another one is at it, or the fleet is another user's.
     """
     refuse_strangers(paths)
-    make_folder(paths.run)
-    with open_to_append(paths.run / "lock") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            what = f"another `up` or `down` works on this fleet (pid {lock_holder(paths) or 'unknown'})"
-            raise ControlError(Problem(str(paths.state), what, "wait for it to end")) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with deploy_lock(paths.lock, this_holder(what, os.environ)):
         yield
-
-
-def lock_holder(paths: Paths) -> str:
-    """The process id of who works on a fleet; empty if nobody does: then another process may have its id by now.
-
-    Raises:
-        ControlError: something else stands in the lock's place.
-    """
-    with suppress(OSError), open_to_read(paths.run / "lock") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return file.read(run_files.MAX_STATE_BYTES).decode(errors="replace").strip()
-    return ""
 
 
 def become(command: Sequence[str], log: Path) -> NoReturn:

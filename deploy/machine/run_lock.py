@@ -1,16 +1,21 @@
-"""Lets one deploy at a time work on a host; the second is told who is at it. Only the standard library."""
+"""Lets one at a time work on a host or a fleet; the second is told who is at it. Only the standard library.
+
+The kernel frees what is held here when its holder dies, however that happens, so nothing is ever broken by hand.
+"""
 
 import fcntl
 import getpass
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deploy.errors import ControlError, Problem
+from deploy.errors import ControlError, PreflightError, Problem
+from deploy.machine.run_files import MAX_STATE_BYTES, make_folder, open_to_append, open_to_read
+from framefleet.machine.claim import ClaimedError, claimed, holder_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,14 @@ class Holder:
         return f"{self.what} by {self.who} (pid {self.pid}), since {max(0.0, now - self.since):.0f} s"
 
 
+def this_holder(what: str, environ: Mapping[str, str], now: float | None = None) -> Holder:
+    """Describes this process as a holder."""
+    return Holder(environ.get("SUDO_USER") or getpass.getuser(), what, os.getpid(), time.time() if now is None else now)
+
+
 @contextmanager
 def deploy_lock(file: Path, holder: Holder) -> Iterator[Holder | None]:
     """Holds the lock for a while.
-
-    The kernel frees it when its holder dies, however that happens, so there is no stale lock to break by hand.
 
     Args:
         file: the lock; its folder is made if it is missing.
@@ -50,8 +58,8 @@ def deploy_lock(file: Path, holder: Holder) -> Iterator[Holder | None]:
     Raises:
         ControlError: somebody else holds it.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a+") as lock:
+    make_folder(file.parent)
+    with open_to_append(file) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -68,13 +76,46 @@ def deploy_lock(file: Path, holder: Holder) -> Iterator[Holder | None]:
             lock.truncate(0)
 
 
-def this_holder(what: str, environ: Mapping[str, str], now: float | None = None) -> Holder:
-    """Describes this process as a holder."""
-    return Holder(environ.get("SUDO_USER") or getpass.getuser(), what, os.getpid(), time.time() if now is None else now)
+def lock_holder(file: Path) -> Holder | None:
+    """Who holds a lock now; None if nobody does: then another process may have the last one's id by now.
+
+    Raises:
+        ControlError: something else stands in the lock's place.
+    """
+    with suppress(OSError), open_to_read(file) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(file)
+    return None
 
 
 def _read(file: Path) -> Holder | None:
     try:
-        return Holder(**json.loads(file.read_text()))
+        with open_to_read(file) as held:
+            return Holder(**json.loads(held.read(MAX_STATE_BYTES)))
     except (ValueError, TypeError):  # nobody, or cut off while they wrote it
         return None
+
+
+@contextmanager
+def port_claims(addresses: Iterable[tuple[str, int]]) -> Iterator[None]:
+    """Claims ports from before they are tried until a fleet listens on them.
+
+    nginx and the instances share their ports (`SO_REUSEPORT`), so the kernel lets a second fleet of the same user in,
+    and each would answer for the other.
+
+    Args:
+        addresses: host and port of each.
+
+    Raises:
+        PreflightError: another command is about to start a fleet on one.
+    """
+    with ExitStack() as held:
+        for port in sorted({port for _, port in addresses}):
+            try:
+                held.enter_context(claimed(f"start-{port}"))
+            except ClaimedError as error:
+                what = f"{holder_text(error.pid)} is starting a fleet on it"
+                raise PreflightError(Problem(f"port {port}", what, "wait for it, or choose another port")) from None
+        yield

@@ -1,4 +1,4 @@
-"""What keeps supervisord alive on a host: systemd, or in tests something that stands in for it."""
+"""What keeps supervisord alive: systemd on a host, nobody where people start it themselves."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Protocol
 
 from deploy.errors import Problem, StartError
 from deploy.fleet import Fleet, Unit
-from deploy.machine import run
-from deploy.machine.command import Outcome, Runner
+from deploy.machine.command import Outcome
+from deploy.machine.machine import Machine
 
 UNITS = Path("/etc/systemd/system")
 RUNNING = Path("/run/systemd/system")
@@ -42,16 +42,41 @@ class ServiceManager(Protocol):
         ...
 
 
+class Foreground:
+    """Starts supervisord as a process of who calls; the next boot does not."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def problems(self) -> Iterator[Problem]:
+        """It needs nothing."""
+        yield from ()
+
+    def install(self, unit: str) -> bool:
+        """There is no unit."""
+        return False
+
+    def start(self, fleet: Fleet) -> None:
+        """Starts supervisord, which detaches itself from the terminal."""
+        self._machine.start_supervisord(fleet.lasting, fleet.paths, self._machine.environ)
+
+    def stop(self) -> None:
+        """Who stops a fleet stops its supervisord too."""
+
+    def remove(self) -> None:
+        """There is no unit."""
+
+
 class Systemd:
-    """The real one.
+    """The service manager of a host.
 
     Args:
-        runner: runs a command and waits for its end.
+        machine: the host.
         units: folder of unit files.
     """
 
-    def __init__(self, runner: Runner = run.run_command, units: Path = UNITS) -> None:
-        self._runner, self._file = runner, units / Unit.name
+    def __init__(self, machine: Machine, units: Path = UNITS) -> None:
+        self._machine, self._file = machine, units / Unit.name
 
     def problems(self) -> Iterator[Problem]:
         """Says so if the machine was not booted with systemd."""
@@ -62,14 +87,14 @@ class Systemd:
         """Writes and enables the unit if it differs."""
         changed = not self._file.exists() or self._file.read_text() != unit
         if changed:
-            run.write_text(self._file, unit, 0o644, durable=True)
+            self._machine.write_text(self._file, unit, 0o644, durable=True)
             self._call("daemon-reload")
         self._call("--quiet", "enable", Unit.name)
         return changed
 
     def start(self, fleet: Fleet) -> None:
         """Starts the unit, also one that has failed before."""
-        self._runner(("systemctl", "reset-failed", Unit.name))
+        self._machine.run(("systemctl", "reset-failed", Unit.name))
         self._call("start", Unit.name)
 
     def stop(self) -> None:
@@ -81,12 +106,12 @@ class Systemd:
         """Disables and deletes the unit."""
         if self._file.exists():
             self._call("--quiet", "disable", Unit.name)
-            run.remove(self._file)
+            self._machine.remove(self._file)
             self._call("daemon-reload")
-            self._runner(("systemctl", "reset-failed", Unit.name))
+            self._machine.run(("systemctl", "reset-failed", Unit.name))
 
     def _call(self, *arguments: str) -> Outcome:
-        outcome = self._runner(("systemctl", *arguments))
+        outcome = self._machine.run(("systemctl", *arguments))
         if outcome.code != 0:
             last = (outcome.output.strip().splitlines() or [f"exit code {outcome.code}"])[-1]
             raise StartError(Problem(f"systemctl {' '.join(arguments)}", last, FIX))

@@ -16,7 +16,7 @@ from deploy.errors import ControlError, PreflightError, Problem, SettingsError
 from deploy.files.render import render
 from deploy.fleet import Fleet
 from deploy.machine.devices import Devices
-from deploy.machine.site import Site
+from deploy.machine.target import Target
 from deploy.release import Release, release_of
 from deploy.rollout.history import Deployment, History
 from framefleet.text_file import NotText, read_text
@@ -80,7 +80,7 @@ class DesiredState:
         return str(self.inventory.folders.paths.model(self.model_sha256, Path(model.file).name))
 
 
-def read_desired_state(request: Request, history: History, site: Site) -> DesiredState:
+def read_desired_state(request: Request, history: History, target: Target) -> DesiredState:
     """Finds the inventory and this host in it.
 
     Raises:
@@ -89,26 +89,26 @@ def read_desired_state(request: Request, history: History, site: Site) -> Desire
     text = _text(request, history)
     inventory = parse_inventory(text)
     known = history.current or history.pending
-    host = inventory.host(request.host or (known.host if known else _here(inventory, site)))
-    _check_folders(inventory, site)
-    return DesiredState(text, inventory, host.name, site.release, history.current.drained if history.current else ())
+    host = inventory.host(request.host or (known.host if known else _here(inventory, target)))
+    _check_folders(inventory, target)
+    return DesiredState(text, inventory, host.name, target.release, history.current.drained if history.current else ())
 
 
-def expand(order: DesiredState, site: Site, devices: Devices, engines: Mapping[str, str] | None = None) -> Fleet:
-    """Expands an order into what runs on this host.
+def expand(wanted: DesiredState, target: Target, devices: Devices, engines: Mapping[str, str] | None = None) -> Fleet:
+    """Expands it into what runs on this host.
 
     Raises:
         SettingsError: the inventory does not fit the host.
     """
     return host_fleet(
-        order.inventory,
-        order.host,
-        site.machine,
+        wanted.inventory,
+        wanted.host,
+        target.facts,
         devices,
-        release=order.release.id,
-        model=order.model,
+        release=wanted.release.id,
+        model=wanted.model,
         engines=engines,
-        drained=order.drained,
+        drained=wanted.drained,
     )
 
 
@@ -118,36 +118,35 @@ def desired_state_of(deployment: Deployment) -> DesiredState:
     Raises:
         ControlError: its release is gone.
     """
-    inventory = parse_inventory(deployment.inventory)
-    folder = inventory.folders.releases / deployment.release
+    folder = deployment.folders.releases / deployment.release
     release = release_of(folder)
     if release is None:
         raise ControlError(Problem(str(folder), "the release is gone", "deploy its bundle again"))
-    return DesiredState(deployment.inventory, inventory, deployment.host, release, deployment.drained)
+    return DesiredState(deployment.inventory, deployment.parsed, deployment.host, release, deployment.drained)
 
 
-def make_deployment(order: DesiredState, fleet: Fleet, site: Site) -> Deployment:
+def make_deployment(wanted: DesiredState, fleet: Fleet, target: Target) -> Deployment:
     """Renders a fleet into something that can be deployed, and gone back to."""
     return Deployment(
-        release=order.release.id,
-        host=order.host,
-        inventory=order.text,
-        drained=order.drained,
+        release=wanted.release.id,
+        host=wanted.host,
+        inventory=wanted.text,
+        drained=wanted.drained,
         files=render(fleet),
         at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        by=site.world.environ.get("SUDO_USER") or getpass.getuser(),
+        by=target.machine.environ.get("SUDO_USER") or getpass.getuser(),
     )
 
 
-def _here(inventory: Inventory, site: Site) -> str:
-    return inventory.this_host(site.world.hostname).name
+def _here(inventory: Inventory, target: Target) -> str:
+    return inventory.this_host(target.machine.hostname).name
 
 
 def _text(request: Request, history: History) -> str:
     if request.inventory:
         return _read(request.inventory)
     if known := history.current or history.pending:
-        own = parse_inventory(known.inventory).folders.inventory
+        own = known.folders.inventory
         # A first deploy that was cut off has not written it yet.
         return _read(own) if own.exists() else known.inventory
     if request.bundle:
@@ -165,9 +164,9 @@ def _read(file: Path) -> str:
         raise SettingsError(Problem(str(file), what, "name a fleet.toml: --fleet FILE")) from None
 
 
-def _check_folders(inventory: Inventory, site: Site) -> None:
-    wanted = inventory.folders.releases / site.release.id
-    if wanted != site.code.repo:
-        what = f"this release was built in {site.code.repo}, the inventory wants {wanted}"
+def _check_folders(inventory: Inventory, target: Target) -> None:
+    wanted = inventory.folders.releases / target.release.id
+    if wanted != target.code.repo:
+        what = f"this release was built in {target.code.repo}, the inventory wants {wanted}"
         fix = f"deploy the bundle with INSTALL={inventory.folders.install}"
         raise PreflightError(Problem("folders.install", what, fix))

@@ -10,9 +10,12 @@ from typing import Any
 
 import msgspec
 
+from deploy.describe.fleet_file import parse_inventory
+from deploy.describe.inventory import Inventory
 from deploy.errors import ControlError, Problem
 from deploy.files.record import from_json as fleet_from_json
 from deploy.fleet import Fleet
+from deploy.paths import Folders
 from deploy.rendered_file import RenderedFile
 
 FLEET = "fleet.json"
@@ -40,6 +43,16 @@ class Deployment:
     files: tuple[RenderedFile, ...]
     at: str
     by: str
+
+    @property
+    def parsed(self) -> Inventory:
+        """The fleet.toml, read."""
+        return parse_inventory(self.inventory)
+
+    @property
+    def folders(self) -> Folders:
+        """The host's folders."""
+        return self.parsed.folders
 
     @property
     def fleet(self) -> Fleet:

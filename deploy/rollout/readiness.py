@@ -8,8 +8,7 @@ from deploy.errors import Problem, StartError
 from deploy.fleet import Fleet
 from deploy.machine.control import ENDED_STATES, Control
 from deploy.machine.logs import explain, size_of
-from deploy.machine.world import World
-from framefleet.http.session import open_session
+from deploy.machine.machine import Machine
 
 READY_TIMEOUT_S = 180.0
 PROGRESS_EVERY_S = 5.0
@@ -18,10 +17,10 @@ PROGRESS_EVERY_S = 5.0
 class ReadinessWait:
     """Waits for programs that are about to be started; make it before they are, so that it knows their logs' ends."""
 
-    def __init__(self, fleet: Fleet, world: World, *, quiet: bool = False) -> None:
-        self._fleet, self._world, self._quiet = fleet, world, quiet
+    def __init__(self, fleet: Fleet, machine: Machine, *, quiet: bool = False) -> None:
+        self._fleet, self._machine, self._quiet = fleet, machine, quiet
         self._marks = {name: size_of(fleet.paths.log_of(name)) for name in fleet.programs}
-        self._next_progress = world.clock() + PROGRESS_EVERY_S
+        self._next_progress = machine.clock() + PROGRESS_EVERY_S
 
     def wait(self, control: Control, names: Sequence[str]) -> None:
         """Waits until the programs answer that they are ready: the instances, then the balancer, which needs them.
@@ -37,7 +36,7 @@ class ReadinessWait:
         }
         instances = tuple(endpoint for endpoint in wanted.values() if endpoint.instance)
         balancer = tuple(endpoint for endpoint in wanted.values() if not endpoint.instance)
-        with open_session() as session:
+        with self._machine.open_session() as session:
             for together in (instances, balancer):
                 late = wait_ready(
                     together,
@@ -45,8 +44,8 @@ class ReadinessWait:
                     lambda: self._watch(control, wanted),
                     self._show,
                     timeout_s=READY_TIMEOUT_S,
-                    clock=self._world.clock,
-                    sleep=self._world.sleep,
+                    clock=self._machine.clock,
+                    sleep=self._machine.sleep,
                 )
                 if late:
                     what = f"not ready after {READY_TIMEOUT_S:g} s"
@@ -58,14 +57,14 @@ class ReadinessWait:
             if state.state in ENDED_STATES:
                 # One is enough: what ended a second one is mostly the same.
                 raise StartError(self._problem(name, "ended while it started"))
-        if self._world.clock() >= self._next_progress:
+        if self._machine.clock() >= self._next_progress:
             self._next_progress += PROGRESS_EVERY_S
             shown = ", ".join(f"{name} {state.state} for {state.uptime_s} s" for name, state in states.items())
-            self._world.say(f"  still waiting ({shown})")
+            self._machine.say(f"  still waiting ({shown})")
 
     def _show(self, answer: Readiness, seconds: float) -> None:
         if not self._quiet:
-            self._world.say(f"  {answer.name:<10} {answer.url}  ready after {seconds:.1f} s")
+            self._machine.say(f"  {answer.name:<10} {answer.url}  ready after {seconds:.1f} s")
 
     def _problem(self, name: str, what: str) -> Problem:
         log = self._fleet.paths.log_of(name)

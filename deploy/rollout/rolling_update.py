@@ -8,28 +8,21 @@ from collections.abc import Callable, Sequence
 from deploy.files.nginx_files import digest, loaded
 from deploy.fleet import Fleet
 from deploy.guard.reload import reload_balancer
-from deploy.machine import run
 from deploy.machine.control import Control
-from deploy.machine.world import World
+from deploy.machine.machine import Machine
 from deploy.rendered_file import RenderedFile
 from deploy.rollout.plan import Step, plan
 from deploy.rollout.readiness import ReadinessWait
-
-Accept = Callable[[Sequence[str]], None]
-
-
-def accept_all(names: Sequence[str]) -> None:
-    """Asks nothing more of programs that are ready."""
 
 
 def roll_out(
     fleet: Fleet,
     files: Sequence[RenderedFile],
     control: Control,
-    world: World,
+    machine: Machine,
     *,
     before: Fleet | None,
-    accept: Accept = accept_all,
+    accept: Callable[[Sequence[str]], None],
 ) -> tuple[Step, ...]:
     """Carries out what has to change, until every program is ready.
 
@@ -37,7 +30,7 @@ def roll_out(
         fleet: what is wanted; its files are in place.
         files: the fleet's, as they were rendered.
         control: its supervisord.
-        world: shows and times it.
+        machine: shows and times it.
         before: what ran so far; None if that is not known.
         accept: is told of programs that were started and are ready; raises if they will not do.
 
@@ -57,17 +50,17 @@ def roll_out(
         balancer_loaded=loaded(fleet.paths) == digest(files),
     )
     for step in steps:
-        world.say(f"{step.action} {', '.join(step.names)}")
-        waiting = ReadinessWait(fleet, world)
+        machine.say(f"{step.action} {', '.join(step.names)}")
+        waiting = ReadinessWait(fleet, machine)
         if step.action == "reload":
-            reload_balancer(fleet.paths, control, world)
-            run.write_text(fleet.paths.nginx_loaded, digest(files))
+            reload_balancer(fleet.paths, control, machine)
+            machine.write_text(fleet.paths.nginx_loaded, digest(files))
         else:
             _take(step, control)
         if step.action != "remove":
             waiting.wait(control, step.names)
             accept(step.names)
-    ReadinessWait(fleet, world, quiet=True).wait(control, fleet.programs)
+    ReadinessWait(fleet, machine, quiet=True).wait(control, fleet.programs)
     return steps
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from deploy.release import GOLDEN, RECORD, SUMS, Release, to_json
+from deploy.release import RECORD, SUMS, TEST_PICTURE, Release, to_json
 from framefleet.whole_file import sha256
 
 CODE = ("framefleet", "service", "deploy")
@@ -76,7 +76,7 @@ def entries(
     """
     found = [
         Entry(PurePosixPath(RECORD), to_json(release).encode()),
-        Entry(PurePosixPath(GOLDEN), picture),
+        Entry(PurePosixPath(TEST_PICTURE), picture),
         Entry(PurePosixPath("fleet.toml"), inventory),
         *(Entry(PurePosixPath(to), root / source, mode_of(to)) for to, source in FILES.items()),
         *(Entry(PurePosixPath(*file.relative_to(root).parts), file) for file in _code(root)),

@@ -27,7 +27,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from deploy.checks.config_check import check_config
-from deploy.checks.preflight import nginx_problems
 from deploy.checks.service_check import setting_problems
 from deploy.describe.file_names import in_file
 from deploy.describe.fleet_file import problems_of, read_inventory, survey_file
@@ -35,11 +34,12 @@ from deploy.describe.inventory import Host, Inventory
 from deploy.describe.tables import Doubts
 from deploy.errors import CheckError, PreflightError, Problem, SettingsError
 from deploy.files.render import render, render_monitoring
-from deploy.fleet import PREFIX, Machine
+from deploy.fleet import PREFIX, HostFacts
 from deploy.machine import run
 from deploy.machine.devices import devices_to_json
-from deploy.machine.world import World
+from deploy.machine.machine import Machine
 from deploy.rendered_file import RenderedFile
+from deploy.rollout.preflight import nginx_problems
 from deploy.ship.run_bundle import BundleOptions, make_bundle
 from deploy.verbs.host_verbs import AddVerb
 from deploy.verbs.hosts import HostFleet, HostOptions, expand_fleets
@@ -110,15 +110,15 @@ def _add_bundle(add: AddVerb) -> None:
     )
 
 
-def _bundle(options: argparse.Namespace, world: World) -> int:
+def _bundle(options: argparse.Namespace, machine: Machine) -> int:
     wanted = BundleOptions(
         options.fleet, options.out, options.picture, options.more_wheels, options.slice_mb, options.sign_key
     )
-    make_bundle(wanted, world.say)
+    make_bundle(wanted, machine.say)
     return 0
 
 
-def _deploy(options: argparse.Namespace, world: World) -> int:
+def _deploy(options: argparse.Namespace, machine: Machine) -> int:
     """Deploys on the canary, then on the other hosts in batches; stops at the first that fails."""
     inventory = _inventory(options)
     command = deploy_command(
@@ -131,11 +131,11 @@ def _deploy(options: argparse.Namespace, world: World) -> int:
     return _run(options, inventory, command)
 
 
-def _rollback(options: argparse.Namespace, world: World) -> int:
+def _rollback(options: argparse.Namespace, machine: Machine) -> int:
     return _run(options, _inventory(options), verb_command(_reach(options), FLEET, "rollback"))
 
 
-def _drain(options: argparse.Namespace, world: World) -> int:
+def _drain(options: argparse.Namespace, machine: Machine) -> int:
     inventory = _inventory(options)
     check_drain(inventory, options.name)
     return _run(options, inventory, verb_command(_reach(options), BALANCING, options.verb_on_host, options.name))
@@ -268,36 +268,36 @@ def _playbook(reach: Reach, name: str, given: dict[str, Any]) -> tuple[str, ...]
     return ("env", settings, *called, str(PLAYBOOKS / name))
 
 
-def render_hosts(found: Sequence[HostFleet], out: Path, world: World) -> int:
+def render_hosts(found: Sequence[HostFleet], out: Path, machine: Machine) -> int:
     """Writes every host's files into a folder of its name."""
     for host in found:
-        write_and_list(render(host.fleet), out / host.name, world)
+        write_and_list(render(host.fleet), out / host.name, machine)
     return 0
 
 
-def render_figures(inventory: Inventory, out: Path, world: World) -> None:
+def render_figures(inventory: Inventory, out: Path, machine: Machine) -> None:
     """Writes what Prometheus and Grafana are given."""
-    write_and_list(render_monitoring(inventory), out / "monitoring", world)
+    write_and_list(render_monitoring(inventory), out / "monitoring", machine)
 
 
-def write_and_list(files: Sequence[RenderedFile], folder: Path, world: World) -> None:
+def write_and_list(files: Sequence[RenderedFile], folder: Path, machine: Machine) -> None:
     """Makes a folder hold these files, and shows the path of each."""
     run.write_files(folder, files)
     for file in files:
-        world.say(str(folder / file.path))
+        machine.say(str(folder / file.path))
 
 
-def show_difference(host: HostFleet, world: World) -> int:
+def show_difference(host: HostFleet, machine: Machine) -> int:
     """Shows what would change in the files this host runs with."""
     lines = tuple(differences(render(host.fleet), run.read_files(host.fleet.paths.etc)))
     for line in lines or (f"{host.name}: nothing would change",):
-        world.say(line)
+        machine.say(line)
     return 0
 
 
-def show_devices(world: World) -> int:
+def show_devices(machine: Machine) -> int:
     """Shows this machine's GPUs and CPUs as JSON, for `--devices` elsewhere."""
-    world.say(devices_to_json(run.this_devices()).rstrip())
+    machine.say(devices_to_json(run.this_devices()).rstrip())
     return 0
 
 
@@ -319,13 +319,13 @@ def differences(files: Sequence[RenderedFile], present: Mapping[PurePosixPath, s
         )
 
 
-def check_inventory(options: HostOptions, out: Path, world: World) -> int:
+def check_inventory(options: HostOptions, out: Path, machine: Machine) -> int:
     """Reads a fleet.toml and lets all who will read what is made of it say what they refuse.
 
     Args:
         options: the file, and which of its hosts.
         out: folder for a stage, which is cleared away.
-        world: is told what is right.
+        machine: is told what is right.
 
     Raises:
         SettingsError: lists everything that is wrong, of which some is in the file itself.
@@ -333,14 +333,14 @@ def check_inventory(options: HostOptions, out: Path, world: World) -> int:
     """
     inventory, problems = survey_file(options.file)
     doubts = Doubts(problems)
-    fleets, not_expanded = expand_fleets(inventory, options, world, doubts)
+    fleets, not_expanded = expand_fleets(inventory, options, machine, doubts)
     said = {problem.where for problem in problems}
     told = [problem for problem in _service_problems(inventory, options) if problem.where not in said]
-    in_the_file = (*problems, *not_expanded, *told, *_missing_files(inventory, world))
-    machine = run.this_machine(None, world.environ)
-    of_others = [*nginx_problems(machine)]
+    in_the_file = (*problems, *not_expanded, *told, *_missing_files(inventory, machine))
+    facts = run.host_facts(None, machine.environ)
+    of_others = [*nginx_problems(facts)]
     if not of_others and not doubts.about(*RENDERED):
-        of_others += _check_hosts(fleets, out.absolute() / "stage", machine, world, quiet=bool(in_the_file))
+        of_others += _check_hosts(fleets, out.absolute() / "stage", facts, machine, quiet=bool(in_the_file))
     everything = tuple(dict.fromkeys((*problems_of(options.file, in_the_file), *of_others)))
     if everything:
         raise (SettingsError if in_the_file else CheckError)(everything)
@@ -366,9 +366,9 @@ def _service_problems(inventory: Inventory, options: HostOptions) -> Iterator[Pr
             yield in_file(problem, inventory, host)
 
 
-def _missing_files(inventory: Inventory, world: World) -> Iterator[Problem]:
+def _missing_files(inventory: Inventory, machine: Machine) -> Iterator[Problem]:
     """Files that a host has to have and that no bundle brings, if it is this machine."""
-    if not any(host.is_on(world.hostname) for host in inventory.hosts):
+    if not any(host.is_on(machine.hostname) for host in inventory.hosts):
         return
     tls, keys = inventory.balancing.tls, inventory.keys
     wanted = {
@@ -383,16 +383,16 @@ def _missing_files(inventory: Inventory, world: World) -> Iterator[Problem]:
 
 
 def _check_hosts(
-    fleets: Sequence[HostFleet], stage: Path, machine: Machine, world: World, *, quiet: bool
+    fleets: Sequence[HostFleet], stage: Path, facts: HostFacts, machine: Machine, *, quiet: bool
 ) -> Iterator[Problem]:
     """Lets nginx, supervisor and systemd read every host's files."""
     for host in fleets:
         tls = host.fleet.balancer.tls
         whole = not tls or (tls.certificate.exists() and tls.key.exists())
         # Only root may open the ports of a host; and what is missing there must not hide the rest.
-        elsewhere = None if host.here and machine.root and whole else machine
-        complaints = check_config(host.fleet, stage, elsewhere)
+        elsewhere = None if host.here and facts.root and whole else facts
+        complaints = check_config(host.fleet, stage, machine, elsewhere)
         yield from (Problem(f"{host.name}: {each.where}", each.what, each.fix) for each in complaints)
         if not complaints and not quiet:
             count = len(host.fleet.instances)
-            world.say(f"{host.name}: nginx, supervisor and systemd accept the configuration of {count} instance(s)")
+            machine.say(f"{host.name}: nginx, supervisor and systemd accept the configuration of {count} instance(s)")

@@ -20,17 +20,17 @@ from deploy.checks.health import PROBE_TIMEOUT_S, Readiness, probe_fleet
 from deploy.errors import ControlError, Problem, SettingsError
 from deploy.fleet import Fleet, Instance
 from deploy.machine import run
-from deploy.machine.control import UP_STATES, Control, ProgramState
+from deploy.machine.control import UP_STATES, Control, ProgramState, answers
+from deploy.machine.machine import Machine
 from deploy.machine.run_files import read_state
 from deploy.machine.service_manager import Systemd
-from deploy.machine.site import Site
-from deploy.machine.world import World
+from deploy.machine.target import Target
 from deploy.paths import Paths
-from deploy.release import GOLDEN, release_of
+from deploy.release import TEST_PICTURE, release_of
 from deploy.rollout.desired_state import Request
 from deploy.rollout.history import read_history
-from deploy.rollout.host_recipes import deploy, drain, rollback, undeploy
-from deploy.rollout.stopping import ANSWER_TIMEOUT_S, answers
+from deploy.rollout.recipes import deploy, drain, rollback, undeploy
+from deploy.rollout.stopping import ANSWER_TIMEOUT_S
 from deploy.verbs.status import columns, duration, seen, state_word
 from framefleet.http.session import open_session
 
@@ -90,7 +90,7 @@ def add_host_verbs(verb: AddVerb) -> None:
     verb("undeploy", _undeploy, "Stop and remove everything but the logs.")
 
 
-def this_site(world: World) -> Site | None:
+def this_target(machine: Machine) -> Target | None:
     """The host, if this code is a release on one; None in a checkout."""
     code = run.this_code()
     try:
@@ -99,77 +99,77 @@ def this_site(world: World) -> Site | None:
         raise SettingsError(Problem(str(code.repo), str(error), "deploy the bundle again")) from None
     if release is None:
         return None
-    machine = run.this_machine(None, world.environ)
-    return Site(code, release, machine, Systemd(), run.this_devices, run.run_command, world)
+    facts = run.host_facts(None, machine.environ)
+    return Target(code, release, facts, Systemd(machine), machine)
 
 
-def site_paths(site: Site) -> Paths:
+def target_paths(target: Target) -> Paths:
     """Where the host's fleet has its files.
 
     Raises:
         ControlError: nothing is deployed.
     """
-    return _current_fleet(site).paths
+    return _current_fleet(target).paths
 
 
-def golden_picture(site: Site) -> Path:
+def known_picture(target: Target) -> Path:
     """The picture that came with the release."""
-    return site.code.repo / GOLDEN
+    return target.code.repo / TEST_PICTURE
 
 
-def show_host(site: Site) -> int:
+def show_host(target: Target) -> int:
     """Prints a row per program; 0 only if every one runs and is ready."""
-    fleet, world = _current_fleet(site), site.world
-    history = read_history(site.history)
+    fleet, machine = _current_fleet(target), target.machine
+    history = read_history(target.history)
     if history.pending:
-        world.say(f"note: a deploy of release {history.pending.release}, {history.pending.at}, has not ended")
+        machine.say(f"note: a deploy of release {history.pending.release}, {history.pending.at}, has not ended")
     if not answers(fleet.paths):
         raise ControlError(Problem("supervisord", "does not run", "systemctl status framefleet; systemctl start it"))
     with open_session() as session, Control(fleet.paths, ANSWER_TIMEOUT_S) as control:
         readiness = {answer.name: answer for answer in probe_fleet(fleet)}
         recent = {instance.name: read_recent(session, instance) for instance in fleet.instances}
         rows = host_rows(fleet, control.states(), readiness, recent)
-    world.say(host_table(rows))
+    machine.say(host_table(rows))
     return 0 if all(row.well for row in rows) else 1
 
 
-def _current_fleet(site: Site) -> Fleet:
-    history = read_history(site.history)
+def _current_fleet(target: Target) -> Fleet:
+    history = read_history(target.history)
     known = history.current or history.pending
     if known is None:
-        raise ControlError(Problem(str(site.install), "nothing is deployed here", "deploy a bundle"))
+        raise ControlError(Problem(str(target.install), "nothing is deployed here", "deploy a bundle"))
     try:
         return known.fleet
     except ValueError as error:
-        fix = f"use {site.install}/current/bin/framefleet"
-        raise ControlError(Problem(str(site.history), str(error), fix)) from None
+        fix = f"use {target.install}/current/bin/framefleet"
+        raise ControlError(Problem(str(target.history), str(error), fix)) from None
 
 
-def _deploy(options: argparse.Namespace, world: World) -> int:
-    return _on_site(world, lambda site: deploy(Request(options.fleet, options.host, options.bundle), site))
+def _deploy(options: argparse.Namespace, machine: Machine) -> int:
+    return _on_target(machine, lambda target: deploy(Request(options.fleet, options.host, options.bundle), target))
 
 
-def _rollback(options: argparse.Namespace, world: World) -> int:
-    return _on_site(world, rollback)
+def _rollback(options: argparse.Namespace, machine: Machine) -> int:
+    return _on_target(machine, rollback)
 
 
-def _drain(options: argparse.Namespace, world: World) -> int:
-    return _on_site(world, lambda site: drain(options.name, options.verb == "drain", site))
+def _drain(options: argparse.Namespace, machine: Machine) -> int:
+    return _on_target(machine, lambda target: drain(options.name, options.verb == "drain", target))
 
 
-def _undeploy(options: argparse.Namespace, world: World) -> int:
-    return _on_site(world, undeploy)
+def _undeploy(options: argparse.Namespace, machine: Machine) -> int:
+    return _on_target(machine, undeploy)
 
 
-def _on_site(world: World, recipe: Callable[[Site], None]) -> int:
-    site = this_site(world)
-    if site is None:
+def _on_target(machine: Machine, recipe: Callable[[Target], None]) -> int:
+    target = this_target(machine)
+    if target is None:
         raise SettingsError(Problem("this checkout", "is no release on a host", FIX))
     # What is written must be readable for the service's user, whatever the caller's habits.
     os.umask(0o022)
     # A terminal that goes away must not leave a host half-way.
     with run.handling({signal.SIGHUP: lambda *_: None}):
-        recipe(site)
+        recipe(target)
     return 0
 
 

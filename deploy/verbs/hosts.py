@@ -17,7 +17,7 @@ from deploy.files.record import from_json
 from deploy.fleet import Fleet
 from deploy.machine import run
 from deploy.machine.devices import Devices, Gpu, devices_from_json
-from deploy.machine.world import World
+from deploy.machine.machine import Machine
 from framefleet.text_file import read_text
 from framefleet.whole_file import sha256
 
@@ -59,27 +59,27 @@ class HostFleet:
     fleet: Fleet
 
 
-def find_fleets(options: HostOptions, world: World) -> tuple[HostFleet, ...]:
+def find_fleets(options: HostOptions, machine: Machine) -> tuple[HostFleet, ...]:
     """Expands the inventory for one host or all.
 
     Raises:
         SettingsError: lists everything that is wrong with the inventory, or does not fit a host.
     """
-    found, problems = expand_fleets(read_inventory(options.file), options, world)
+    found, problems = expand_fleets(read_inventory(options.file), options, machine)
     if problems:
         raise SettingsError(problems)
     return found
 
 
 def expand_fleets(
-    inventory: Inventory, options: HostOptions, world: World, doubts: Doubts | None = None
+    inventory: Inventory, options: HostOptions, machine: Machine, doubts: Doubts | None = None
 ) -> tuple[tuple[HostFleet, ...], tuple[Problem, ...]]:
     """Expands an inventory for one host or all, as far as that can be done.
 
     Args:
         inventory: what was read.
         options: which hosts, and what they are taken to have.
-        world: is told what is assumed.
+        machine: is told what is assumed.
         doubts: about the inventory; a host with any is left out.
 
     Returns:
@@ -88,7 +88,7 @@ def expand_fleets(
     Raises:
         SettingsError: no such host, or its devices cannot be read.
     """
-    hosts = _hosts(inventory, options, world)
+    hosts = _hosts(inventory, options, machine)
     if options.devices and len(hosts) > 1:
         raise SettingsError(Problem("--devices", "are those of one host", "name it with --host"))
     running = _running(inventory)
@@ -104,16 +104,16 @@ def expand_fleets(
         if host not in hosts or (doubts and doubts.about(f"hosts[{number}]", "ports")):
             continue
         try:
-            found.append(_host_fleet(inventory, host, options, world, release=release, model=model))
+            found.append(_host_fleet(inventory, host, options, machine, release=release, model=model))
         except DeployError as error:
             problems += error.problems
     return tuple(found), tuple(problems)
 
 
-def _hosts(inventory: Inventory, options: HostOptions, world: World) -> tuple[Host, ...]:
+def _hosts(inventory: Inventory, options: HostOptions, machine: Machine) -> tuple[Host, ...]:
     if options.host:
         return (inventory.host(options.host),)
-    return (inventory.this_host(world.hostname),) if options.here else inventory.hosts
+    return (inventory.this_host(machine.hostname),) if options.here else inventory.hosts
 
 
 def assumed_devices(host: Host, cores: int) -> Devices:
@@ -137,21 +137,21 @@ def _assumed(host: Host) -> Iterator[Gpu]:
 
 
 def _host_fleet(
-    inventory: Inventory, host: Host, options: HostOptions, world: World, *, release: str, model: str
+    inventory: Inventory, host: Host, options: HostOptions, machine: Machine, *, release: str, model: str
 ) -> HostFleet:
-    here = options.here or host.is_on(world.hostname)
-    machine = run.this_machine(inventory.nginx, world.environ)
+    here = options.here or host.is_on(machine.hostname)
+    facts = run.host_facts(inventory.nginx, machine.environ)
     if options.devices:
         devices = _read_devices(options.devices)
     elif here:
         devices = run.this_devices()
     else:
-        devices = assumed_devices(host, machine.cores)
+        devices = assumed_devices(host, facts.cores)
         if host.instances != 0:
-            world.say(
+            machine.say(
                 f"note: {host.name} is not this machine: its GPUs and CPUs are assumed; --devices FILE tells them"
             )
-    return HostFleet(host.name, here, host_fleet(inventory, host.name, machine, devices, release=release, model=model))
+    return HostFleet(host.name, here, host_fleet(inventory, host.name, facts, devices, release=release, model=model))
 
 
 def _read_devices(file: Path) -> Devices:

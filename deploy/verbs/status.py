@@ -14,12 +14,12 @@ from deploy.checks.smoke import first_frame, smoke
 from deploy.errors import ControlError, Problem, SettingsError
 from deploy.files.record import read_record
 from deploy.fleet import Fleet
-from deploy.machine.control import UP_STATES, Control, ProgramState
+from deploy.machine.control import UP_STATES, Control, ProgramState, answers
 from deploy.machine.logs import Tail, log_names
+from deploy.machine.machine import Machine
 from deploy.machine.processes import is_stopped
-from deploy.machine.world import World
 from deploy.paths import Paths
-from deploy.rollout.stopping import ANSWER_TIMEOUT_S, answers
+from deploy.rollout.stopping import ANSWER_TIMEOUT_S
 from framefleet.http.session import open_session
 
 FOLLOW_EVERY_S = 0.3
@@ -116,30 +116,32 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (row.name, state, pid, uptime, str(row.port or "-"), ready, row.readiness.release or "-")
 
 
-def show_status(paths: Paths, world: World) -> int:
+def show_status(paths: Paths, machine: Machine) -> int:
     """Prints a row per program; 0 only if every one runs and is ready."""
     fleet = _running_fleet(paths)
     found = rows(fleet, _states(paths), probe_fleet(fleet))
-    world.say(table(found))
+    machine.say(table(found))
     return 0 if all(row.well for row in found) else 1
 
 
-def run_smoke(paths: Paths, image: Path | None, world: World) -> int:
+def run_smoke(paths: Paths, image: Path | None, machine: Machine) -> int:
     """Prints a line per check; 0 only if all passed."""
     given = _read(image) if image else None
     fleet = _running_fleet(paths)
     picture = given or first_frame(paths.state / SAMPLE_VIDEO)
-    key = own_key(fleet, world.environ)
+    key = own_key(fleet, machine.environ)
     failed = 0
     with open_session() as session:
         for finding in smoke(session, endpoints(fleet), picture, key):
             failed += bool(finding.problem)
-            world.say(f"{'FAILED' if finding.problem else 'ok':<6}  {finding.name}: {finding.problem or finding.note}")
-    world.say(f"smoke: {failed} checks failed" if failed else "smoke: every answer was right")
+            machine.say(
+                f"{'FAILED' if finding.problem else 'ok':<6}  {finding.name}: {finding.problem or finding.note}"
+            )
+    machine.say(f"smoke: {failed} checks failed" if failed else "smoke: every answer was right")
     return 1 if failed else 0
 
 
-def follow_logs(paths: Paths, names: Sequence[str], lines: int, follow: bool, world: World) -> int:
+def follow_logs(paths: Paths, names: Sequence[str], lines: int, follow: bool, machine: Machine) -> int:
     """Prints the last lines of the named logs, or of all, then whatever is added until Ctrl-C."""
     known = log_names(paths.log)
     if not known:
@@ -148,7 +150,7 @@ def follow_logs(paths: Paths, names: Sequence[str], lines: int, follow: bool, wo
         there = ", ".join(known) or "none"
         raise SettingsError(Problem(f"logs {' '.join(unknown)}", f"no such log in {paths.log}", f"there are: {there}"))
     if follow and not answers(paths):
-        world.say(f"note: no fleet runs in {paths.state}; these are the logs of the last one")
+        machine.say(f"note: no fleet runs in {paths.state}; these are the logs of the last one")
     chosen = names or [name for name in known if name != ACCESS_LOG]
     width = max((len(name) for name in chosen), default=0)
     with ExitStack() as stack:
@@ -156,10 +158,10 @@ def follow_logs(paths: Paths, names: Sequence[str], lines: int, follow: bool, wo
         while True:
             for tail in tails:
                 for line in tail.read():
-                    world.say(f"{tail.name:<{width}} | {line}")
+                    machine.say(f"{tail.name:<{width}} | {line}")
             if not follow:
                 return 0
-            world.sleep(FOLLOW_EVERY_S)
+            machine.sleep(FOLLOW_EVERY_S)
 
 
 def _running_fleet(paths: Paths) -> Fleet:

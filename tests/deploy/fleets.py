@@ -5,9 +5,9 @@ from pathlib import Path
 
 from deploy.describe.local import FleetOptions, local_fleet
 from deploy.describe.placement import EVENLY, Own
-from deploy.fleet import Code, Fleet, Machine
+from deploy.fleet import Code, Fleet, HostFacts
 
-MACHINE = Machine(
+MACHINE = HostFacts(
     nginx=Path("/usr/sbin/nginx"),
     cores=8,
     open_files=1_048_576,
@@ -26,7 +26,7 @@ def fleet_of(
     instance_port: int = 8101,
     model: str | None = None,
     release: str = "dev",
-    machine: Machine = MACHINE,
+    machine: HostFacts = MACHINE,
     code: Code = CODE,
     environ: Mapping[str, str] | None = None,
     cpus_per_instance: Own = EVENLY,

@@ -16,7 +16,7 @@ from deploy.__main__ import main  # noqa: E402
 from deploy.errors import Problem  # noqa: E402
 from deploy.fleet import Fleet  # noqa: E402
 from deploy.machine import run  # noqa: E402
-from deploy.machine.world import World  # noqa: E402
+from deploy.machine.machine import Machine  # noqa: E402
 from deploy.verbs import host_verbs  # noqa: E402
 
 assert Path(host_verbs.__file__).is_relative_to(release)
@@ -44,23 +44,23 @@ class StandIn:
         UNIT.unlink(missing_ok=True)
 
 
-def dying(world: World) -> World:
+def dying(machine: Machine) -> Machine:
     def say(line: str) -> None:
-        world.say(line)
+        machine.say(line)
         if died_at != "-" and line.startswith(died_at):
             os._exit(9)
 
-    return replace(world, say=say)
+    return replace(machine, say=say)
 
 
-real_site = host_verbs.this_site
+real_target = host_verbs.this_target
 
 
-def site(world: World) -> host_verbs.Site | None:
-    found = real_site(dying(world))
+def target(machine: Machine) -> host_verbs.Target | None:
+    found = real_target(dying(machine))
     assert found
-    return replace(found, manager=StandIn(), machine=replace(found.machine, root=True), steady_s=2.0)
+    return replace(found, manager=StandIn(), facts=replace(found.facts, root=True), steady_s=2.0)
 
 
-host_verbs.this_site = site  # type: ignore[assignment]
+host_verbs.this_target = target  # type: ignore[assignment]
 sys.exit(main([verb, *arguments]))

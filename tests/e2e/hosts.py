@@ -67,7 +67,7 @@ class OtherHost:
 def nginx_of(inventory: str, folder: Path, host: str = "h1", drained: tuple[str, ...] = ()) -> Iterator[Fleet]:
     """Runs one host's nginx, on its files as they are rendered, below `folder`."""
     fleet = expanded(inventory, host, NO_GPU, drained=drained)
-    with nginx_alone(replace(fleet, paths=local_paths(folder), machine=run.this_machine(None, os.environ))):
+    with nginx_alone(replace(fleet, paths=local_paths(folder), machine=run.host_facts(None, os.environ))):
         yield fleet
 
 

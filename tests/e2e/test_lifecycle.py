@@ -188,7 +188,7 @@ def test_two_ups_at_once_do_not_mix(fleet: LocalFleet) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         refused = fleet.run("up", *fleet.options())
     assert refused.returncode == 1
-    assert "another `up` or `down` works on this fleet" in refused.stderr
+    assert "busy with another one" in refused.stderr
 
 
 def test_the_record_says_what_was_asked_for(fleet: LocalFleet) -> None:

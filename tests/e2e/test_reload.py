@@ -63,7 +63,7 @@ def fleet_of(setting: tuple[str, str, str, int], folder: Path, port: int) -> Fle
     more, tables, lines, cores = setting
     text = f'[balancer]\naddress = "{HERE}"\nport = {port}\n{more}' + tables.format(secure=port + 1)
     inventory = text + hosts(*lines.split("|")).replace("10.0.0.", "127.0.0.")
-    machine = replace(run.this_machine(None, os.environ), cores=cores)
+    machine = replace(run.host_facts(None, os.environ), cores=cores)
     fleet = expanded(inventory, "h1", replace(NO_GPU, nodes={0: tuple(range(cores))}))
     return replace(fleet, paths=local_paths(folder), machine=replace(machine, open_files=fleet.machine.open_files))
 

@@ -27,7 +27,7 @@ Ask = Callable[..., requests.Response]
 def balanced(folder: Path, count: int, serve: Serve | None, taken: list[int]) -> Iterator[Ask]:
     """A fleet's nginx and room before instances that do as they are told; none listens if that is None."""
     with reserved_ports(count + 1) as port, ExitStack() as stack:
-        machine = run.this_machine(None, os.environ)
+        machine = run.host_facts(None, os.environ)
         environ = {"FRAMEFLEET_DEADLINE_MS": "30000"}
         fleet = fleet_of(count, var=folder, port=port, instance_port=port + 1, machine=machine, environ=environ)
         stack.enter_context(nginx_alone(fleet))

@@ -12,7 +12,7 @@ from deploy.errors import ControlError
 from deploy.files.record import read_record
 from deploy.guard.reload import reload_balancer
 from deploy.machine.control import Control
-from deploy.machine.world import World
+from deploy.machine.machine import Machine
 from service.keys import add_key
 from tests.e2e.fleet import COMMAND_LIMIT_S, ROOT, LocalFleet, background, clean_environment, ready, wait_for_line
 
@@ -116,7 +116,7 @@ def test_nginx_says_itself_why_it_does_not_take_new_files(new_fleet: Callable[[]
         Control(fleet.paths) as control,
         pytest.raises(ControlError, match=r'\[emerg\] unknown directive "least_con" in .*:5'),
     ):
-        reload_balancer(fleet.paths, control, World(say=lambda line: None))
+        reload_balancer(fleet.paths, control, Machine(say=lambda line: None))
 
 
 def test_locust_without_a_fleet_and_an_address_names_both(sample_video: Path, tmp_path: Path) -> None:

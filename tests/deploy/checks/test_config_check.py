@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from deploy.checks.config_check import check, check_config, with_stand_ins
-from deploy.fleet import Fleet, Machine
+from deploy.fleet import Fleet, HostFacts
 from deploy.machine import run
 from deploy.machine.command import Outcome
+from deploy.machine.machine import Machine
 from tests.deploy.fleets import CODE, fleet_of
 from tests.deploy.inventories import NO_GPU, TWO_GPUS, expanded, hosts
 
+THIS = Machine(lambda line: None)
 TLS = '[tls]\ncertificate = "/nowhere/chain.pem"\nkey = "/nowhere/key.pem"\n'
 KEYS = '[keys]\nfile = "/nowhere/keys"\nown = "/nowhere/own.key"\n'
 FLEETS = {
@@ -46,18 +48,18 @@ OTHER_NGINX = other_nginx()
 
 
 @pytest.fixture(scope="module")
-def machine() -> Machine:
-    return run.this_machine(None, os.environ)
+def machine() -> HostFacts:
+    return run.host_facts(None, os.environ)
 
 
 @pytest.mark.parametrize("root", [True, False], ids=["root", "user"])
 @pytest.mark.parametrize("name", FLEETS)
 def test_what_is_rendered_for_a_host_is_accepted_elsewhere(
-    tmp_path: Path, machine: Machine, name: str, root: bool
+    tmp_path: Path, machine: HostFacts, name: str, root: bool
 ) -> None:
     stage = tmp_path / "stage"
     as_user = replace(machine, root=machine.root and root)
-    assert [str(problem) for problem in check_config(FLEETS[name], stage, as_user)] == []
+    assert [str(problem) for problem in check_config(FLEETS[name], stage, THIS, as_user)] == []
     assert not stage.exists()
 
 
@@ -66,23 +68,23 @@ def test_what_is_rendered_for_a_host_is_accepted_elsewhere(
 )
 @pytest.mark.parametrize("nginx", OTHER_NGINX, ids=str)
 @pytest.mark.parametrize("name", ["local", *FLEETS])
-def test_other_versions_of_nginx_accept_it_too(tmp_path: Path, machine: Machine, name: str, nginx: Path) -> None:
+def test_other_versions_of_nginx_accept_it_too(tmp_path: Path, machine: HostFacts, name: str, nginx: Path) -> None:
     here = replace(machine, nginx=nginx)
     fleet, elsewhere = (fleet_of(machine=here), None) if name == "local" else (FLEETS[name], here)
-    assert [str(problem) for problem in check_config(fleet, tmp_path / "stage", elsewhere)] == []
+    assert [str(problem) for problem in check_config(fleet, tmp_path / "stage", THIS, elsewhere)] == []
 
 
-def test_a_missing_certificate_is_told_on_the_host_itself(tmp_path: Path, machine: Machine) -> None:
+def test_a_missing_certificate_is_told_on_the_host_itself(tmp_path: Path, machine: HostFacts) -> None:
     # On ports that anybody may open, so that the certificate is all that is wrong.
     fleet = replace(FLEETS["tls"], machine=replace(FLEETS["tls"].machine, nginx=machine.nginx))
     assert fleet.balancer.tls
     tls = replace(fleet.balancer.tls, port=50443)
     here = replace(fleet, balancer=replace(fleet.balancer, port=50080, tls=tls))
-    (problem,) = check_config(here, tmp_path / "stage")
+    (problem,) = check_config(here, tmp_path / "stage", THIS)
     assert '"/nowhere/chain.pem"' in problem.what
 
 
-def test_stand_ins_leave_alone_what_another_machine_has_too(machine: Machine) -> None:
+def test_stand_ins_leave_alone_what_another_machine_has_too(machine: HostFacts) -> None:
     fleet = FLEETS["gpus"]
     root = replace(machine, root=True)
     assert with_stand_ins(fleet, root).balancer == fleet.balancer

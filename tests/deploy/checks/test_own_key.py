@@ -16,7 +16,7 @@ from deploy.describe.inventory import Inventory, Keys
 from deploy.errors import SettingsError
 from deploy.machine import run
 from deploy.machine.command import Outcome
-from deploy.rollout.host_preflight import key_problems, tls_problems
+from deploy.rollout.preflight import key_problems, tls_problems
 from tests.deploy.fleets import fleet_of
 from tests.deploy.inventories import ONE_HOST
 

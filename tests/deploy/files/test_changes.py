@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deploy.allowance import Allowance
-from deploy.rollout.recipes import changes
+from deploy.rollout.summary import changes
 from tests.deploy.fleets import fleet_of
 
 KEYS = {"FRAMEFLEET_KEYS": "var/keys"}

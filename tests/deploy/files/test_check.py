@@ -9,15 +9,18 @@ import pytest
 
 from deploy.checks.config_check import check, check_config
 from deploy.files.render import render
-from deploy.fleet import Fleet, Machine
+from deploy.fleet import Fleet, HostFacts
 from deploy.machine import run
 from deploy.machine.command import Outcome, find_nginx
+from deploy.machine.machine import Machine
 from tests.deploy.fleets import CODE, fleet_of
+
+THIS = Machine(lambda line: None)
 
 
 @pytest.fixture(scope="module")
-def machine() -> Machine:
-    return run.this_machine(None, os.environ)
+def machine() -> HostFacts:
+    return run.host_facts(None, os.environ)
 
 
 def staged(fleet: Fleet, change: Callable[[str, str], str]) -> None:
@@ -29,18 +32,18 @@ def staged(fleet: Fleet, change: Callable[[str, str], str]) -> None:
 
 @pytest.mark.parametrize("instances", [1, 3])
 def test_what_is_rendered_is_accepted_and_nothing_is_left_behind(
-    tmp_path: Path, machine: Machine, instances: int
+    tmp_path: Path, machine: HostFacts, instances: int
 ) -> None:
     stage = tmp_path / "stage"
-    assert check_config(fleet_of(instances, machine=machine), stage) == ()
+    assert check_config(fleet_of(instances, machine=machine), stage, THIS) == ()
     assert not stage.exists()
 
 
-def test_a_path_with_spaces_is_accepted(tmp_path: Path, machine: Machine) -> None:
-    assert check_config(fleet_of(machine=machine), tmp_path / "my stage") == ()
+def test_a_path_with_spaces_is_accepted(tmp_path: Path, machine: HostFacts) -> None:
+    assert check_config(fleet_of(machine=machine), tmp_path / "my stage", THIS) == ()
 
 
-def test_a_broken_nginx_file_is_told_with_its_line(tmp_path: Path, machine: Machine) -> None:
+def test_a_broken_nginx_file_is_told_with_its_line(tmp_path: Path, machine: HostFacts) -> None:
     fleet = fleet_of(var=tmp_path, machine=machine)
     staged(fleet, lambda path, text: text.replace("least_conn;", "least_con;"))
     (problem,) = check(fleet, run.this_code(), run.run_command)
@@ -50,14 +53,14 @@ def test_a_broken_nginx_file_is_told_with_its_line(tmp_path: Path, machine: Mach
     )
 
 
-def test_a_fleet_without_upstreams_is_refused(tmp_path: Path, machine: Machine) -> None:
+def test_a_fleet_without_upstreams_is_refused(tmp_path: Path, machine: HostFacts) -> None:
     fleet = replace(fleet_of(var=tmp_path, machine=machine), instances=())
     staged(fleet, lambda path, text: text)
     (problem,) = check(fleet, run.this_code(), run.run_command)
     assert problem.what == "no servers are inside upstream"
 
 
-def test_a_broken_supervisor_file_is_told_with_its_name(tmp_path: Path, machine: Machine) -> None:
+def test_a_broken_supervisor_file_is_told_with_its_name(tmp_path: Path, machine: HostFacts) -> None:
     fleet = fleet_of(var=tmp_path, machine=machine)
     staged(fleet, lambda path, text: text.replace("startsecs=12", "startsecs=soon") if "cpu1" in path else text)
     (problem,) = check(fleet, run.this_code(), run.run_command)
@@ -65,7 +68,7 @@ def test_a_broken_supervisor_file_is_told_with_its_name(tmp_path: Path, machine:
     assert "soon" in problem.what
 
 
-def test_a_supervisor_file_that_does_not_parse_is_told(tmp_path: Path, machine: Machine) -> None:
+def test_a_supervisor_file_that_does_not_parse_is_told(tmp_path: Path, machine: HostFacts) -> None:
     fleet = fleet_of(var=tmp_path, machine=machine)
     staged(fleet, lambda path, text: "nonsense\n" if path.endswith("supervisord.conf") else text)
     (problem,) = check(fleet, run.this_code(), run.run_command)
@@ -87,5 +90,5 @@ def test_nginx_is_found_on_the_path_first(tmp_path: Path) -> None:
     assert find_nginx(f"/nowhere:{tmp_path}") == own
 
 
-def test_nginx_is_found_in_sbin_although_that_is_not_on_the_path(machine: Machine) -> None:
+def test_nginx_is_found_in_sbin_although_that_is_not_on_the_path(machine: HostFacts) -> None:
     assert find_nginx("") == find_nginx("/nowhere") == machine.nginx

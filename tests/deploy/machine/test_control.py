@@ -10,7 +10,7 @@ import pytest
 
 from deploy.errors import ControlError
 from deploy.machine.control import Control
-from deploy.machine.world import World
+from deploy.machine.machine import Machine
 from deploy.paths import Paths, local_paths
 from deploy.rollout.stopping import stop
 
@@ -60,6 +60,6 @@ def test_what_answers_in_supervisords_place_is_told_and_cleared_away(paths: Path
         for ask in (Control.running, Control.states, Control.reread):
             with pytest.raises(ControlError, match="supervisord does not answer"), Control(paths, 5.0) as control:
                 ask(control)
-        stop(paths, World(said.append))
+        stop(paths, Machine(said.append))
     assert [line.partition(" (")[0] for line in said] == ["supervisord does not answer"]
     assert not paths.supervisor_socket.exists()

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import PreflightError
-from deploy.rollout.recipes import port_claims
+from deploy.machine.run_lock import port_claims
 
 HOLD = """
 import sys
-from deploy.rollout.recipes import port_claims
+from deploy.machine.run_lock import port_claims
 with port_claims([("127.0.0.1", int(sys.argv[1]))]):
     print("held", flush=True)
     sys.stdin.read()

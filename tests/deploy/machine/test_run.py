@@ -9,6 +9,8 @@ import pytest
 from deploy.errors import ControlError
 from deploy.machine import run
 from deploy.machine.processes import Process
+from deploy.machine.run import fleet_lock
+from deploy.machine.run_lock import lock_holder
 from deploy.paths import Paths, local_paths
 from deploy.rendered_file import RenderedFile
 
@@ -30,22 +32,23 @@ def test_replacing_the_configuration_leaves_exactly_the_new_files(paths: Paths) 
     assert (paths.etc / "a/x.conf").stat().st_mode & 0o777 == 0o600
 
 
-def test_restoring_brings_the_previous_configuration_back(paths: Paths) -> None:
+def test_what_is_replaced_stays_to_be_looked_at(paths: Paths) -> None:
     run.replace_etc(paths, OLD)
     run.replace_etc(paths, NEW)
-    run.restore_etc(paths)
+    run.replace_etc(paths, OLD)
     assert run.holds(paths.etc, OLD)
-    assert run.holds(paths.etc_failed, NEW)
+    assert run.holds(paths.etc_previous, NEW)
 
 
 def test_a_fleet_is_worked_on_by_one_at_a_time(paths: Paths) -> None:
-    busy = rf"another `up` or `down` works on this fleet \(pid {os.getpid()}\)"
-    with run.fleet_lock(paths), pytest.raises(ControlError, match=busy), run.fleet_lock(paths):
+    busy = rf"busy with `up` by .* \(pid {os.getpid()}\), since 0 s; wait for it to end"
+    with fleet_lock(paths, "`up`"), pytest.raises(ControlError, match=busy), fleet_lock(paths, "`down`"):
         pass
-    with run.fleet_lock(paths):
-        assert run.lock_holder(paths) == str(os.getpid())
+    with fleet_lock(paths, "`up`"):
+        holder = lock_holder(paths.lock)
+        assert holder and (holder.what, holder.pid) == ("`up`", os.getpid())
     # The kernel may give this id to any process from now on.
-    assert run.lock_holder(paths) == ""
+    assert lock_holder(paths.lock) is None
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_a_folder_in_a_files_place_is_told_and_nothing_is_left(tmp_path: Path) -
 
 
 def test_the_machine_is_looked_at(tmp_path: Path) -> None:
-    machine = run.this_machine(tmp_path / "nginx", {})
+    machine = run.host_facts(tmp_path / "nginx", {})
     assert machine.nginx == tmp_path / "nginx"
     assert machine.cores >= 1 and machine.open_files > 0
 

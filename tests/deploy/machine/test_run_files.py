@@ -14,12 +14,13 @@ from deploy.files.nginx_files import loaded
 from deploy.files.record import read_record, to_json
 from deploy.guard.recovery import wait_for_recovery
 from deploy.machine import run, run_files, run_host
-from deploy.machine.control import Control
+from deploy.machine.control import Control, answers
 from deploy.machine.logs import Tail, explain
-from deploy.machine.world import World
+from deploy.machine.machine import Machine
+from deploy.machine.run import fleet_lock
 from deploy.paths import Paths, local_paths
 from deploy.rollout.recipes import down
-from deploy.rollout.stopping import answers, stop
+from deploy.rollout.stopping import stop
 from deploy.verbs.host_verbs import read_restarts
 from tests.deploy.fleets import fleet_of
 from tests.users import NOBODY, as_root
@@ -29,7 +30,7 @@ pytestmark = as_root
 SECRET = '{"programs": [{"name": "root:SECRET", "restarts": 7}]}\n'
 RUN_FILES = ("winding_down", "nginx_loaded", "programs_json", "programs_prom")
 Plant = Callable[[Path, Path], None]
-QUIET = World(say=lambda line: None)
+QUIET = Machine(say=lambda line: None)
 
 
 def file_link(place: Path, target: Path) -> None:
@@ -121,7 +122,7 @@ def test_what_is_planted_for_root_to_read_is_neither_shown_nor_waited_for(
 @pytest.mark.parametrize("plant", PLANTS)
 def test_no_lock_and_no_log_is_written_through_what_was_planted(plant: Plant, paths: Paths, target: Path) -> None:
     planted(plant, paths.run / "lock", target)
-    with pytest.raises((ControlError, OSError), match="lock"), run.fleet_lock(paths):
+    with pytest.raises((ControlError, OSError), match="lock"), fleet_lock(paths, "testing"):
         pass
     planted(plant, paths.log_of("deploy"), target)
     said: list[str] = []
@@ -164,7 +165,7 @@ def test_a_folder_that_was_swapped_for_a_link_is_refused_by_all_that_root_does_i
         lambda: run_files.give(paths.run, NOBODY, NOBODY, 0o777),
         lambda: loaded(paths) and None,
         lambda: run.make_folders(paths),
-        lambda: run.fleet_lock(paths).__enter__() and None,
+        lambda: fleet_lock(paths, "testing").__enter__() and None,
         lambda: answers(paths) and None,
     ):
         try:

@@ -4,9 +4,9 @@ from dataclasses import replace
 from deploy.fleet import Fleet
 from deploy.machine.command import Outcome
 from deploy.machine.devices import Devices, Gpu
-from deploy.machine.world import World
-from deploy.rollout.host_recipes import build_engines, engines_of
+from deploy.rollout.host_setup import build_engines, engines_of
 from tests.deploy.fleets import fleet_of
+from tests.deploy.recorded import recorded
 
 L4 = [Gpu("0", "GPU-aaaa", "NVIDIA L4"), Gpu("1", "GPU-bbbb", "NVIDIA L4")]
 T4 = Gpu("2", "GPU-cccc", "Tesla T4")
@@ -36,7 +36,7 @@ class Builder:
 
 def build(fleet: Fleet) -> tuple[dict[str, str], Builder, list[str]]:
     builder, said = Builder(), list[str]()
-    return build_engines(fleet, DEVICES, builder, World(said.append)), builder, said
+    return build_engines(fleet, DEVICES, recorded({"run": builder}, said)), builder, said
 
 
 def test_one_engine_is_built_per_type_of_gpu() -> None:

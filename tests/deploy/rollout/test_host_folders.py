@@ -6,10 +6,11 @@ import pytest
 
 from deploy.describe.fleet_file import parse_inventory
 from deploy.files.record import to_json
+from deploy.machine.machine import Machine
 from deploy.paths import Folders
 from deploy.rendered_file import RenderedFile
 from deploy.rollout.history import Deployment, History
-from deploy.rollout.host_recipes import host_folders, leftovers, prune
+from deploy.rollout.host_setup import host_folders, leftovers, prune
 from tests.deploy.fleets import fleet_of
 
 INVENTORY = '[model]\nfile = "m.onnx"\n[folders]\n{folders}\n[[hosts]]\nname = "gpu1"\ncpu = 1\n'
@@ -44,7 +45,7 @@ def deployment(release: str, inventory: str, record: str = to_json(fleet_of())) 
 def test_the_newest_releases_and_those_in_use_stay_with_their_models(folders: Folders, inventory: str) -> None:
     history = History(deployment(IDS[4], inventory), deployment(IDS[0], inventory))
     said: list[str] = []
-    prune(folders, history, said.append)
+    prune(folders, history, Machine(said.append))
     assert {path.name for path in folders.releases.iterdir()} == {IDS[0], IDS[2], IDS[3], IDS[4]}
     assert {path.name[0] for path in folders.paths.models.iterdir()} == {"0", "2", "3", "4"}
     assert said == [f"removing release {IDS[1]}", f"removing release {IDS[5]}"]
@@ -52,9 +53,9 @@ def test_the_newest_releases_and_those_in_use_stay_with_their_models(folders: Fo
 
 def test_a_second_pruning_finds_nothing(folders: Folders, inventory: str) -> None:
     history = History(deployment(IDS[4], inventory))
-    prune(folders, history, lambda line: None)
+    prune(folders, history, Machine(lambda line: None))
     said: list[str] = []
-    prune(folders, history, said.append)
+    prune(folders, history, Machine(said.append))
     assert said == []
 
 
@@ -69,9 +70,9 @@ def test_only_engines_that_are_or_were_served_last_stay(folders: Folders, invent
         (folders.paths.models / f"{name}.engine").touch()
         (folders.paths.models / f"{name}.json").touch()
     of_another_version = History(serving(IDS[4], "now.engine"), deployment(IDS[3], inventory, "{}"))
-    prune(folders, of_another_version, lambda line: None)
+    prune(folders, of_another_version, Machine(lambda line: None))
     assert "old.engine" in kept()
-    prune(folders, History(serving(IDS[4], "now.engine"), serving(IDS[3], "before.engine")), lambda line: None)
+    prune(folders, History(serving(IDS[4], "now.engine"), serving(IDS[3], "before.engine")), Machine(lambda line: None))
     assert kept() == {"now.engine", "now.json", "before.engine", "before.json"}
 
 

@@ -210,7 +210,7 @@ def make_whole_bundle(repo_root: Path, tmp_path: Path) -> Path:
     for name in ("", "machine/", "ship/"):
         (bundle / "deploy" / name).mkdir(exist_ok=True)
         shutil.copyfile(repo_root / "deploy" / f"{name}__init__.py", bundle / "deploy" / f"{name}__init__.py")
-    for name in ("errors", "release", "machine/run_lock", "ship/bootstrap", "ship/bundle"):
+    for name in ("errors", "release", "machine/run_files", "machine/run_lock", "ship/bootstrap", "ship/bundle"):
         shutil.copyfile(repo_root / "deploy" / f"{name}.py", bundle / "deploy" / f"{name}.py")
     without = shutil.ignore_patterns("__pycache__", "client")
     shutil.copytree(repo_root / "framefleet", bundle / "framefleet", ignore=without, dirs_exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import CheckError, SettingsError
-from deploy.machine.world import World
+from deploy.machine.machine import Machine
 from deploy.verbs.fleet_verbs import check_inventory
 from deploy.verbs.hosts import HostOptions
 from tests.deploy.inventories import hosts
@@ -25,7 +25,7 @@ def check(tmp_path: Path) -> Check:
         file = tmp_path / "fleet.toml"
         file.write_text(text)
         with pytest.raises((SettingsError, CheckError)) as caught:
-            check_inventory(HostOptions(file), tmp_path / "build", World(say=lambda line: None, hostname="here"))
+            check_inventory(HostOptions(file), tmp_path / "build", Machine(say=lambda line: None, hostname="here"))
         assert not list((tmp_path / "build").glob("*"))
         return [str(problem).removeprefix(f"{file}: ") for problem in caught.value.problems]
 

@@ -1,39 +1,32 @@
-"""The host a recipe works on: the release it is part of, and what of the world its steps may use."""
+"""The host that a release is deployed to: the release that does it, and what there is to do it with."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.fleet import Code, Machine
-from deploy.machine.command import Runner
-from deploy.machine.devices import Devices
+from deploy.fleet import Code, HostFacts
+from deploy.machine.machine import Machine
 from deploy.machine.service_manager import ServiceManager
-from deploy.machine.world import World
 from deploy.release import Release
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Target:
     """One host, seen from a release that is built there.
 
     Attributes:
         code: the release this runs in.
         release: what its release.json says.
-        machine: what the host is.
+        facts: what the host is.
         manager: keeps supervisord alive.
-        devices: looks for GPUs and CPUs.
-        runner: runs a command and waits for its end.
-        world: shows and times what is done.
+        machine: does what has to be done.
         steady_s: s that a new release must last, in its trial and once it serves; most of what dies late dies by then.
     """
 
     code: Code
     release: Release
-    machine: Machine
+    facts: HostFacts
     manager: ServiceManager
-    devices: Callable[[], Devices]
-    runner: Runner
-    world: World
+    machine: Machine
     steady_s: float = 8.0
 
     @property

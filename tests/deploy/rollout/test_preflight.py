@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.checks.preflight import port_problem, preflight
 from deploy.fleet import Fleet
-from deploy.machine.command import Outcome
+from deploy.machine.command import Outcome, Runner
+from deploy.machine.machine import Machine
+from deploy.rollout.preflight import port_problem, preflight
+from framefleet.machine.listening import try_to_listen
 from tests.deploy.fleets import MACHINE, fleet_of
+from tests.deploy.recorded import recorded
 from tests.users import NOBODY, as_root, as_user
 
 
@@ -31,8 +34,13 @@ def taken_port() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
+def machine_that(run: Runner) -> Machine:
+    """Commands are answered; ports are this machine's own."""
+    return recorded({"run": run, "try_to_listen": try_to_listen})
+
+
 def words(fleet: Fleet, own_ports: frozenset[int] = frozenset()) -> list[str]:
-    return [str(problem) for problem in preflight(fleet, own_ports, lambda command: Outcome(0, ""))]
+    return [str(problem) for problem in preflight(fleet, own_ports, machine_that(lambda command: Outcome(0, "")))]
 
 
 def test_a_machine_that_has_everything_is_fine(fleet: Fleet) -> None:
@@ -60,14 +68,14 @@ def test_keys_need_an_nginx_that_can_ask_about_them(fleet: Fleet, module: str, t
         return Outcome(0, f"configure arguments: {module}" if "-V" in command else "")  # type: ignore[operator]
 
     locked = replace(fleet, balancer=replace(fleet.balancer, by_key=True))
-    found = [str(problem) for problem in preflight(locked, frozenset(), run)]
+    found = [str(problem) for problem in preflight(locked, frozenset(), machine_that(run))]
     assert len(found) == told and all("auth_request" in problem and "apt-get" in problem for problem in found)
-    assert list(preflight(fleet, frozenset(), run)) == []
+    assert list(preflight(fleet, frozenset(), machine_that(run))) == []
 
 
 @as_root
 def test_a_port_for_root_alone_is_not_called_taken() -> None:
-    assert as_user(NOBODY, lambda: str(port_problem("127.0.0.1", 80))) == (
+    assert as_user(NOBODY, lambda: str(port_problem("127.0.0.1", 80, Machine(print)))) == (
         "port 80: only root may listen on port 80; "
         "choose a port from 1024 on, or `sudo sysctl net.ipv4.ip_unprivileged_port_start=80`"
     )
@@ -83,7 +91,9 @@ def test_everything_missing_is_told_at_once(fleet: Fleet, tmp_path: Path, taken_
         fleet, balancer=replace(fleet.balancer, port=taken_port), machine=replace(MACHINE, nginx=tmp_path)
     )
     complaint = Outcome(78, "FRAMEFLEET_MODEL: /nowhere/m.onnx does not exist; run `make setup`\n")
-    where, service, port = (str(problem) for problem in preflight(nowhere, frozenset(), lambda command: complaint))
+    where, service, port = (
+        str(problem) for problem in preflight(nowhere, frozenset(), machine_that(lambda command: complaint))
+    )
     assert where == f"nginx: not found ({tmp_path}); install it: apt-get install nginx-light"
     assert service == "FRAMEFLEET_MODEL: /nowhere/m.onnx does not exist; run `make setup`"
     assert port.startswith(f"port {taken_port}: already taken")
