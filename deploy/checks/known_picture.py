@@ -68,45 +68,45 @@ def ask(session: requests.Session, url: str, picture: bytes, key: str) -> Answer
 
 
 def accept(
-    session: requests.Session, instance: Instance, golden: KnownPicture, balancer: Balancer | None, machine: Machine
+    session: requests.Session, instance: Instance, known: KnownPicture, balancer: Balancer | None, machine: Machine
 ) -> None:
     """Asks an instance about the picture, first directly, then through the balancer.
 
     Args:
         session: for HTTP.
         instance: what was just started.
-        golden: the picture.
+        known: the picture.
         balancer: None if it sends this instance no requests.
         machine: times it.
 
     Raises:
         StartError: an answer is missing or wrong.
     """
-    problems = [*_wrong(session, instance.url, instance, golden)]
+    problems = [*_wrong(session, instance.url, instance, known)]
     if not problems and balancer:
-        problems = [*_through(session, balancer, instance, golden, machine)]
+        problems = [*_through(session, balancer, instance, known, machine)]
     if problems:
         raise StartError(Problem(instance.name, problems[0], "the release or its model is at fault; see its log"))
 
 
-def _wrong(session: requests.Session, url: str, instance: Instance, golden: KnownPicture) -> Iterator[str]:
+def _wrong(session: requests.Session, url: str, instance: Instance, known: KnownPicture) -> Iterator[str]:
     try:
-        boxes = ask(session, url, golden.picture, golden.key).boxes
+        boxes = ask(session, url, known.picture, known.key).boxes
     except ValueError as error:
         yield str(error)
         return
-    right = golden.boxes.get(model_of(instance), boxes)
+    right = known.boxes.get(model_of(instance), boxes)
     if not same(boxes, right, ALIKE):
         yield f"finds {list(boxes)} in the test picture instead of {list(right)}"
 
 
 def _through(
-    session: requests.Session, balancer: Balancer, instance: Instance, golden: KnownPicture, machine: Machine
+    session: requests.Session, balancer: Balancer, instance: Instance, known: KnownPicture, machine: Machine
 ) -> Iterator[str]:
     deadline = machine.clock() + THROUGH_BALANCER_S
     while True:
         try:
-            answer = ask(session, balancer.url, golden.picture, golden.key)
+            answer = ask(session, balancer.url, known.picture, known.key)
         except ValueError as error:
             yield f"through the balancer: {error}"
             return

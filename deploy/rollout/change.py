@@ -317,6 +317,7 @@ def _start(fleet: Fleet, manager: ServiceManager, test: AcceptanceTest) -> tuple
             what = f"does not answer {SUPERVISOR_LIMIT_S:g} s after its start"
             raise StartError(Problem("supervisord", what, f"see {fleet.paths.log_of('supervisord')} and journalctl"))
         machine.sleep(POLL_S)
+    machine.say(f"started supervisord; waiting for {len(fleet.instances)} instance(s) and the balancer")
     with machine.control(fleet.paths) as control:
         waiting.wait(control, fleet.programs)
         test.accept(fleet.programs)

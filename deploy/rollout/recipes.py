@@ -61,6 +61,7 @@ def up(fleet: Fleet, machine: Machine) -> None:
 
         def back() -> None:
             if before:
+                machine.say("going back to the configuration that ran before")
                 _bring_up(before, fleet, machine)
             else:
                 stop(fleet.paths, machine.heedless())
