@@ -23,12 +23,9 @@ from deploy.errors import ControlError, DeployError, Problem
 from deploy.files.record import read_record
 from deploy.fleet import Fleet, Instance
 from deploy.guard.going_on import go_on_when_stopped
-from deploy.machine import run
-from deploy.machine.control import Control
 from deploy.machine.logs import grown_by, size_of
 from deploy.machine.machine import Machine
 from deploy.machine.processes import Process, fleet_processes, listening_sockets, thread_states
-from deploy.machine.run_lock import lock_holder
 from deploy.paths import Paths
 
 # Whoever killed it may be about to stop or to start the fleet himself.
@@ -55,13 +52,13 @@ def recover(paths: Paths, machine: Machine) -> None:
     ):  # who wants to work on the fleet waits from now on, or ends this
         machine.sleep(DELAY_S)
         fleet = read_record(paths)
-        left = [process for process in fleet_processes(paths) if process.pid != os.getpid()]
+        left = [process for process in machine.processes(paths) if process.pid != os.getpid()]
         if not left or any(process.kind == "supervisord" for process in left):
             return  # stopped, or started again
         marks = [size_of(paths.log_of(instance.name)) for instance in fleet.instances]
         machine.start_supervisord(fleet.lasting, paths, machine.environ)
         machine.say(f"supervisord had died, {len(left)} of its processes serve on; started again")
-        with Control(paths) as control:
+        with machine.control(paths) as control:
             new = control.pid()
         for instance, mark in zip(fleet.instances, marks, strict=True):
             _hand_over(fleet, instance, mark, new, machine)
@@ -72,23 +69,23 @@ def recover(paths: Paths, machine: Machine) -> None:
 
 def wait_for_recovery(paths: Paths, machine: Machine) -> None:
     """Waits as long as a recovery is under way: what it has begun is easier to work on when it is done."""
-    if _under_way(paths):
+    if _under_way(paths, machine):
         machine.say("supervisord had died and is being started again; waiting until that is done")
-    while _under_way(paths):
+    while _under_way(paths, machine):
         machine.sleep(POLL_S)
 
 
 def end_recovery(paths: Paths, machine: Machine) -> None:
     """Ends a recovery that is under way, so that it starts nothing any more."""
-    while process := _under_way(paths):
-        run.send(process, signal.SIGKILL, lambda: _under_way(paths) is not None)
+    while process := _under_way(paths, machine):
+        machine.signal_process(process, signal.SIGKILL, lambda: _under_way(paths, machine) is not None)
         machine.sleep(POLL_S)
 
 
-def _under_way(paths: Paths) -> Process | None:
+def _under_way(paths: Paths, machine: Machine) -> Process | None:
     """The fleet's own process that holds the fleet's lock: nothing else of what supervisord started ever does."""
-    holder = lock_holder(paths.lock)
-    return next((process for process in fleet_processes(paths) if holder and process.pid == holder.pid), None)
+    holder = machine.lock_holder(paths.lock)
+    return next((process for process in machine.processes(paths) if holder and process.pid == holder.pid), None)
 
 
 def _hand_over(fleet: Fleet, instance: Instance, mark: int, new: int, machine: Machine) -> None:
@@ -99,13 +96,13 @@ def _hand_over(fleet: Fleet, instance: Instance, mark: int, new: int, machine: M
         return  # killed in its turn; its own reviver goes on from here, or if that is gone too, this
     for master in _masters(fleet, instance):
         if master.parent != new:
-            _ask_to_end(fleet, master)
+            _ask_to_end(fleet, master, machine)
     if not _wait(lambda: _is_ours(fleet, instance, new), TAKE_LIMIT_S, new, machine):
         machine.say(f"{instance.name} does not listen again; its log is {log}")
 
 
-def _ask_to_end(fleet: Fleet, master: Process) -> None:
-    run.send(master, signal.SIGTERM, lambda: master in fleet_processes(fleet.paths))
+def _ask_to_end(fleet: Fleet, master: Process, machine: Machine) -> None:
+    machine.signal_process(master, signal.SIGTERM, lambda: master in machine.processes(fleet.paths))
 
 
 def _is_ours(fleet: Fleet, instance: Instance, new: int) -> bool:

@@ -69,6 +69,7 @@ class Machine:
     # Who else is at work.
     fleet_lock = staticmethod(run.fleet_lock)
     deploy_lock = staticmethod(run_lock.deploy_lock)
+    lock_holder = staticmethod(run_lock.lock_holder)
     port_claims = staticmethod(run_lock.port_claims)
     run = staticmethod(run.run_command)  # the last, as it hides the module
 

@@ -40,10 +40,9 @@ from deploy.release import TEST_PICTURE
 from deploy.rendered_file import RenderedFile
 from deploy.rollout.desired_state import desired_state_of, expand
 from deploy.rollout.history import Deployment, History, to_json
-from deploy.rollout.plan import Step
 from deploy.rollout.preflight import port_problem
 from deploy.rollout.readiness import READY_TIMEOUT_S, ReadinessWait
-from deploy.rollout.rolling_update import roll_out
+from deploy.rollout.rolling_update import Step, roll_out
 from deploy.rollout.stopping import is_up, stop
 from framefleet.wire.same import Detection
 

@@ -36,8 +36,8 @@ from deploy.rollout.desired_state import (
 )
 from deploy.rollout.history import Deployment, History, read_history
 from deploy.rollout.host_setup import build_engines, engines_of, host_folders, leftovers, prune
-from deploy.rollout.plan import Step
 from deploy.rollout.preflight import bundled_model, health_notes, host_problems, preflight
+from deploy.rollout.rolling_update import Step
 from deploy.rollout.stopping import is_up, stop
 from deploy.rollout.summary import changes, summary
 

@@ -25,7 +25,7 @@ from tests.deploy.fleets import MACHINE, fleet_of
 from tests.deploy.recorded import NO_CHANGES, Answers, RecordedMachine, Supervisord, recorded
 
 # Those that only ask are left out of what tests compare: what is done with the answer shows.
-QUERIES = {"supervisord_listens", "processes", "control", "open_session", "devices", "ports_of_session"}
+QUERIES = {"supervisord_listens", "lock_holder", "processes", "control", "open_session", "devices", "ports_of_session"}
 
 
 def remove(*paths: Path) -> None:

@@ -15,6 +15,7 @@ from deploy.describe.fleet_file import parse_inventory
 from deploy.errors import CheckError, ControlError, DeployError, PreflightError, Problem, StartError
 from deploy.machine.command import Outcome
 from deploy.machine.control import Changes
+from deploy.machine.run_lock import Holder
 from deploy.machine.target import Target
 from deploy.rollout.desired_state import DesiredState, Request, expand
 from deploy.rollout.history import read_history
@@ -55,6 +56,7 @@ RELOAD = [
     "write_text nginx.loaded",
 ]
 NOTED = "write_text deployed.json"
+RECOVERY = Holder("root", "starting supervisord again", 99, 0.0)
 
 
 def replaced(name: str) -> list[str]:
@@ -114,6 +116,15 @@ class TestUp:
             up(fleet, machine)
         assert done(machine)[-4:] == ["start_supervisord", "undisturbed", *CLEAR]
 
+    def test_a_recovery_that_is_under_way_is_waited_for(self, tmp_path: Path) -> None:
+        fleet, said = local_fleet(tmp_path), list[str]()
+        put_in_place(fleet)
+        machine = machine_with(fleet, runs=True, said=said)
+        machine.answers["lock_holder"] = lambda lock: RECOVERY if machine.clock() < 2 else None
+        up(fleet, machine)
+        assert said[0].endswith("waiting until that is done") and machine.clock() >= 2
+        assert done(machine) == [*BEGIN_RUNNING, "supervisord.reread"]
+
     @pytest.mark.parametrize(
         ("action", "answer", "error", "done_so_far"),
         [
@@ -150,6 +161,14 @@ class TestDown:
         machine = machine_with(fleet, runs=True)
         down(fleet.paths, machine)
         assert done(machine) == ["fleet_lock `down`", *STOP, *CLEAR]
+
+    def test_a_recovery_that_is_under_way_is_ended_first(self, tmp_path: Path) -> None:
+        fleet = local_fleet(tmp_path)
+        put_in_place(fleet)
+        machine = machine_with(fleet, runs=True)
+        machine.answers["lock_holder"] = lambda lock: None if "signal_process" in machine.calls else RECOVERY
+        down(fleet.paths, machine)
+        assert done(machine) == ["signal_process", "fleet_lock `down`", *STOP, *CLEAR]
 
     def test_where_nothing_runs_nothing_is_done(self, tmp_path: Path) -> None:
         said = list[str]()

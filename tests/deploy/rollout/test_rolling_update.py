@@ -4,7 +4,7 @@ import pytest
 
 from deploy.fleet import Fleet
 from deploy.machine.control import Changes, ProgramState
-from deploy.rollout.plan import Step, plan
+from deploy.rollout.rolling_update import Step, plan
 from tests.deploy.fleets import fleet_of
 
 NOTHING = Changes((), (), ())
