@@ -17,9 +17,9 @@ from queue import SimpleQueue
 from typing import Literal
 from urllib.parse import urlsplit
 
-import msgspec
-
-from framefleet.wire.same import Detection, Tolerance, same
+from framefleet.wire.answers import Detection
+from framefleet.wire.reading import MalformedAnswerError, read_answer
+from framefleet.wire.same import Tolerance, same
 
 Outcome = Literal["right", "wrong", "refused", "failed"]
 ROUTE = "/v1/detect"
@@ -30,10 +30,6 @@ ONE_SHOT_EVERY = 4
 ALIKE = Tolerance(score=0.02)
 MEASURE_S = 4.0
 MEASURE_CLIENTS = 8
-
-
-class _Answer(msgspec.Struct):
-    detections: tuple[Detection, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +203,8 @@ def measure(url: str, pictures: Sequence[Picture]) -> float:
 def read_boxes(body: bytes) -> tuple[Detection, ...]:
     """The boxes of an answer, best first; one that is like no other if it is not readable."""
     try:
-        return msgspec.json.decode(body, type=_Answer).detections
-    except msgspec.MsgspecError:
+        return read_answer(body).detections
+    except MalformedAnswerError:
         return (Detection("", -1, 0.0, (0.0, 0.0, 0.0, 0.0)),)
 
 

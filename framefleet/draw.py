@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from framefleet.wire.answers import Detection
+
 Pixels = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
@@ -24,23 +26,6 @@ _GOLDEN_RATIO = 0.618034  # steps of it never come back close to a hue already g
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledBox:
-    """One detection as a person sees it.
-
-    Attributes:
-        label: class name.
-        class_id: class number; decides the colour.
-        score: 0 to 1.
-        box: x1, y1, x2, y2 in px of the picture.
-    """
-
-    label: str
-    class_id: int
-    score: float
-    box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
 class _Style:
     """Sizes that suit a picture: `line` and `margin` in px, `font` as OpenCV's scale, `stroke` in px."""
 
@@ -50,7 +35,7 @@ class _Style:
     stroke: int
 
 
-def draw(frame: Pixels, detections: Sequence[LabelledBox]) -> None:
+def draw(frame: Pixels, detections: Sequence[Detection]) -> None:
     """Draws boxes and `name score` labels into a picture, in place; where labels overlap the best score is on top.
 
     Args:
@@ -86,12 +71,12 @@ def _style_for(frame: Pixels) -> _Style:
     return _Style(line=line, margin=1 + line, font=font, stroke=1 + (font >= _BOLD_FROM))
 
 
-def _draw_box(frame: Pixels, detection: LabelledBox, style: _Style) -> None:
+def _draw_box(frame: Pixels, detection: Detection, style: _Style) -> None:
     left, top, right, bottom = _corners(frame, detection)
     cv2.rectangle(frame, (left, top), (right, bottom), class_colour(detection.class_id), style.line)
 
 
-def _draw_label(frame: Pixels, detection: LabelledBox, style: _Style) -> None:
+def _draw_label(frame: Pixels, detection: Detection, style: _Style) -> None:
     text = _fitting(f"{detection.label} {detection.score:.2f}", frame.shape[1], style)
     left, top, _, _ = _corners(frame, detection)
     width, height = _tag_size(text, style)
@@ -117,7 +102,7 @@ def _tag_size(text: str, style: _Style) -> tuple[int, int]:
     return width + 2 * style.margin, ascent + descent + style.margin
 
 
-def _corners(frame: Pixels, detection: LabelledBox) -> tuple[int, int, int, int]:
+def _corners(frame: Pixels, detection: Detection) -> tuple[int, int, int, int]:
     """Whole pixels inside the picture: a box that reaches beyond it is closed at its edge."""
     height, width = frame.shape[:2]
     x1, y1, x2, y2 = detection.box

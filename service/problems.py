@@ -8,6 +8,7 @@ from flask import Flask, Response, current_app, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from framefleet.wire.answers import Problem
 from service.errors import BodyTooLarge, MalformedBody, RequestError, ServiceError, forget
 from service.log import log_event
 
@@ -23,7 +24,7 @@ UNAUTHORIZED = 401
 OTHER_CODE = "http_error"
 OURS = "an error of ours; the log has the reason under this request id"
 # Makes the JSON object that a protocol's clients expect of a problem document.
-Dialect = Callable[[dict[str, object]], dict[str, object]]
+Dialect = Callable[[Problem], object]
 NO_DIALECTS: Mapping[str, Dialect] = MappingProxyType({})
 
 
@@ -67,7 +68,7 @@ def answer_problems(app: Flask, dialects: Mapping[str, Dialect] = NO_DIALECTS) -
         return _response(_document(500, ServiceError.code, ServiceError.title, OURS))
 
 
-def problem_document(error: ServiceError) -> dict[str, object]:
+def problem_document(error: ServiceError) -> Problem:
     """Makes the document of one error; an error of ours is logged in full here and described plainly in it."""
     detail = str(error)
     if not isinstance(error, RequestError) and error.status == 500:  # noqa: PLR2004 - ours, not the client's
@@ -76,28 +77,21 @@ def problem_document(error: ServiceError) -> dict[str, object]:
     return _document(error.status, error.code, error.title, detail)
 
 
-def make_problem(status: int, code: str, title: str, detail: str, request_id: str) -> dict[str, object]:
+def make_problem(status: int, code: str, title: str, detail: str, request_id: str) -> Problem:
     """Makes a problem document."""
-    return {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "code": code,
-        "detail": detail,
-        "request_id": request_id,
-    }
+    return Problem("about:blank", title, status, code, detail, request_id)
 
 
-def _document(status: int, code: str, title: str, detail: str) -> dict[str, object]:
+def _document(status: int, code: str, title: str, detail: str) -> Problem:
     return make_problem(status, code, title, detail, g.get("request_id", ""))
 
 
-def _response(document: dict[str, object], *, retry_after_s: int | None = None) -> Response:
+def _response(document: Problem, *, retry_after_s: int | None = None) -> Response:
     g.problem = document
     dialect = _dialect(request.path)
     body = msgspec.json.encode(dialect(document) if dialect else document)
     content_type = "application/json" if dialect else "application/problem+json"
-    answer = Response(body, status=int(str(document["status"])), content_type=content_type)
+    answer = Response(body, status=document.status, content_type=content_type)
     if answer.status_code == UNAUTHORIZED:
         answer.headers["WWW-Authenticate"] = "Bearer"
     if retry_after_s is not None:

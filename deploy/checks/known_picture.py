@@ -14,7 +14,8 @@ from deploy.checks.smoke import ALIKE, REQUEST_TIMEOUT_S, read_detect, refusal
 from deploy.errors import Problem, StartError
 from deploy.fleet import PREFIX, Balancer, Instance
 from deploy.machine.machine import Machine
-from framefleet.wire.same import Detection, same
+from framefleet.wire.answers import Detection
+from framefleet.wire.same import same
 
 # nginx chooses whom it asks: under load any instance may be next, when idle each is within a few requests.
 THROUGH_BALANCER_S = 30.0
@@ -61,10 +62,7 @@ def ask(session: requests.Session, url: str, picture: bytes, key: str) -> Answer
         raise ValueError(f"no answer ({type(error).__name__})") from None
     if answer.status_code != requests.codes.ok:
         raise ValueError(refusal(answer, key))
-    try:
-        return Answer(answer.headers.get("X-Instance", ""), read_detect(answer.json()))
-    except requests.JSONDecodeError:
-        raise ValueError(f"answers no JSON: {answer.text[:200]}") from None
+    return Answer(answer.headers.get("X-Instance", ""), read_detect(answer.content))
 
 
 def accept(

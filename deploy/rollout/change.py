@@ -44,7 +44,7 @@ from deploy.rollout.preflight import port_problem
 from deploy.rollout.readiness import READY_TIMEOUT_S, ReadinessWait
 from deploy.rollout.rolling_update import Step, roll_out
 from deploy.rollout.stopping import is_up, stop
-from framefleet.wire.same import Detection
+from framefleet.wire.answers import Detection
 
 NAME = "trial"
 FIX = "nothing was changed; correct the release or its model and deploy again"

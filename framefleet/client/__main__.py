@@ -22,11 +22,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import cv2
+from msgspec.structs import asdict
 from tqdm import tqdm
 
 from framefleet.client.sender import Answer, Result, Sender, SendError, Wire, detect_in_order, jpeg_wire, raw_wire

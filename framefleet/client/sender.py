@@ -22,13 +22,15 @@ from types import MappingProxyType
 from typing import Any
 
 import cv2
+import msgspec
 import pybase64
 import requests
 
 from framefleet.client.sources import Frame, Frames, MediaError
-from framefleet.draw import LabelledBox, Pixels
+from framefleet.draw import Pixels
 from framefleet.http.refusal import key_advice
 from framefleet.http.session import open_session
+from framefleet.wire.answers import Detection
 from framefleet.wire.timing import read_server_timing
 
 _RATE_WINDOW = 30
@@ -94,7 +96,7 @@ class Answer:
         stages_ms: the server's own timing by stage, empty when it did not say.
     """
 
-    detections: Sequence[LabelledBox]
+    detections: Sequence[Detection]
     latency_ms: float
     retries: int = 0
     instance: str = ""
@@ -107,7 +109,7 @@ class Wire:
 
     path: str
     encode: Callable[[Pixels], bytes]
-    read: Callable[[Any], list[LabelledBox]]
+    read: Callable[[Any], list[Detection]]
 
 
 def jpeg_wire(quality: int, conf: float | None) -> Wire:
@@ -131,7 +133,7 @@ def raw_wire(names: Sequence[str]) -> Wire:
         names: class names by number; a class beyond them is shown as `class N`.
     """
 
-    def read(document: Any) -> list[LabelledBox]:
+    def read(document: Any) -> list[Detection]:
         return [_first_server_box(key, values, names) for entry in document for key, values in entry.items()]
 
     return Wire("/predict", _encode_raw, read)
@@ -263,17 +265,14 @@ class Sender:
         )
 
 
-def _read_native(document: Any) -> list[LabelledBox]:
-    return [
-        LabelledBox(entry["label"], int(entry["class_id"]), float(entry["score"]), _box(entry["box"]))
-        for entry in document["detections"]
-    ]
+def _read_native(document: Any) -> list[Detection]:
+    return msgspec.convert(document["detections"], list[Detection])
 
 
-def _first_server_box(key: str, values: Sequence[float], names: Sequence[str]) -> LabelledBox:
+def _first_server_box(key: str, values: Sequence[float], names: Sequence[str]) -> Detection:
     class_id = int(key)
     label = names[class_id] if class_id < len(names) else f"class {class_id}"
-    return LabelledBox(label, class_id, float(values[4]), _box(values[:4]))
+    return Detection(label, class_id, float(values[4]), _box(values[:4]))
 
 
 def _box(values: Sequence[float]) -> tuple[float, float, float, float]:

@@ -3,25 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from framefleet.wire.answers import Detection
+
 # Scores and boxes come rounded to decimals that floats cannot hold: 0.36 - 0.35 is a hair above 0.01.
 HAIR = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """One detection of an answer.
-
-    Attributes:
-        label: name of the class; empty where the protocol gives none.
-        class_id: number of the class.
-        score: 0 to 1.
-        box: x1, y1, x2, y2 in pixels of the picture that was sent.
-    """
-
-    label: str
-    class_id: int
-    score: float
-    box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)

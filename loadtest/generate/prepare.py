@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from framefleet.wire import reading
 from loadtest.errors import RunError
 from loadtest.frames import pattern, schedule
 from loadtest.frames.frames import FrameSet, cut
@@ -20,7 +21,7 @@ from loadtest.frames.spool import Spool
 from loadtest.measure import machine, run_folder
 from loadtest.options import ReplayOptions
 from loadtest.report.progress import Progress
-from loadtest.target import answers, reference
+from loadtest.target import reference
 from loadtest.target.reference import References
 from loadtest.target.target import Reply, Target
 from loadtest.target.verdict import Expected
@@ -136,7 +137,7 @@ def load_references(path: Path, options: ReplayOptions, work: Work) -> Reference
 
 def prepare(options: ReplayOptions, work: Work, references: References, part: int = 0, parts: int = 1) -> Prepared:
     """One generator's part of the run; the parts together are the whole."""
-    frames, read = work.frames, answers.reader(options.path)
+    frames, read = work.frames, reading.reader(options.path)
     shared = options.cameras < parts
     return Prepared(
         bodies=work.bodies,

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from framefleet.wire.same import Detection
+from framefleet.wire.answers import Detection
 from loadtest.errors import RunError
 from loadtest.frames.frames import decode
 

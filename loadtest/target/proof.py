@@ -7,7 +7,7 @@ and where the model finds nothing in a clip, every answer is empty and the same 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from framefleet.wire.same import Detection
+from framefleet.wire.answers import Detection
 
 # Below this part of the frames a comparison rests on too few of them.
 FEW = 0.1

@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 
 from framefleet.http.refusal import key_advice
-from framefleet.wire.same import HAIR, Detection, Tolerance, pair
+from framefleet.wire.answers import Detection
+from framefleet.wire.reading import MalformedAnswerError, reader
+from framefleet.wire.same import HAIR, Tolerance, pair
 from loadtest.errors import RunError, TargetError
 from loadtest.frames.frames import FrameSet
-from loadtest.target.answers import MalformedAnswerError, reader
 from loadtest.target.api_key import own_key
 from loadtest.target.target import Reply
 

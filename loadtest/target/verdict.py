@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from framefleet.wire.same import Detection, Tolerance
-from loadtest.target.answers import MalformedAnswerError, Reader, parse
+from framefleet.wire.answers import Detection
+from framefleet.wire.reading import MalformedAnswerError, Reader, parse
+from framefleet.wire.same import Tolerance
 from loadtest.target.reference import HTTP_OK, difference
 
 TOO_MANY_REQUESTS = 429

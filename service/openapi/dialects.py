@@ -1,14 +1,12 @@
 """How the foreign protocols' routes fail in the OpenAPI document: our problems, in each protocol's own words."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.openapi.headers import headers
+from service.openapi.headers import EXAMPLE_REQUEST_ID, headers
 from service.openapi.problems import ANYWHERE, METHOD_NOT_ALLOWED, Problem, known_problems, problem_answers
 from service.openapi.shapes import Json, ref
 from service.problems import Dialect, make_problem
 
-EXAMPLE_REQUEST_ID = "camera-7-000123"
 NOT_FOUND = 404
 # Where the server gives up on a request before it has read its path, no protocol is known yet.
 BEFORE_THE_PATH = (414, 431)
@@ -61,7 +59,7 @@ class Failures:
             "content": {"application/json": body, **as_problem},
         }
 
-    def _example(self, kind: Problem) -> Mapping[str, object]:
+    def _example(self, kind: Problem) -> object:
         return self.dialect(make_problem(kind.status, kind.code, kind.title, kind.why, EXAMPLE_REQUEST_ID))
 
 

@@ -6,6 +6,7 @@ from framefleet.wire.timing import STAGES
 from service.openapi.shapes import Json
 
 REQUEST_ID = "X-Request-ID"
+EXAMPLE_REQUEST_ID = "camera-7-000123"
 SANE_ID = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
 
 
@@ -17,7 +18,7 @@ def answer_headers() -> Json:
             "description": "The request's id, as it stands in the log: the one sent if it was sane, else a new one.",
             "required": True,
             "schema": {"type": "string", "pattern": f"^{SANE_ID.pattern}$"},
-            "example": "camera-7-000123",
+            "example": EXAMPLE_REQUEST_ID,
         },
         "X-Instance": {
             "description": "The instance that answered.",
@@ -58,5 +59,5 @@ def request_id_parameter() -> Json:
         "in": "header",
         "description": f"An id for this request, kept where it matches `{SANE_ID.pattern}`, else replaced.",
         "schema": {"type": "string"},
-        "example": "camera-7-000123",
+        "example": EXAMPLE_REQUEST_ID,
     }

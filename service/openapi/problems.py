@@ -7,10 +7,13 @@ from http import HTTPStatus
 from itertools import groupby
 from operator import attrgetter
 
+from msgspec import to_builtins
+
+from framefleet.wire import answers
 from service.errors import RequestError, ServiceError
-from service.openapi.headers import headers
-from service.openapi.shapes import Json
-from service.problems import CODES, OTHER_CODE, OURS
+from service.openapi.headers import EXAMPLE_REQUEST_ID, headers
+from service.openapi.shapes import Json, schemas_of
+from service.problems import CODES, OTHER_CODE, OURS, make_problem
 
 METHOD_NOT_ALLOWED = 405
 # What any route may answer, whatever it is for: the first four before the route has a say.
@@ -75,24 +78,14 @@ def any_problems() -> Json:
     return {str(status): {"$ref": f"#/components/responses/AnyProblem{status}"} for status in ANYWHERE}
 
 
+def known_codes() -> list[str]:
+    """The code words that a problem may have."""
+    return [*(problem.code for problem in known_problems()), OTHER_CODE]
+
+
 def problem_schemas() -> Json:
     """The document that every problem is answered with."""
-    codes = [*(problem.code for problem in known_problems()), OTHER_CODE]
-    return {
-        "Problem": {
-            "type": "object",
-            "description": "What went wrong (RFC 9457).",
-            "required": ["type", "title", "status", "code", "detail", "request_id"],
-            "properties": {
-                "type": {"type": "string", "description": "Always `about:blank`: the code says more."},
-                "title": {"type": "string", "minLength": 1, "description": "The code in words."},
-                "status": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status."},
-                "code": {"type": "string", "enum": codes, "description": "What to program against."},
-                "detail": {"type": "string", "minLength": 1, "description": "Where, what, and how to put it right."},
-                "request_id": {"type": "string", "description": "The id under which the log knows the request."},
-            },
-        }
-    }
+    return schemas_of(answers.Problem, limits={"Problem.code": {"enum": known_codes()}})
 
 
 def problem_answers() -> Json:
@@ -132,14 +125,8 @@ def _answer(kinds: list[Problem]) -> Json:
 
 
 def _example(kind: Problem) -> Json:
-    return {
-        "type": "about:blank",
-        "title": kind.title,
-        "status": kind.status,
-        "code": kind.code,
-        "detail": kind.why,
-        "request_id": "camera-7-000123",
-    }
+    example: Json = to_builtins(make_problem(kind.status, kind.code, kind.title, kind.why, EXAMPLE_REQUEST_ID))
+    return example
 
 
 def _why(error: type[ServiceError]) -> str:

@@ -1,6 +1,9 @@
-"""Pieces that the schemas are made of."""
+"""Schemas: from the records that answers are written with, or put together here where the settings have a say."""
 
+from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 Json = dict[str, Any]
 
@@ -14,6 +17,43 @@ INPUT_SIZE: Json = {
     "maxItems": 2,
     "items": {"type": "integer", "minimum": 1},
 }
+TYPES = {bool: "boolean", int: "integer", str: "string"}
+REFERENCE = "#/components/schemas/{name}"
+
+
+def schemas_of(*records: type, limits: Mapping[str, Json] | None = None) -> Json:
+    """The schemas of records, and of those in them, by name.
+
+    Args:
+        records: classes of `msgspec`, or dataclasses; their first docstring line describes them, `Meta` their fields.
+        limits: what the settings or the model add to a field, by `Record.field`; `Record.field[]` is what a list holds.
+    """
+    _, found = msgspec.json.schema_components(records, ref_template=REFERENCE)
+    schemas: Json = {name: _as_openapi(schema) for name, schema in found.items()}
+    for field, more in (limits or {}).items():
+        record_name, _, name = field.partition(".")
+        shape = schemas[record_name]["properties"][name.removesuffix("[]")]
+        (shape["items"] if name.endswith("[]") else shape).update(more)
+    return schemas
+
+
+def _as_openapi(schema: Any) -> Any:
+    """Says in the words of OpenAPI 3.0 what msgspec says in those of JSON Schema 2020-12."""
+    if isinstance(schema, list):
+        return [_as_openapi(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    said = {key: _as_openapi(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
+    if "prefixItems" in said:  # all alike: pixels, or sides
+        said["items"] = said.pop("prefixItems")[0]
+    if "enum" in said:
+        said["type"] = TYPES[type(said["enum"][0])]
+    if "$ref" in said and len(said) > 1:
+        said["allOf"] = [{"$ref": said.pop("$ref")}]
+    if {"type": "null"} in said.get("anyOf", ()):
+        (other,) = (part for part in said.pop("anyOf") if part != {"type": "null"})
+        said |= {**other, "nullable": True}
+    return said
 
 
 def record(description: str, properties: Json) -> Json:
@@ -23,7 +63,7 @@ def record(description: str, properties: Json) -> Json:
 
 def ref(name: str) -> Json:
     """Refers to a schema by its name."""
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": REFERENCE.format(name=name)}
 
 
 def said(shape: Json, description: str) -> Json:

@@ -6,6 +6,7 @@ import time
 
 from flask import Flask, Response, g, request
 
+from framefleet.wire.answers import Problem
 from service.log import log_event
 from service.openapi.headers import SANE_ID
 from service.pipeline.metrics import Metrics
@@ -64,15 +65,15 @@ def _sampled(number: int, every: int) -> bool:
 
 
 def _log_request(response: Response) -> None:
-    problem = g.get("problem", {})
+    problem: Problem | None = g.get("problem")
     log_event(
         "request" if response.status_code in FINE else "request_failed",
         request_id=g.request_id,
         method=request.method,
         path=request.path,
         status=response.status_code,
-        code=problem.get("code", ""),
-        detail=problem.get("detail", ""),
+        code=problem.code if problem else "",
+        detail=problem.detail if problem else "",
         key=g.get("key", ""),
         ms=round((time.monotonic() - g.began) * 1000, 1),
     )

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from framefleet.draw import LabelledBox, class_colour, draw, draw_caption
+from framefleet.draw import class_colour, draw, draw_caption
+from framefleet.wire.answers import Detection
 
 Pixels = npt.NDArray[np.uint8]
 SMALL, HD, PORTRAIT = (144, 176), (1080, 1920), (1280, 720)
@@ -15,8 +16,8 @@ def grey(size: tuple[int, int]) -> Pixels:
     return np.full((*size, 3), 90, np.uint8)
 
 
-def face(box: tuple[float, float, float, float], label: str = "face", class_id: int = 0) -> LabelledBox:
-    return LabelledBox(label, class_id, 0.92, box)
+def face(box: tuple[float, float, float, float], label: str = "face", class_id: int = 0) -> Detection:
+    return Detection(label, class_id, 0.92, box)
 
 
 def relative(size: tuple[int, int], x1: float, y1: float, x2: float, y2: float) -> tuple[float, float, float, float]:
@@ -89,8 +90,8 @@ def test_label_wider_than_the_picture_is_cut_but_keeps_its_score() -> None:
 
 
 def test_best_score_is_drawn_last_whatever_the_order() -> None:
-    best = LabelledBox("best", 1, 0.9, (40, 40, 120, 120))
-    other = LabelledBox("other", 2, 0.5, (40, 40, 120, 120))
+    best = Detection("best", 1, 0.9, (40, 40, 120, 120))
+    other = Detection("other", 2, 0.5, (40, 40, 120, 120))
     first, second = grey(SMALL), grey(SMALL)
 
     draw(first, [best, other])

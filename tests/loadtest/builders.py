@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from framefleet.wire.same import Detection
+from framefleet.wire.answers import Detection
 from loadtest.frames.frames import cut
 from loadtest.measure import machine, run_folder
 from loadtest.measure.faults import Fault, FaultWriter

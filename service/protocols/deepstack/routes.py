@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
+from framefleet.wire.answers import Problem
 from service.engines import EngineInfo
 from service.errors import InvalidValue, ServiceError
-from service.openapi.dialects import EXAMPLE_REQUEST_ID, Failures, answered, python, shell
+from service.openapi.dialects import Failures, answered, python, shell
+from service.openapi.headers import EXAMPLE_REQUEST_ID
 from service.openapi.shapes import COUNT, REQUEST, TEXT, Json, record, ref, said
 from service.pictures.form import Form
 from service.pipeline.boxes import Boxes, Selection
@@ -49,9 +51,9 @@ GENERAL = "general"  # their name for whatever model a server has
 NAMED_IN_MESSAGE = 3
 
 
-def deepstack_problem(document: dict[str, object]) -> dict[str, object]:
+def deepstack_problem(problem: Problem) -> dict[str, object]:
     """Writes a problem this protocol's way; the HTTP status says the same as `code`."""
-    return {"success": False, "error": document["detail"], "code": document["status"], "predictions": [], "count": 0}
+    return {"success": False, "error": problem.detail, "code": problem.status, "predictions": [], "count": 0}
 
 
 FAILURES = Failures("DeepStackProblem", deepstack_problem)

@@ -12,18 +12,28 @@ validates them.
 
 import base64
 
-from framefleet.wire.timing import STAGES
+from msgspec import to_builtins
+from msgspec.structs import asdict
+
+from framefleet.wire.answers import (
+    Detection,
+    Detections,
+    ModelName,
+    NamedDetections,
+    NamedProblem,
+    PictureSize,
+    Timings,
+)
 from service.engines import EngineInfo
-from service.openapi.headers import headers, request_id_parameter
-from service.openapi.problems import detection_problems, problem_schemas
-from service.openapi.shapes import INPUT_SIZE, REQUEST, TEXT, Json, record, ref, said
+from service.openapi.headers import EXAMPLE_REQUEST_ID, headers, request_id_parameter
+from service.openapi.problems import detection_problems, known_codes
+from service.openapi.shapes import REQUEST, Json, record, ref, said, schemas_of
 from service.pictures.raw_frame import CHANNELS
+from service.problems import make_problem
 from service.protocols.native.query import FLAGS, MAX_CANDIDATES, PARAMETERS, TIMEOUT, Parameter
 from service.protocols.native.routes import FIRST_SERVER, default_selection, max_files
 from service.settings import Settings
 
-MILLISECONDS: Json = {"type": "number", "minimum": 0}
-FILE_NAME = said(TEXT, "The file's name in the form.")
 PICTURE_TYPES = "image/jpeg, image/png, image/webp, image/bmp"
 FORM_FIELD = "image"  # any name is taken; this is what the examples call it
 EXAMPLE_SIDES = (2, 4)  # height and width of the example frame
@@ -66,8 +76,8 @@ def _detect(settings: Settings, info: EngineInfo, url: str) -> Json:
     answer = {
         "schema": {"anyOf": [ref("Detections"), ref("SeveralDetections")]},
         "examples": {
-            "one picture": {"value": example_answer(info)},
-            "a form with two files": {"value": example_answers(info)},
+            "one picture": {"value": to_builtins(example_answer(info))},
+            "a form with two files": {"value": to_builtins(example_answers(info))},
         },
     }
     drawn = {"schema": {"type": "string", "format": "binary", "description": "The picture with its boxes drawn."}}
@@ -277,87 +287,54 @@ def _words(options: list[str]) -> str:
 
 def detect_schemas(settings: Settings, info: EngineInfo) -> Json:
     """What the detecting routes take and answer, by name."""
-    answer = _answer(settings)
-    named = {"name": FILE_NAME, **answer["properties"]}
-    problem = {"name": FILE_NAME, **problem_schemas()["Problem"]["properties"]}
+    side = {"maximum": settings.max_side}
+    shapes = schemas_of(
+        NamedDetections,
+        Detections,
+        NamedProblem,
+        limits={
+            "Detection.class_id": {"maximum": len(info.classes) - 1},
+            "Detection.box[]": {"minimum": 0},
+            "Detections.detections": {"maxItems": MAX_CANDIDATES},
+            "NamedDetections.detections": {"maxItems": MAX_CANDIDATES},
+            "PictureSize.width": side,
+            "PictureSize.height": side,
+            "NamedProblem.code": {"enum": known_codes()},
+        },
+    )
     return {
         "RawFrame": raw_frame(settings),
-        "Detection": _detection(info),
-        "Detections": answer,
-        "NamedDetections": record("The answer to one file of a form.", named),
-        "NamedProblem": record("A file of a form that could not be answered; the others still are.", problem),
+        **shapes,
         "SeveralDetections": _several(settings),
         "FirstServerDetections": _first_server(),
     }
 
 
-def example_answer(info: EngineInfo) -> Json:
+def example_answer(info: EngineInfo) -> Detections:
     """The answer to a picture with one object."""
-    return {
-        "detections": [{"label": info.classes[0], "class_id": 0, "score": 0.9184, "box": [66.21, 33.4, 112.08, 94.77]}],
-        "image": {"width": 176, "height": 144},
-        "timings_ms": dict(zip(STAGES, (0.512, 0.094, 30.12, 0.21), strict=True)),
-        "model": {"name": info.model, "input": info.input_size},
-        "request_id": "camera-7-000123",
-    }
+    return Detections(
+        detections=(Detection(info.classes[0], 0, 0.9184, (66.21, 33.4, 112.08, 94.77)),),
+        image=PictureSize(176, 144),
+        timings_ms=Timings(0.512, 0.094, 30.12, 0.21),
+        model=ModelName(info.model, info.input_size),
+        request_id=EXAMPLE_REQUEST_ID,
+    )
 
 
 def example_answers(info: EngineInfo) -> Json:
     """The answer to a form with two files, one of them broken."""
-    answer = example_answer(info)
-    problem = {
-        "type": "about:blank",
-        "title": "Malformed body",
-        "status": 400,
-        "code": "malformed_body",
-        "detail": "image: the PNG ends before its IEND chunk; send a whole PNG file",
-        "request_id": answer["request_id"],
-    }
-    results = [{"name": "left.jpg", **answer}, {"name": "right.png", **problem}]
-    return {"results": results, "request_id": answer["request_id"]}
+    detail = "image: the PNG ends before its IEND chunk; send a whole PNG file"
+    problem = make_problem(400, "malformed_body", "Malformed body", detail, EXAMPLE_REQUEST_ID)
+    results = [
+        NamedDetections(name="left.jpg", **asdict(example_answer(info))),
+        NamedProblem(name="right.png", **asdict(problem)),
+    ]
+    return {"results": results, "request_id": EXAMPLE_REQUEST_ID}
 
 
 def example_first_server() -> list[Json]:
     """The first server's answer to a picture with one object."""
     return [{"0": [66, 33, 112, 95, 0.92]}]
-
-
-def _detection(info: EngineInfo) -> Json:
-    box = {
-        "type": "array",
-        "description": "x1, y1, x2, y2 in pixels of the picture as it is stored; inside it.",
-        "minItems": 4,
-        "maxItems": 4,
-        "items": {"type": "number", "minimum": 0},
-    }
-    return record(
-        "One object.",
-        {
-            "label": said(TEXT, "The class by name."),
-            "class_id": {"type": "integer", "minimum": 0, "maximum": len(info.classes) - 1},
-            "score": {"type": "number", "minimum": 0, "maximum": 1},
-            "box": box,
-        },
-    )
-
-
-def _answer(settings: Settings) -> Json:
-    side = {"type": "integer", "minimum": 1, "maximum": settings.max_side}
-    return record(
-        "The answer to one picture.",
-        {
-            "detections": {
-                "type": "array",
-                "description": "Highest score first.",
-                "maxItems": MAX_CANDIDATES,
-                "items": ref("Detection"),
-            },
-            "image": record("The picture's size in pixels.", {"width": side, "height": side}),
-            "timings_ms": record("What each stage took.", dict.fromkeys(STAGES, MILLISECONDS)),
-            "model": record("What answered.", {"name": TEXT, "input": INPUT_SIZE}),
-            "request_id": REQUEST,
-        },
-    )
 
 
 def _several(settings: Settings) -> Json:

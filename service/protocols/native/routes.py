@@ -6,13 +6,15 @@ import cv2
 import msgspec
 import numpy as np
 from flask import Blueprint, Response, request
+from msgspec.structs import asdict
 
-from framefleet.draw import LabelledBox, draw
-from framefleet.wire.timing import STAGES
+from framefleet.draw import draw
+from framefleet.wire import answers
 from service.admission.visit import Visit
+from service.engines import EngineInfo
 from service.errors import InvalidValue, RequestError, ServiceError
 from service.pictures.form import Form
-from service.pipeline.boxes import Boxes, Selection
+from service.pipeline.boxes import Box, Boxes, Selection
 from service.pipeline.detector import Detections, Detector, Wish
 from service.problems import problem_document
 from service.protocols.exchange import json_answer, read_upload_form, reception
@@ -53,7 +55,8 @@ def detect_routes(detector: Detector, settings: Settings) -> Blueprint:
             found = _single(detector, pictures, Wish(selection, draw=drawn), visit)
             if drawn:
                 return _answer(annotated(found, info.classes), "image/jpeg", found)
-        return _answer(msgspec.json.encode(_document(detector, found)), "application/json", found)
+        document = native_answer(found, info, request_id())
+        return _answer(msgspec.json.encode(document), "application/json", found)
 
     return routes
 
@@ -79,21 +82,21 @@ def first_server_answer(boxes: Boxes) -> list[dict[str, list[float]]]:
     return [{str(box.class_id): [*(round(side) for side in box.corners), round(box.score, 2)]} for box in boxes]
 
 
-def native_answer(found: Detections, classes: tuple[str, ...]) -> dict[str, object]:
-    """Writes detections, the picture's size and the stage timings as `/v1/detect` answers them."""
-    return {
-        "detections": [
-            {
-                "label": classes[box.class_id],
-                "class_id": box.class_id,
-                "score": round(box.score, SCORE_DIGITS),
-                "box": [round(side, PIXEL_DIGITS) for side in box.corners],
-            }
-            for box in found.boxes
-        ],
-        "image": {"width": found.frame.width, "height": found.frame.height},
-        "timings_ms": {name: round(ms, MS_DIGITS) for name, ms in zip(STAGES, found.stages.ms, strict=True)},
-    }
+def native_answer(found: Detections, info: EngineInfo, request_id: str) -> answers.Detections:
+    """Writes detections as `/v1/detect` answers them."""
+    return answers.Detections(
+        detections=tuple(_detection(box, info.classes) for box in found.boxes),
+        image=answers.PictureSize(found.frame.width, found.frame.height),
+        timings_ms=answers.Timings(*(round(ms, MS_DIGITS) for ms in found.stages.ms)),
+        model=answers.ModelName(info.model, info.input_size),
+        request_id=request_id,
+    )
+
+
+def _detection(box: Box, classes: tuple[str, ...]) -> answers.Detection:
+    x1, y1, x2, y2 = box.corners
+    corners = round(x1, PIXEL_DIGITS), round(y1, PIXEL_DIGITS), round(x2, PIXEL_DIGITS), round(y2, PIXEL_DIGITS)
+    return answers.Detection(classes[box.class_id], box.class_id, round(box.score, SCORE_DIGITS), corners)
 
 
 def annotated(found: Detections, classes: tuple[str, ...]) -> bytes:
@@ -101,7 +104,9 @@ def annotated(found: Detections, classes: tuple[str, ...]) -> bytes:
     pixels = found.frame.pixels
     shrunk = np.array([pixels.shape[1] / found.frame.width, pixels.shape[0] / found.frame.height] * 2)
     boxes = [
-        LabelledBox(classes[box.class_id], box.class_id, box.score, tuple((np.array(box.corners) * shrunk).tolist()))
+        answers.Detection(
+            classes[box.class_id], box.class_id, box.score, tuple((np.array(box.corners) * shrunk).tolist())
+        )
         for box in found.boxes
     ]
     draw(pixels, boxes)
@@ -126,19 +131,18 @@ def _several(
     detector: Detector, names: Sequence[str], pictures: list[bytes | memoryview], wish: Wish, visit: Visit
 ) -> Response:
     """Answers each file of a form; one that fails has its problem in its place."""
-    answers = detector.detect(pictures, wish, visit)
-    failures = [found for found in answers if isinstance(found, ServiceError)]
-    if len(failures) == len(answers):
+    found_in = detector.detect(pictures, wish, visit)
+    failures = [found for found in found_in if isinstance(found, ServiceError)]
+    if len(failures) == len(found_in):
         raise _in_one(names, failures)
+    info = detector.batcher.info
     results = [
-        {
-            "name": name,
-            **(problem_document(found) if isinstance(found, ServiceError) else _document(detector, found)),
-        }
-        for name, found in zip(names, answers, strict=True)
+        answers.NamedProblem(name=name, **asdict(problem_document(found)))
+        if isinstance(found, ServiceError)
+        else answers.NamedDetections(name=name, **asdict(native_answer(found, info, request_id())))
+        for name, found in zip(names, found_in, strict=True)
     ]
-    answer = {"results": results, "request_id": request_id()}
-    return json_answer(answer)
+    return json_answer({"results": results, "request_id": request_id()})
 
 
 def _in_one(names: Sequence[str], failures: Sequence[ServiceError]) -> ServiceError:
@@ -148,12 +152,6 @@ def _in_one(names: Sequence[str], failures: Sequence[ServiceError]) -> ServiceEr
             return failure
     reasons = "; ".join(f"{name}: {failure}" for name, failure in zip(names, failures, strict=True))
     return InvalidValue(f"form: none of its {len(failures)} files can be answered: {reasons}")
-
-
-def _document(detector: Detector, found: Detections) -> dict[str, object]:
-    info = detector.batcher.info
-    model = {"name": info.model, "input": info.input_size}
-    return {**native_answer(found, info.classes), "model": model, "request_id": request_id()}
 
 
 def _answer(body: bytes, content_type: str, found: Detections) -> Response:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
+from framefleet.wire.answers import Problem
 from service.engines import EngineInfo
 from service.errors import BodyTooLarge, MalformedBody, ServiceError, UnsupportedBody
 from service.pipeline.detector import Detector
@@ -30,9 +31,9 @@ PIECE_BYTES = 2**18
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
-def oip_problem(document: dict[str, object]) -> dict[str, object]:
+def oip_problem(problem: Problem) -> dict[str, object]:
     """Writes a problem the protocol's way: its clients read nothing else, whatever went wrong."""
-    return {"error": document["detail"]}
+    return {"error": problem.detail}
 
 
 def oip_routes(detector: Detector, settings: Settings, clock: Callable[[], float] = time.monotonic) -> Blueprint:

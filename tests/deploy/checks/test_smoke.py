@@ -1,4 +1,5 @@
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from deploy.checks.smoke import ALIKE, first_frame, read_detect, read_predict
+from deploy.checks.smoke import ALIKE, first_frame, read_detect
 from deploy.errors import StartError
-from framefleet.wire.same import Detection, same
+from framefleet.wire.answers import Detection
+from framefleet.wire.reading import parse_first_server
+from framefleet.wire.same import same
 
 FACE = {"label": "face", "class_id": 0, "score": 0.92, "box": [66.5, 33.3, 112.3, 95.4]}
 DETECT: dict[str, Any] = {
@@ -28,7 +31,7 @@ def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
 
 
 def test_a_good_detect_answer_is_read() -> None:
-    assert read_detect(DETECT) == (Detection("face", 0, 0.92, (66.5, 33.3, 112.3, 95.4)),)
+    assert read_detect(json.dumps(DETECT).encode()) == (Detection("face", 0, 0.92, (66.5, 33.3, 112.3, 95.4)),)
 
 
 @pytest.mark.parametrize(
@@ -48,12 +51,13 @@ def test_a_good_detect_answer_is_read() -> None:
 )
 def test_a_detect_answer_off_the_schema_is_refused(answer: Any) -> None:
     with pytest.raises(ValueError):
-        read_detect(answer)
+        read_detect(json.dumps(answer).encode())
 
 
 def test_a_good_predict_answer_is_read() -> None:
-    assert read_predict([{"0": [66, 33, 112, 95, 0.92]}]) == (Detection("", 0, 0.92, (66.0, 33.0, 112.0, 95.0)),)
-    assert read_predict([]) == ()
+    read = parse_first_server(b'[{"0": [66, 33, 112, 95, 0.92]}]')
+    assert read == (Detection("0", 0, 0.92, (66.0, 33.0, 112.0, 95.0)),)
+    assert parse_first_server(b"[]") == ()
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ def test_a_good_predict_answer_is_read() -> None:
 )
 def test_a_predict_answer_off_the_schema_is_refused(answer: Any) -> None:
     with pytest.raises(ValueError):
-        read_predict(answer)
+        parse_first_server(json.dumps(answer).encode())
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ import pytest
 from framefleet.client.__main__ import Tally, main, run
 from framefleet.client.sender import Answer, SendError, detect_in_order
 from framefleet.client.sources import Frame, Frames, Incomplete, MediaError, Source
-from framefleet.draw import LabelledBox, Pixels
+from framefleet.draw import Pixels
 from framefleet.video import VideoFile
+from framefleet.wire.answers import Detection
 from tests.instance import running_instance
 from tests.service.camera import Resource, running_camera, stream
 from tests.service.stub import Reply, running_stub
@@ -244,7 +245,7 @@ def test_answers_keep_the_frames_order_with_several_in_flight() -> None:
         if index < 3:  # frame 3 answers first, then 2, 1, 0
             assert turns[index].wait(30)
         turns[index - 1].set() if index < 4 else None
-        return Answer([LabelledBox(str(index), index, 1, (0, 0, 1, 1))], 1)
+        return Answer([Detection(str(index), index, 1, (0, 0, 1, 1))], 1)
 
     results = list(detect_in_order(numbered(8), send_backwards, in_flight=4, limit=None, stopped=Event()))
 

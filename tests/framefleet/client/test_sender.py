@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from framefleet.client.sender import RetryPolicy, Sender, SendError, SendingStopped, jpeg_wire, raw_wire
-from framefleet.draw import LabelledBox
 from framefleet.http.session import CERTIFICATE_VARIABLES
+from framefleet.wire.answers import Detection
 from tests.service.stub import Reply, Stub, running_stub
 
 FRAME = np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8)
@@ -44,7 +44,7 @@ def test_answer_has_boxes_instance_and_stage_timings() -> None:
     with running_stub(Reply(body=json.dumps(FOUND).encode(), headers=headers)) as stub:
         answer = sender(stub.url + "/").send(FRAME)
 
-    assert answer.detections == [LabelledBox("face", 2, 0.9, (1.0, 2.0, 3.5, 4.0))]
+    assert answer.detections == [Detection("face", 2, 0.9, (1.0, 2.0, 3.5, 4.0))]
     assert (answer.instance, answer.retries) == ("gpu1", 0)
     assert answer.stages_ms == {"decode": 0.5, "queue": 0.1, "infer": 30.1, "post": 0.2}
     assert answer.latency_ms > 0
@@ -70,8 +70,8 @@ def test_raw_wire_sends_the_very_pixels_and_names_classes_it_knows() -> None:
     assert (document["height"], document["width"]) == (48, 64)
     assert base64.b64decode(document["image"], validate=True) == FRAME.tobytes()
     assert answer.detections == [
-        LabelledBox("T01", 0, 0.92, (1.0, 2.0, 30.0, 40.0)),
-        LabelledBox("class 26", 26, 0.4, (-3.0, 0.0, 5.0, 6.0)),
+        Detection("T01", 0, 0.92, (1.0, 2.0, 30.0, 40.0)),
+        Detection("class 26", 26, 0.4, (-3.0, 0.0, 5.0, 6.0)),
     ]
 
 

@@ -1,13 +1,13 @@
 from framefleet.client.__main__ import Tally, summary
 from framefleet.client.sender import Answer
-from framefleet.draw import LabelledBox
+from framefleet.wire.answers import Detection
 
 
 def test_summary_has_rates_percentiles_medians_and_shares() -> None:
     tally = Tally()
     for index in range(100):
         stages = {"decode": 0.5, "infer": 20.0 + index % 3}
-        face = LabelledBox("face", 0, 0.9, (0, 0, 1, 1))
+        face = Detection("face", 0, 0.9, (0, 0, 1, 1))
         tally.add(Answer([face], float(index + 1), retries=index == 7, instance=f"gpu{index % 2}", stages_ms=stages))
 
     assert summary(tally, 4.0).splitlines() == [

@@ -1,10 +1,10 @@
 """Two answers are the same if each detection has its own partner in the other."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from framefleet.wire.same import Detection, Tolerance, pair, same
+from framefleet.wire.answers import Detection
+from framefleet.wire.same import Tolerance, pair, same
 
 FACE = Detection("face", 0, 0.9, (10, 20, 30, 40))
 NEXT = replace(FACE, box=(10.8, 20, 30, 40))

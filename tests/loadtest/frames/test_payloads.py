@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from framefleet.wire.same import Detection
+from framefleet.wire.answers import Detection
 from loadtest.frames.payloads import PAYLOADS
 from loadtest.generate import prepare
 from loadtest.generate.stepping import StepOptions, run_step

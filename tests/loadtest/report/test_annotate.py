@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from framefleet.wire.same import Detection
+from framefleet.wire.answers import Detection
 from loadtest.errors import RunError
 from loadtest.frames.frames import CutSettings, cut
 from loadtest.report import annotate

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framefleet.wire.same import Detection, Tolerance
+from framefleet.wire.answers import Detection
+from framefleet.wire.same import Tolerance
 from loadtest.errors import RunError, TargetError
 from loadtest.frames.frames import CutSettings, FrameSet, cut
 from loadtest.target import reference

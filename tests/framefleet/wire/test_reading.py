@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from framefleet.wire.same import Detection
-from loadtest.target.answers import MalformedAnswerError, parse, parse_first_server
+from framefleet.wire.answers import Detection
+from framefleet.wire.reading import MalformedAnswerError, parse, parse_first_server
 from tests.loadtest.fake_service import FACE, answer
 
 

@@ -1,12 +1,11 @@
 """Reads an answer and holds it against the promised schema: bytes -> [Detection...]."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import msgspec
 
-from framefleet.wire.same import Detection
+from framefleet.wire.answers import Detection, Detections
 
 # Boxes are clipped to the picture; floats may overshoot in the last digits.
 EDGE_PX = 0.5
@@ -14,27 +13,6 @@ EDGE_PX = 0.5
 
 class MalformedAnswerError(ValueError):
     """The body is not what the API promises; the text says in what way."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    name: str
-    input: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    detections: tuple[Detection, ...]
-    image: _Picture
-    model: _Model
-    timings_ms: dict[str, float]
-    request_id: str
 
 
 # Takes a body and the picture's width and height in pixels; raises MalformedAnswerError.
@@ -53,19 +31,42 @@ def parse(body: bytes, width: int, height: int) -> tuple[Detection, ...]:
     Raises:
         MalformedAnswerError: not JSON, a field is missing or of the wrong type, or a value is impossible.
     """
-    try:
-        answer = msgspec.json.decode(body, type=_Answer)
-    except msgspec.MsgspecError as error:
-        raise MalformedAnswerError(f"{error}; body starts {body[:60]!r}") from None
+    answer = read_answer(body)
     if (answer.image.width, answer.image.height) != (width, height):
         raise MalformedAnswerError(f"image: says {answer.image.width}x{answer.image.height}, sent was {width}x{height}")
-    for number, detection in enumerate(answer.detections):
-        _check_box(detection, f"detections[{number}]", width, height)
-    _check_scores(answer.detections)
+    check(answer, edge_px=EDGE_PX)
     return answer.detections
 
 
-def parse_first_server(body: bytes, width: int, height: int) -> tuple[Detection, ...]:
+def read_answer(body: bytes) -> Detections:
+    """Reads an answer of `/v1/detect`, whatever its values are.
+
+    Raises:
+        MalformedAnswerError: not JSON, or a field is missing or of the wrong type.
+    """
+    try:
+        return msgspec.json.decode(body, type=Detections)
+    except msgspec.MsgspecError as error:
+        raise MalformedAnswerError(f"{error}; body starts {body[:60]!r}") from None
+
+
+def check(answer: Detections, *, edge_px: float = 0.0) -> None:
+    """Checks that scores fall and boxes lie in the picture that the answer tells of, but for `edge_px` pixels.
+
+    Raises:
+        MalformedAnswerError: a value is impossible.
+    """
+    width, height = answer.image.width, answer.image.height
+    for number, detection in enumerate(answer.detections):
+        x1, y1, x2, y2 = detection.box
+        inside = -edge_px <= x1 <= x2 <= width + edge_px and -edge_px <= y1 <= y2 <= height + edge_px
+        if not inside:
+            where = f"detections[{number}].box"
+            raise MalformedAnswerError(f"{where}: {detection.box} does not lie within {width}x{height}")
+    _check_scores(answer.detections)
+
+
+def parse_first_server(body: bytes, width: int = 0, height: int = 0) -> tuple[Detection, ...]:
     """Reads and checks the answer of `/predict`, whose boxes are whole pixels and may leave the picture.
 
     Raises:
@@ -91,10 +92,3 @@ def _check_scores(detections: Sequence[Detection]) -> None:
             raise MalformedAnswerError(f"detections[{number}].score: {detection.score} is not within 0 and 1")
     if any(first.score < second.score for first, second in pairwise(detections)):
         raise MalformedAnswerError("detections: not in order of falling score")
-
-
-def _check_box(detection: Detection, where: str, width: int, height: int) -> None:
-    x1, y1, x2, y2 = detection.box
-    inside = -EDGE_PX <= x1 <= x2 <= width + EDGE_PX and -EDGE_PX <= y1 <= y2 <= height + EDGE_PX
-    if not inside:
-        raise MalformedAnswerError(f"{where}.box: {detection.box} does not lie within {width}x{height}")

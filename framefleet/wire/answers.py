@@ -1,0 +1,80 @@
+"""What the native API answers, as records: instances write them, clients read them, and OpenAPI's schemas are theirs.
+
+What a schema promises beyond a type is only said here (`extra_json_schema`): how strict to be is each reader's own.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+RequestId = Annotated[str, Meta(description="The id under which the log knows the request.")]
+Side = Annotated[int, Meta(extra_json_schema={"minimum": 1})]
+Milliseconds = Annotated[float, Meta(extra_json_schema={"minimum": 0})]
+BOX = "x1, y1, x2, y2 in pixels of the picture as it is stored; inside it."
+
+
+class Detection(Struct, frozen=True):
+    """One object."""
+
+    label: Annotated[str, Meta(description="The class by name.")]
+    class_id: Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+    score: Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
+    box: Annotated[tuple[float, float, float, float], Meta(description=BOX)]
+
+
+class PictureSize(Struct, frozen=True):
+    """The picture's size in pixels."""
+
+    width: Side
+    height: Side
+
+
+class Timings(Struct, frozen=True):
+    """What each stage took, ms."""
+
+    decode: Milliseconds
+    queue: Milliseconds
+    infer: Milliseconds
+    post: Milliseconds
+
+
+class ModelName(Struct, frozen=True):
+    """What answered."""
+
+    name: str
+    input: Annotated[tuple[Side, Side], Meta(description="The model's input: height and width in pixels.")]
+
+
+class Detections(Struct, frozen=True):
+    """The answer to one picture."""
+
+    detections: Annotated[tuple[Detection, ...], Meta(description="Highest score first.")]
+    image: PictureSize
+    timings_ms: Timings
+    model: ModelName
+    request_id: RequestId
+
+
+class NamedDetections(Detections, frozen=True):
+    """The answer to one file of a form."""
+
+    name: Annotated[str, Meta(description="The file's name in the form.")]
+
+
+class Problem(Struct, frozen=True):
+    """What went wrong (RFC 9457)."""
+
+    type: Annotated[str, Meta(description="Always `about:blank`: the code says more.")]
+    title: Annotated[str, Meta(description="The code in words.", extra_json_schema={"minLength": 1})]
+    status: Annotated[int, Meta(description="The HTTP status.", extra_json_schema={"minimum": 400, "maximum": 599})]
+    code: Annotated[str, Meta(description="What to program against.")]
+    detail: Annotated[
+        str, Meta(description="Where, what, and how to put it right.", extra_json_schema={"minLength": 1})
+    ]
+    request_id: RequestId
+
+
+class NamedProblem(Problem, frozen=True):
+    """A file of a form that could not be answered; the others still are."""
+
+    name: Annotated[str, Meta(description="The file's name in the form.")]
