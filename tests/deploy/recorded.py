@@ -36,7 +36,7 @@ DEFAULTS: Mapping[str, Any] = {
 NO_CHANGES = Changes((), (), ())
 SEEN: Mapping[str, Any] = {
     "image": {"width": 8, "height": 8},
-    "model": {"name": "m"},
+    "model": {"name": "m", "input": [320, 320]},
     "request_id": "1",
     "timings_ms": dict.fromkeys(("decode", "queue", "infer", "post"), 1.0),
 }

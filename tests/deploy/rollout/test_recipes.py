@@ -4,8 +4,10 @@ The whole of what is done is compared, so that no call can be left out or change
 what it says is for the tests of `deploy.machine`, and that all of it works for those with real processes.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +58,7 @@ RELOAD = [
     "write_text nginx.loaded",
 ]
 NOTED = "write_text deployed.json"
+ANSWERS = "  cpu0       answers the test picture"
 RECOVERY = Holder("root", "starting supervisord again", 99, 0.0)
 
 
@@ -82,8 +85,10 @@ class TestUp:
     def test_a_running_fleet_is_changed_one_instance_after_the_other(self, tmp_path: Path) -> None:
         put_in_place(local_fleet(tmp_path))
         wanted = local_fleet(tmp_path, "r2")
-        machine = machine_with(wanted, runs=True, changes=BOTH)
+        said = list[str]()
+        machine = machine_with(wanted, runs=True, changes=BOTH, said=said)
         up(wanted, machine)
+        assert said[0] == "changes: release dev -> r2 (what is not given has its default)"
         changed = [*replaced("cpu0"), *replaced("cpu1")]
         assert done(machine) == [*BEGIN_RUNNING, "replace_etc", "supervisord.reread", *changed]
 
@@ -107,6 +112,14 @@ class TestUp:
         begun = [*BEGIN, *LOCAL_CHECK[1:], "replace_etc", *CLEAR, "start_supervisord"]
         assert done(machine) == [*begun, "undisturbed", *STOP, *CLEAR]
         assert any(line.startswith("failed: cpu0: ended") for line in said)
+
+    def test_a_supervisord_that_never_answers_is_given_up(self, tmp_path: Path) -> None:
+        fleet = local_fleet(tmp_path)
+        machine = machine_with(fleet)
+        machine.answers.update({"supervisord_listens": False, "processes": ()})
+        with pytest.raises(StartError, match="supervisord: does not answer 30 s after its start"):
+            up(fleet, machine)
+        assert done(machine)[-4:] == ["start_supervisord", "undisturbed", *CLEAR]
 
     def test_an_interruption_stops_it_again_too(self, tmp_path: Path) -> None:
         fleet = local_fleet(tmp_path)
@@ -189,10 +202,21 @@ class TestRunWhileUp:
     def test_a_fleet_that_is_up_is_used_and_left(self, tmp_path: Path) -> None:
         fleet = local_fleet(tmp_path)
         put_in_place(fleet)
-        machine = machine_with(fleet, runs=True)
+        said = list[str]()
+        machine = machine_with(fleet, runs=True, said=said)
         machine.answers["run_in_foreground"] = 3
         assert run_while_up(fleet, ("true",), machine) == 3
         assert done(machine) == ["run_in_foreground true"]
+        assert said[0].startswith("already up, used as it is: 2 instances of release dev")
+
+    def test_a_fleet_that_is_up_on_another_port_is_not_used(self, tmp_path: Path) -> None:
+        fleet = local_fleet(tmp_path)
+        put_in_place(fleet)
+        machine = machine_with(fleet, runs=True)
+        elsewhere = replace(fleet, balancer=replace(fleet.balancer, port=8081))
+        with pytest.raises(ControlError, match="already up, on port 8080 instead of 8081"):
+            run_while_up(elsewhere, ("true",), machine)
+        assert done(machine) == []
 
     def test_a_command_that_lacks_something_starts_nothing(self, tmp_path: Path) -> None:
         fleet = local_fleet(tmp_path)
@@ -200,6 +224,18 @@ class TestRunWhileUp:
         machine.answers["run_in_foreground"] = 2
         assert run_while_up(fleet, ("true",), machine, check=True) == 2
         assert done(machine) == ["run_in_foreground true --check"]
+
+
+class Ending:
+    """A trial that ends by itself."""
+
+    pid = 98
+
+    def __init__(self, clock: Callable[[], float], lasts_s: float) -> None:
+        self._clock, self._until = clock, clock() + lasts_s
+
+    def poll(self) -> int | None:
+        return 3 if self._clock() >= self._until else None
 
 
 class Host:
@@ -218,14 +254,33 @@ class Host:
         self.text += '[balancer]\nmode = "one"\nhosts = ["here"]\n'
         self.given.write_text(self.text)
 
+    def bundle_with_a_model(self) -> Path:
+        """An unpacked bundle of the first release, which comes with a model."""
+        release = self._folder / "install" / "releases" / R1
+        bundle = self._folder / "bundle"
+        (bundle / "model").mkdir(parents=True)
+        (bundle / "model" / "m.onnx").touch()
+        record = {"id": R1, "created": "", "python": "3", "machine": "any", "model": "m.onnx", "model_sha256": "0" * 64}
+        (release / "release.json").write_text(json.dumps(record))
+        (release / "SHA256SUMS").touch()
+        self.text = self.text.replace('"simulated:"', '"m.onnx"')
+        self.given.write_text(self.text)
+        return bundle
+
     def machine(
-        self, number: int, *, runs: bool = True, changes: Changes = ONE, broken: tuple[str, ...] = ()
+        self,
+        number: int,
+        *,
+        runs: bool = True,
+        changes: Changes = ONE,
+        broken: tuple[str, ...] = (),
+        wrong: tuple[str, ...] = (),
     ) -> RecordedMachine:
         bare = target_of(self._folder, self._releases[number - 1], recorded())
         state = DesiredState(self.text, parse_inventory(self.text), "here", bare.release, ())
         fleet = expand(state, bare, bare.machine.devices())
         self.said = []
-        return machine_with(fleet, runs=runs, changes=changes, broken=broken, said=self.said)
+        return machine_with(fleet, runs=runs, changes=changes, broken=broken, wrong=wrong, said=self.said)
 
     def target(self, number: int, machine: RecordedMachine) -> Target:
         return target_of(self._folder, self._releases[number - 1], machine)
@@ -269,6 +324,7 @@ class TestDeploy:
         started = [NOTED, *switched(R1), "manager.stop", *CLEAR, "manager.start"]
         assert done(machine) == [*prepared, *started, "write_text fleet.toml", NOTED]
         assert host.history() == ("r1", "", "")
+        assert host.said[-4:-1] == [ANSWERS, f"{ANSWERS} through the balancer", "watching cpu0 for 8 s"]
 
     def test_the_next_one_changes_what_runs(self, host: Host) -> None:
         host.serve(1)
@@ -277,11 +333,44 @@ class TestDeploy:
         rolled = [NOTED, *switched(R2), "supervisord.reread", *replaced("cpu0"), *RELOAD]
         assert done(machine) == [*PREPARE, *USER, *HOST_CHECK, *tried(R2), *rolled, NOTED, f"point previous {R1}"]
         assert host.history() == ("r2", "r1", "")
+        assert f"{ANSWERS} through the balancer" in host.said
+        assert host.said[-2] == "watching cpu0 for 8 s"
+
+    def test_a_model_in_the_bundle_is_placed(self, host: Host, tmp_path: Path) -> None:
+        bundle = host.bundle_with_a_model()
+        machine = host.machine(1, runs=False)
+        deploy(Request(host.given, bundle=bundle), host.target(1, machine))
+        at = done(machine).index("make_host_folders")
+        assert done(machine)[at + 1] == "place_model m.onnx m.onnx"
+
+    def test_what_answers_wrongly_once_it_serves_is_taken_back(self, host: Host) -> None:
+        host.serve(1)
+        machine = host.machine(2, wrong=("cpu0",))
+        with pytest.raises(StartError, match=r"cpu0: finds .* in the test picture instead of"):
+            deploy(Request(), host.target(2, machine))
+        assert host.history() == ("r1", "", "")
+
+    @pytest.mark.parametrize(
+        ("lasts_s", "told"),
+        [(0.0, "its trial ended with code 3"), (2.0, "its trial ended after it was ready with code 3")],
+    )
+    def test_a_trial_that_ends_changes_nothing(self, host: Host, lasts_s: float, told: str) -> None:
+        machine = host.machine(1, runs=False, broken=() if lasts_s else ("trial",))
+        machine.answers["trial_process"] = lambda *given: nullcontext(Ending(machine.clock, lasts_s))
+        with pytest.raises(StartError, match=told):
+            deploy(Request(host.given), host.target(1, machine))
+        assert done(machine)[-1].startswith("trial_process")
+
+    def test_a_trial_that_listens_elsewhere_changes_nothing(self, host: Host) -> None:
+        machine = host.machine(1, runs=False, broken=("trial",))
+        machine.answers["ports_of_session"] = frozenset({9999})
+        with pytest.raises(StartError, match="its trial listens on port 9999 instead of 8102"):
+            deploy(Request(host.given), host.target(1, machine))
 
     def test_what_fails_in_its_trial_changes_nothing(self, host: Host) -> None:
         host.serve(1)
         machine = host.machine(2, broken=("trial",))
-        with pytest.raises(StartError, match="nothing was changed"):
+        with pytest.raises(StartError, match="is not ready after 180 s: refuses connections; nothing was changed"):
             deploy(Request(), host.target(2, machine))
         assert done(machine) == [*PREPARE, *USER, *HOST_CHECK, *tried(R2)]
         assert host.history() == ("r1", "", "")
