@@ -8,8 +8,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 RequestId = Annotated[str, Meta(description="The id under which the log knows the request.")]
-Side = Annotated[int, Meta(extra_json_schema={"minimum": 1})]
-Milliseconds = Annotated[float, Meta(extra_json_schema={"minimum": 0})]
+AtLeastOne = Annotated[int, Meta(extra_json_schema={"minimum": 1})]
+Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+Figure = Annotated[float, Meta(extra_json_schema={"minimum": 0})]
 BOX = "x1, y1, x2, y2 in pixels of the picture as it is stored; inside it."
 
 
@@ -17,7 +18,7 @@ class Detection(Struct, frozen=True):
     """One object."""
 
     label: Annotated[str, Meta(description="The class by name.")]
-    class_id: Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+    class_id: Count
     score: Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
     box: Annotated[tuple[float, float, float, float], Meta(description=BOX)]
 
@@ -25,24 +26,24 @@ class Detection(Struct, frozen=True):
 class PictureSize(Struct, frozen=True):
     """The picture's size in pixels."""
 
-    width: Side
-    height: Side
+    width: AtLeastOne
+    height: AtLeastOne
 
 
 class Timings(Struct, frozen=True):
     """What each stage took, ms."""
 
-    decode: Milliseconds
-    queue: Milliseconds
-    infer: Milliseconds
-    post: Milliseconds
+    decode: Figure
+    queue: Figure
+    infer: Figure
+    post: Figure
 
 
 class ModelName(Struct, frozen=True):
     """What answered."""
 
     name: str
-    input: Annotated[tuple[Side, Side], Meta(description="The model's input: height and width in pixels.")]
+    input: Annotated[tuple[AtLeastOne, AtLeastOne], Meta(description="The model's input: height and width in pixels.")]
 
 
 class Detections(Struct, frozen=True):

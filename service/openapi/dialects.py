@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from service.openapi.examples import shown
 from service.openapi.headers import EXAMPLE_REQUEST_ID, headers
 from service.openapi.problems import ANYWHERE, METHOD_NOT_ALLOWED, Problem, known_problems, problem_answers
 from service.openapi.shapes import Json, ref
@@ -52,7 +53,7 @@ class Failures:
         extra += ["Allow"] if status == METHOD_NOT_ALLOWED else []
         # A request that is no HTTP is refused before its path is known, too.
         as_problem = problem_answers()["AnyProblem400"]["content"] if status == ANYWHERE[0] else {}
-        body = {"schema": ref(self.schema), "example": self._example(kinds[0])}
+        body = {"schema": ref(self.schema), "example": shown(self._example(kinds[0]))}
         return {
             "description": " ".join(kind.why for kind in kinds),
             "headers": headers(*extra),
@@ -75,5 +76,5 @@ def python(source: str) -> Json:
 
 def answered(description: str, schema: str, example: object, *more: str) -> Json:
     """An answer of JSON, with the headers named."""
-    body = {"schema": ref(schema), "example": example}
+    body = {"schema": ref(schema), "example": shown(example)}
     return {"description": description, "headers": headers(*more), "content": {"application/json": body}}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import groupby
 from operator import attrgetter
-
-from msgspec import to_builtins
+from typing import Any
 
 from framefleet.wire import answers
 from service.errors import RequestError, ServiceError
+from service.openapi.examples import shown
 from service.openapi.headers import EXAMPLE_REQUEST_ID, headers
 from service.openapi.shapes import Json, schemas_of
 from service.problems import CODES, OTHER_CODE, OURS, make_problem
@@ -124,9 +124,8 @@ def _answer(kinds: list[Problem]) -> Json:
     }
 
 
-def _example(kind: Problem) -> Json:
-    example: Json = to_builtins(make_problem(kind.status, kind.code, kind.title, kind.why, EXAMPLE_REQUEST_ID))
-    return example
+def _example(kind: Problem) -> Any:
+    return shown(make_problem(kind.status, kind.code, kind.title, kind.why, EXAMPLE_REQUEST_ID))
 
 
 def _why(error: type[ServiceError]) -> str:

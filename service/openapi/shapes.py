@@ -44,6 +44,8 @@ def _as_openapi(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     said = {key: _as_openapi(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
+    if isinstance(about := said.get("description"), str):
+        said["description"] = about.partition("\n\n")[0]
     if "prefixItems" in said:  # all alike: pixels, or sides
         said["items"] = said.pop("prefixItems")[0]
     if "enum" in said:

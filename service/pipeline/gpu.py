@@ -3,10 +3,13 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from framefleet.wire.answers import Figure
 
 # NVML gives milliwatts, millijoules and per cent.
 MILLI = 1000
@@ -42,6 +45,9 @@ FIGURES: tuple[tuple[str, str, Reader], ...] = (
 )
 
 
+Told = Annotated[Figure | None, Meta(description="null where the GPU does not tell.")]
+
+
 @dataclass(frozen=True, slots=True)
 class GpuFigures:
     """A GPU at one moment; None for what it does not tell.
@@ -54,11 +60,11 @@ class GpuFigures:
         temperature_c: degrees Celsius.
     """
 
-    uuid: str
-    utilization: float | None
-    memory_used_bytes: float | None
-    memory_total_bytes: float | None
-    temperature_c: float | None
+    uuid: Annotated[str, Meta(description="As `nvidia-smi -L` shows it.")]
+    utilization: Told
+    memory_used_bytes: Told
+    memory_total_bytes: Told
+    temperature_c: Told
 
 
 class GpuCollector(Collector):

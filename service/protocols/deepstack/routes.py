@@ -8,18 +8,21 @@ document.
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
 
 from flask import Blueprint, Response
+from msgspec import Meta, Struct, field
 from werkzeug.exceptions import NotFound
 
-from framefleet.wire.answers import Problem
+from framefleet.wire.answers import Count, Problem, RequestId
 from service.engines import EngineInfo
 from service.errors import InvalidValue, ServiceError
 from service.openapi.dialects import Failures, answered, python, shell
+from service.openapi.examples import example_found
 from service.openapi.headers import EXAMPLE_REQUEST_ID
-from service.openapi.shapes import COUNT, REQUEST, TEXT, Json, record, ref, said
+from service.openapi.shapes import Json, record, schemas_of
 from service.pictures.form import Form
-from service.pipeline.boxes import Boxes, Selection
+from service.pipeline.boxes import Box, Selection
 from service.pipeline.detector import Detections, Detector, Wish
 from service.protocols.exchange import json_answer, read_upload_form, reception
 from service.protocols.native.openapi import FORM_FIELD, PICTURE_TYPES, header_parameters, one_picture
@@ -28,7 +31,7 @@ from service.protocols.native.routes import default_selection
 from service.server.observe import request_id
 from service.settings import Settings
 
-COMMANDS = ("detect", "custom")
+Command = Literal["detect", "custom"]
 DETECTION = """\
 For clients of DeepStack and CodeProject.AI: Frigate, Home Assistant, Blue Iris and Agent DVR. Of a form's files the \
 one named `image` is looked at, else the first; fields that are not named here are passed over. The query is not read. \
@@ -51,9 +54,57 @@ GENERAL = "general"  # their name for whatever model a server has
 NAMED_IN_MESSAGE = 3
 
 
-def deepstack_problem(problem: Problem) -> dict[str, object]:
+class DeepStackPrediction(Struct, frozen=True):
+    """One object, in whole pixels of the picture as it is stored; inside it."""
+
+    label: Annotated[str, Meta(description="The class by name.")]
+    confidence: Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
+    x_min: Count
+    y_min: Count
+    x_max: Count
+    y_max: Count
+
+
+class DeepStackDetections(Struct, frozen=True, rename="camel"):
+    """The answer to one picture."""
+
+    success: Literal[True]
+    message: Annotated[str, Meta(description="The first labels, in words.")]
+    predictions: Annotated[tuple[DeepStackPrediction, ...], Meta(description="Highest confidence first.")]
+    count: Annotated[Count, Meta(description="How many predictions there are.")]
+    inference_ms: Annotated[Count, Meta(description="Whole milliseconds of the inference.")]
+    process_ms: Annotated[Count, Meta(description="Whole milliseconds of all stages.")]
+    code: Literal[200]
+    command: Command
+    module_id: Literal["framefleet"]
+    execution_provider: Annotated[str, Meta(description="The device that inferred it.")]
+    can_use_gpu: bool = field(name="canUseGPU")
+    analysis_round_trip_ms: Annotated[Count, Meta(description="Whole milliseconds from the body's arrival on.")]
+    request_id: RequestId
+
+
+class DeepStackModels(Struct, frozen=True):
+    """The models there are."""
+
+    success: Literal[True]
+    models: Annotated[list[str], Meta(min_length=1)]
+    code: Literal[200]
+    command: Literal["list-custom"]
+
+
+class DeepStackProblem(Struct, frozen=True):
+    """What went wrong, as DeepStack's clients read it."""
+
+    success: Literal[False]
+    error: Annotated[str, Meta(description="Where, what, and how to put it right.", min_length=1)]
+    code: Annotated[int, Meta(description="The HTTP status.", ge=400, le=599)]
+    predictions: Annotated[tuple[DeepStackPrediction, ...], Meta(max_length=0)]
+    count: Literal[0]
+
+
+def deepstack_problem(problem: Problem) -> DeepStackProblem:
     """Writes a problem this protocol's way; the HTTP status says the same as `code`."""
-    return {"success": False, "error": problem.detail, "code": problem.status, "predictions": [], "count": 0}
+    return DeepStackProblem(success=False, error=problem.detail, code=problem.status, predictions=(), count=0)
 
 
 FAILURES = Failures("DeepStackProblem", deepstack_problem)
@@ -83,9 +134,9 @@ def deepstack_routes(detector: Detector, settings: Settings, clock: Callable[[],
 
     @routes.route("/custom/list", methods=["GET", "POST"])
     def models() -> Response:
-        return json_answer({"success": True, "models": [info.model], "code": 200, "command": "list-custom"})
+        return json_answer(models_answer(info))
 
-    def answer(command: str) -> Response:
+    def answer(command: Command) -> Response:
         began = clock()
         with take_in() as visit:
             form = read_upload_form(visit, settings.max_files)
@@ -93,41 +144,43 @@ def deepstack_routes(detector: Detector, settings: Settings, clock: Callable[[],
             (found,) = detector.detect(_picture(form), wish, visit)
         if isinstance(found, ServiceError):
             raise found
-        document = {**deepstack_answer(found, info), "command": command, "requestId": request_id()}
-        response = json_answer({**document, "analysisRoundTripMs": round((clock() - began) * 1000)})
+        response = json_answer(deepstack_answer(found, info, command, round((clock() - began) * 1000), request_id()))
         response.headers["Server-Timing"] = found.stages.server_timing(found.batch_size)
         return response
 
     return routes
 
 
-def deepstack_answer(found: Detections, info: EngineInfo) -> dict[str, object]:
+def deepstack_answer(
+    found: Detections, info: EngineInfo, command: Command, round_trip_ms: int, request_id: str
+) -> DeepStackDetections:
     """Writes detections as the protocol does: whole pixels inside the picture, whole milliseconds."""
     stages = found.stages
-    predictions = _predictions(found.boxes, info.classes)
-    return {
-        "success": True,
-        "message": _message([str(prediction["label"]) for prediction in predictions]),
-        "predictions": predictions,
-        "count": len(predictions),
-        "inferenceMs": round(stages.infer_ms),
-        "processMs": round(stages.decode_ms + stages.queue_ms + stages.infer_ms + stages.post_ms),
-        "code": 200,
-        "moduleId": "framefleet",
-        "executionProvider": info.device,
-        "canUseGPU": info.on_gpu,
-    }
+    predictions = tuple(_prediction(box, info.classes) for box in found.boxes)
+    return DeepStackDetections(
+        success=True,
+        message=_message([prediction.label for prediction in predictions]),
+        predictions=predictions,
+        count=len(predictions),
+        inference_ms=round(stages.infer_ms),
+        process_ms=round(stages.decode_ms + stages.queue_ms + stages.infer_ms + stages.post_ms),
+        code=200,
+        command=command,
+        module_id="framefleet",
+        execution_provider=info.device,
+        can_use_gpu=info.on_gpu,
+        analysis_round_trip_ms=round_trip_ms,
+        request_id=request_id,
+    )
 
 
-def _predictions(boxes: Boxes, classes: tuple[str, ...]) -> list[dict[str, object]]:
-    return [
-        {
-            "label": classes[box.class_id],
-            "confidence": box.score,
-            **dict(zip(("x_min", "y_min", "x_max", "y_max"), (round(side) for side in box.corners), strict=True)),
-        }
-        for box in boxes
-    ]
+def models_answer(info: EngineInfo) -> DeepStackModels:
+    """Names the one model that is served."""
+    return DeepStackModels(success=True, models=[info.model], code=200, command="list-custom")
+
+
+def _prediction(box: Box, classes: tuple[str, ...]) -> DeepStackPrediction:
+    return DeepStackPrediction(classes[box.class_id], box.score, *(round(side) for side in box.corners))
 
 
 def _message(labels: list[str]) -> str:
@@ -194,29 +247,17 @@ def deepstack_paths(settings: Settings, info: EngineInfo, url: str) -> Json:
 
 def deepstack_schemas(settings: Settings, info: EngineInfo) -> Json:
     """What the protocol's paths answer, by name."""
-    return {
-        "DeepStackPrediction": _prediction(settings, info),
-        "DeepStackDetections": _answer(),
-        "DeepStackModels": record(
-            "The models there are.",
-            {
-                "success": {"type": "boolean", "enum": [True]},
-                "models": {"type": "array", "minItems": 1, "items": TEXT},
-                "code": {"type": "integer", "enum": [200]},
-                "command": {"type": "string", "enum": ["list-custom"]},
-            },
-        ),
-        "DeepStackProblem": record(
-            "What went wrong, as DeepStack's clients read it.",
-            {
-                "success": {"type": "boolean", "enum": [False]},
-                "error": {"type": "string", "minLength": 1, "description": "Where, what, and how to put it right."},
-                "code": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status."},
-                "predictions": {"type": "array", "maxItems": 0, "items": ref("DeepStackPrediction")},
-                "count": {"type": "integer", "enum": [0]},
-            },
-        ),
-    }
+    side = {"maximum": settings.max_side}
+    return schemas_of(
+        DeepStackDetections,
+        DeepStackModels,
+        DeepStackProblem,
+        limits={
+            "DeepStackPrediction.label": {"enum": sorted(set(info.classes))},
+            **{f"DeepStackPrediction.{name}": side for name in ("x_min", "y_min", "x_max", "y_max")},
+            "DeepStackDetections.predictions": {"maxItems": MAX_CANDIDATES},
+        },
+    )
 
 
 def _detection(settings: Settings, info: EngineInfo, missing: str = "") -> Json:
@@ -229,7 +270,7 @@ def _detection(settings: Settings, info: EngineInfo, missing: str = "") -> Json:
             "200": answered(
                 "What was found; an empty list where nothing was.",
                 "DeepStackDetections",
-                _example(info, COMMANDS[1] if missing else COMMANDS[0]),
+                deepstack_answer(example_found(), info, "custom" if missing else "detect", 32, EXAMPLE_REQUEST_ID),
                 "Server-Timing",
             ),
             **FAILURES.of_detection(missing),
@@ -265,70 +306,11 @@ def _others(content: Json) -> Json:
 
 
 def _list(info: EngineInfo) -> Json:
-    example = {"success": True, "models": [info.model], "code": 200, "command": "list-custom"}
     return {
         "tags": ["Instance"],
         "summary": "Which custom models are there?",
         "description": MODELS,
-        "responses": {"200": answered("The models.", "DeepStackModels", example), **FAILURES.anywhere()},
-    }
-
-
-def _prediction(settings: Settings, info: EngineInfo) -> Json:
-    side = {"type": "integer", "minimum": 0, "maximum": settings.max_side}
-    return record(
-        "One object, in whole pixels of the picture as it is stored; inside it.",
-        {
-            "label": {"type": "string", "enum": sorted(set(info.classes)), "description": "The class by name."},
-            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-            **{name: side for name in ("x_min", "y_min", "x_max", "y_max")},
-        },
-    )
-
-
-def _answer() -> Json:
-    return record(
-        "The answer to one picture.",
-        {
-            "success": {"type": "boolean", "enum": [True]},
-            "message": said(TEXT, "The first labels, in words."),
-            "predictions": {
-                "type": "array",
-                "description": "Highest confidence first.",
-                "maxItems": MAX_CANDIDATES,
-                "items": ref("DeepStackPrediction"),
-            },
-            "count": said(COUNT, "How many predictions there are."),
-            "inferenceMs": said(COUNT, "Whole milliseconds of the inference."),
-            "processMs": said(COUNT, "Whole milliseconds of all stages."),
-            "code": {"type": "integer", "enum": [200]},
-            "command": {"type": "string", "enum": list(COMMANDS)},
-            "moduleId": {"type": "string", "enum": ["framefleet"]},
-            "executionProvider": said(TEXT, "The device that inferred it."),
-            "canUseGPU": {"type": "boolean"},
-            "analysisRoundTripMs": said(COUNT, "Whole milliseconds from the body's arrival to the answer."),
-            "requestId": REQUEST,
-        },
-    )
-
-
-def _example(info: EngineInfo, command: str) -> Json:
-    label = info.classes[0]
-    found = {"label": label, "confidence": 0.9184, "x_min": 66, "y_min": 33, "x_max": 112, "y_max": 95}
-    return {
-        "success": True,
-        "message": f"Found {label}",
-        "predictions": [found],
-        "count": 1,
-        "inferenceMs": 30,
-        "processMs": 31,
-        "code": 200,
-        "command": command,
-        "moduleId": "framefleet",
-        "executionProvider": info.device,
-        "canUseGPU": info.on_gpu,
-        "analysisRoundTripMs": 32,
-        "requestId": EXAMPLE_REQUEST_ID,
+        "responses": {"200": answered("The models.", "DeepStackModels", models_answer(info)), **FAILURES.anywhere()},
     }
 
 

@@ -2,7 +2,7 @@
 
 `raw_frame`, `one_picture`: the bodies that a detection takes, with the instance's limits.
 
-`detect_schemas`, `example_answer`: what the detecting routes answer, as schemas and by example.
+`detect_schemas`: what the detecting routes take and answer.
 
 `query_parameters`, `header_parameters`: the parameters of a detection as OpenAPI says them, from the table that
 validates them.
@@ -12,26 +12,23 @@ validates them.
 
 import base64
 
-from msgspec import to_builtins
-from msgspec.structs import asdict
-
-from framefleet.wire.answers import (
-    Detection,
-    Detections,
-    ModelName,
-    NamedDetections,
-    NamedProblem,
-    PictureSize,
-    Timings,
-)
+from framefleet.wire.answers import Detections, NamedDetections, NamedProblem
 from service.engines import EngineInfo
+from service.openapi.examples import example_found, shown
 from service.openapi.headers import EXAMPLE_REQUEST_ID, headers, request_id_parameter
 from service.openapi.problems import detection_problems, known_codes
 from service.openapi.shapes import REQUEST, Json, record, ref, said, schemas_of
 from service.pictures.raw_frame import CHANNELS
 from service.problems import make_problem
 from service.protocols.native.query import FLAGS, MAX_CANDIDATES, PARAMETERS, TIMEOUT, Parameter
-from service.protocols.native.routes import FIRST_SERVER, default_selection, max_files
+from service.protocols.native.routes import (
+    FIRST_SERVER,
+    default_selection,
+    first_server_answer,
+    max_files,
+    native_answer,
+    several_answers,
+)
 from service.settings import Settings
 
 PICTURE_TYPES = "image/jpeg, image/png, image/webp, image/bmp"
@@ -76,8 +73,8 @@ def _detect(settings: Settings, info: EngineInfo, url: str) -> Json:
     answer = {
         "schema": {"anyOf": [ref("Detections"), ref("SeveralDetections")]},
         "examples": {
-            "one picture": {"value": to_builtins(example_answer(info))},
-            "a form with two files": {"value": to_builtins(example_answers(info))},
+            "one picture": {"value": shown(native_answer(example_found(), info, EXAMPLE_REQUEST_ID))},
+            "a form with two files": {"value": shown(_example_of_several(info))},
         },
     }
     drawn = {"schema": {"type": "string", "format": "binary", "description": "The picture with its boxes drawn."}}
@@ -101,7 +98,7 @@ def _detect(settings: Settings, info: EngineInfo, url: str) -> Json:
 
 
 def _predict(settings: Settings, url: str) -> Json:
-    answer = {"schema": ref("FirstServerDetections"), "example": example_first_server()}
+    answer = {"schema": ref("FirstServerDetections"), "example": first_server_answer(example_found().boxes)}
     return {
         "tags": ["Detection"],
         "operationId": "predict",
@@ -310,31 +307,12 @@ def detect_schemas(settings: Settings, info: EngineInfo) -> Json:
     }
 
 
-def example_answer(info: EngineInfo) -> Detections:
-    """The answer to a picture with one object."""
-    return Detections(
-        detections=(Detection(info.classes[0], 0, 0.9184, (66.21, 33.4, 112.08, 94.77)),),
-        image=PictureSize(176, 144),
-        timings_ms=Timings(0.512, 0.094, 30.12, 0.21),
-        model=ModelName(info.model, info.input_size),
-        request_id=EXAMPLE_REQUEST_ID,
-    )
-
-
-def example_answers(info: EngineInfo) -> Json:
+def _example_of_several(info: EngineInfo) -> Json:
     """The answer to a form with two files, one of them broken."""
     detail = "image: the PNG ends before its IEND chunk; send a whole PNG file"
     problem = make_problem(400, "malformed_body", "Malformed body", detail, EXAMPLE_REQUEST_ID)
-    results = [
-        NamedDetections(name="left.jpg", **asdict(example_answer(info))),
-        NamedProblem(name="right.png", **asdict(problem)),
-    ]
-    return {"results": results, "request_id": EXAMPLE_REQUEST_ID}
-
-
-def example_first_server() -> list[Json]:
-    """The first server's answer to a picture with one object."""
-    return [{"0": [66, 33, 112, 95, 0.92]}]
+    found = native_answer(example_found(), info, EXAMPLE_REQUEST_ID)
+    return several_answers(("left.jpg", "right.png"), (found, problem), EXAMPLE_REQUEST_ID)
 
 
 def _several(settings: Settings) -> Json:

@@ -135,14 +135,25 @@ def _several(
     failures = [found for found in found_in if isinstance(found, ServiceError)]
     if len(failures) == len(found_in):
         raise _in_one(names, failures)
-    info = detector.batcher.info
-    results = [
-        answers.NamedProblem(name=name, **asdict(problem_document(found)))
-        if isinstance(found, ServiceError)
-        else answers.NamedDetections(name=name, **asdict(native_answer(found, info, request_id())))
-        for name, found in zip(names, found_in, strict=True)
+    info, own_id = detector.batcher.info, request_id()
+    documents = [
+        problem_document(found) if isinstance(found, ServiceError) else native_answer(found, info, own_id)
+        for found in found_in
     ]
-    return json_answer({"results": results, "request_id": request_id()})
+    return json_answer(several_answers(names, documents, own_id))
+
+
+def several_answers(
+    names: Sequence[str], documents: Sequence[answers.Detections | answers.Problem], request_id: str
+) -> dict[str, object]:
+    """Writes the answers to a form's files, each with its name."""
+    results = [
+        answers.NamedProblem(name=name, **asdict(document))
+        if isinstance(document, answers.Problem)
+        else answers.NamedDetections(name=name, **asdict(document))
+        for name, document in zip(names, documents, strict=True)
+    ]
+    return {"results": results, "request_id": request_id}
 
 
 def _in_one(names: Sequence[str], failures: Sequence[ServiceError]) -> ServiceError:

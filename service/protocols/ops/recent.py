@@ -5,7 +5,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
+from msgspec import Meta
+
+from framefleet.wire.answers import Count, Figure
 from framefleet.wire.percentiles import percentiles
 
 WINDOW_S = 60.0
@@ -16,9 +20,12 @@ GOOD = range(200, 400)
 MOST = 30_000
 
 
+TimeOfGood = Annotated[Figure | None, Meta(description="Of good answers, ms; null without any.")]
+
+
 @dataclass(frozen=True, slots=True)
 class RecentFigures:
-    """Answers within the window.
+    """Answers to POST requests in the last minute.
 
     Attributes:
         window_s: s that the figures cover.
@@ -30,13 +37,13 @@ class RecentFigures:
         shed: answers of status 503.
     """
 
-    window_s: float
-    requests: int
-    rate: float
-    p50_ms: float | None
-    p95_ms: float | None
-    failed: int
-    shed: int
+    window_s: Figure
+    requests: Count
+    rate: Figure
+    p50_ms: TimeOfGood
+    p95_ms: TimeOfGood
+    failed: Count
+    shed: Count
 
 
 class Recent:

@@ -5,15 +5,16 @@
 
 import os
 import time
-from dataclasses import asdict, fields
+from typing import Annotated, Literal
 
 from flask import Blueprint, Response
+from msgspec import Meta, Struct
 
+from framefleet.wire.answers import AtLeastOne, Count, Figure, ModelName
 from service.engines import EngineInfo
 from service.openapi.headers import headers
 from service.openapi.problems import any_problems
-from service.openapi.shapes import COUNT, INPUT_SIZE, TEXT, Json, record, ref, said
-from service.pipeline.batcher import BatcherCounts
+from service.openapi.shapes import TEXT, Json, record, ref, schemas_of
 from service.pipeline.detector import Detector
 from service.pipeline.gpu import GpuFigures
 from service.pipeline.metrics import CONTENT_TYPE
@@ -22,8 +23,71 @@ from service.protocols.native.openapi import get_sample
 from service.protocols.ops.recent import Recent, RecentFigures
 from service.settings import Settings
 
-INSTANCE = said(TEXT, "The instance's name.")
-RELEASE = said(TEXT, "The release it runs.")
+Instance = Annotated[str, Meta(description="The instance's name.")]
+Release = Annotated[str, Meta(description="The release it runs.")]
+
+
+class Alive(Struct, frozen=True):
+    """It is alive."""
+
+    status: Literal["alive"]
+    instance: Instance
+
+
+class Ready(Struct, frozen=True):
+    """It is ready."""
+
+    status: Literal["ready"]
+    instance: Instance
+    release: Release
+
+
+class ModelStatus(ModelName, frozen=True):
+    """The model."""
+
+    classes: tuple[str, ...]
+
+
+class EngineStatus(Struct, frozen=True):
+    """What runs it."""
+
+    kind: Annotated[str, Meta(description="The runtime.")]
+    device: Annotated[str, Meta(description="Where it runs.")]
+    precision: Annotated[str, Meta(description="fp32, fp16 or int8; empty where unknown.")]
+    max_batch: Annotated[AtLeastOne, Meta(description="Frames inferred at once at most.")]
+    note: Annotated[str, Meta(description="A word for people; empty where there is nothing to say.")]
+
+
+class QueueStatus(Struct, frozen=True):
+    """Requests in the instance."""
+
+    admitted: Count
+    limit: Count
+
+
+class Counts(Struct, frozen=True):
+    """Since start."""
+
+    batches: Count
+    frames: Count
+    expired: Count
+    self_tests: Count
+    shed: Count
+
+
+class Status(Struct, frozen=True):
+    """What an instance runs and how it is doing."""
+
+    instance: Instance
+    release: Release
+    pid: AtLeastOne
+    uptime_s: Figure
+    model: ModelStatus
+    engine: EngineStatus
+    queue: QueueStatus
+    gpus: Annotated[tuple[GpuFigures, ...], Meta(description="The GPUs it may use, as NVML tells.")]
+    counts: Counts
+    recent: RecentFigures
 
 
 def ops_routes(detector: Detector, settings: Settings, recent: Recent) -> Blueprint:
@@ -37,17 +101,16 @@ def ops_routes(detector: Detector, settings: Settings, recent: Recent) -> Bluepr
 
     @routes.get("/livez")
     def livez() -> Response:
-        return json_answer({"status": "alive", "instance": settings.instance})
+        return json_answer(Alive("alive", settings.instance))
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        return json_answer({"status": "ready", "instance": settings.instance, "release": settings.release})
+        return json_answer(Ready("ready", settings.instance, settings.release))
 
     @routes.get("/status")
     def status() -> Response:
-        who = {"instance": settings.instance, "release": settings.release, "pid": os.getpid()}
         uptime_s = round(time.monotonic() - began, 1)
-        return json_answer({**who, "uptime_s": uptime_s, **_doings(detector), "recent": asdict(recent.figures())})
+        return json_answer(instance_status(detector, settings, uptime_s, recent.figures()))
 
     @routes.get("/metrics")
     def metrics() -> Response:
@@ -56,23 +119,22 @@ def ops_routes(detector: Detector, settings: Settings, recent: Recent) -> Bluepr
     return routes
 
 
-def _doings(detector: Detector) -> dict[str, object]:
+def instance_status(detector: Detector, settings: Settings, uptime_s: float, recent: RecentFigures) -> Status:
     """What an instance runs, and how it is doing."""
     batcher = detector.batcher
-    info, queue = batcher.info, batcher.queue
-    return {
-        "model": {"name": info.model, "input": info.input_size, "classes": info.classes},
-        "engine": {
-            "kind": info.kind,
-            "device": info.device,
-            "precision": info.precision,
-            "max_batch": info.max_batch,
-            "note": info.note,
-        },
-        "queue": {"admitted": queue.admitted, "limit": queue.size},
-        "gpus": [asdict(gpu) for gpu in detector.gpus.snapshot()] if detector.gpus else [],
-        "counts": {**asdict(batcher.counts), "shed": queue.shed},
-    }
+    info, queue, counts = batcher.info, batcher.queue, batcher.counts
+    return Status(
+        instance=settings.instance,
+        release=settings.release,
+        pid=os.getpid(),
+        uptime_s=uptime_s,
+        model=ModelStatus(info.model, info.input_size, info.classes),
+        engine=EngineStatus(info.kind, info.device, info.precision, info.max_batch, info.note),
+        queue=QueueStatus(queue.admitted, queue.size),
+        gpus=tuple(detector.gpus.snapshot()) if detector.gpus else (),
+        counts=Counts(counts.batches, counts.frames, counts.expired, counts.self_tests, queue.shed),
+        recent=recent,
+    )
 
 
 def ops_paths(settings: Settings, info: EngineInfo, url: str) -> Json:
@@ -91,70 +153,9 @@ def ops_paths(settings: Settings, info: EngineInfo, url: str) -> Json:
 
 def ops_schemas(settings: Settings, info: EngineInfo) -> Json:
     """What these routes answer, by name."""
-    return {
-        "Alive": record("It is alive.", {"status": {"type": "string", "enum": ["alive"]}, "instance": INSTANCE}),
-        "Ready": record(
-            "It is ready.",
-            {"status": {"type": "string", "enum": ["ready"]}, "instance": INSTANCE, "release": RELEASE},
-        ),
-        "Status": _status(),
-        "OpenApi": {
-            "type": "object",
-            "description": "An OpenAPI document.",
-            "required": ["openapi", "info", "paths"],
-            "properties": {"openapi": TEXT, "info": {"type": "object"}, "paths": {"type": "object"}},
-        },
-    }
-
-
-def _status() -> Json:
-    counts = {**{field.name: COUNT for field in fields(BatcherCounts)}, "shed": COUNT}
-    return record(
-        "What an instance runs and how it is doing.",
-        {
-            "instance": INSTANCE,
-            "release": RELEASE,
-            "pid": {"type": "integer", "minimum": 1},
-            "uptime_s": {"type": "number", "minimum": 0},
-            "model": record(
-                "The model.", {"name": TEXT, "input": INPUT_SIZE, "classes": {"type": "array", "items": TEXT}}
-            ),
-            "engine": record(
-                "What runs it.",
-                {
-                    "kind": said(TEXT, "The runtime."),
-                    "device": said(TEXT, "Where it runs."),
-                    "precision": said(TEXT, "fp32, fp16 or int8; empty where unknown."),
-                    "max_batch": {"type": "integer", "minimum": 1, "description": "Frames inferred at once at most."},
-                    "note": said(TEXT, "A word for people; empty where there is nothing to say."),
-                },
-            ),
-            "gpus": {"type": "array", "items": _gpu(), "description": "The GPUs it may use, as NVML tells."},
-            "recent": record("Answers to POST requests in the last minute.", _recent()),
-            "queue": record("Requests in the instance.", {"admitted": COUNT, "limit": COUNT}),
-            "counts": record("Since start.", counts),
-        },
-    )
-
-
-def _gpu() -> Json:
-    figures: Json = {
-        field.name: {
-            "type": "number",
-            "minimum": 0,
-            "nullable": True,
-            "description": "null where the GPU does not tell.",
-        }
-        for field in fields(GpuFigures)
-    }
-    return record("A GPU.", {**figures, "uuid": said(TEXT, "As `nvidia-smi -L` shows it.")})
-
-
-def _recent() -> Json:
-    figure = {"type": "number", "minimum": 0}
-    time_ms = {**figure, "nullable": True, "description": "Of good answers, ms; null without any."}
-    kinds = {"requests": COUNT, "failed": COUNT, "shed": COUNT, "p50_ms": time_ms, "p95_ms": time_ms}
-    return {field.name: kinds.get(field.name, figure) for field in fields(RecentFigures)}
+    document = {"openapi": TEXT, "info": {"type": "object"}, "paths": {"type": "object"}}
+    # An OpenAPI document has more members than these.
+    return {**schemas_of(Alive, Ready, Status), "OpenApi": record("An OpenAPI document.", document)}
 
 
 def _get(name: str, summary: str, answer: str, url: str, content: Json) -> Json:
