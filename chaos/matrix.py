@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from chaos.faults import engine, kills, people, surroundings
+from chaos.faults import kills, people, surroundings
 from chaos.faults.stage import Stage
 
 Part = Literal["", "instance", "reviver", "balancer"]
@@ -69,25 +69,25 @@ MATRIX = (
     Fault("SIGSTOP of all instances", kills.stop_all, lost_s=STOPPED_S, bound=WAITED),
     Fault(
         "an inference that hangs",
-        engine.hang,
+        kills.hang,
         lost_s=7.0,
         bound="those the hung instance took in the first seconds: past their deadline (5 s) before the watchdog (10 s)",
     ),
-    Fault("an engine that fails fast for ever", engine.refuse, at_random=True, hits="instance"),
-    Fault("a sticky engine error", engine.sticky, at_random=True, hits="instance"),
-    Fault("out of memory once", engine.out_of_memory, at_random=True),
-    Fault("a poison picture", engine.poison_picture, lost_s=20.0, bound=f"of two instances both die: {RESTART}"),
-    Fault("a model that loads for 60 s", engine.slow_load),
+    Fault("an engine that fails fast for ever", kills.refuse, at_random=True, hits="instance"),
+    Fault("a sticky engine error", kills.sticky, at_random=True, hits="instance"),
+    Fault("out of memory once", kills.out_of_memory, at_random=True),
+    Fault("a poison picture", kills.poison_picture, lost_s=20.0, bound=f"of two instances both die: {RESTART}"),
+    Fault("a model that loads for 60 s", kills.slow_load),
     Fault("a model file replaced by garbage", surroundings.garbage_model, file_model=True),
     Fault("a port taken by a stranger", surroundings.taken_port, at_random=True, hits="instance"),
-    Fault("a crash loop from the start", engine.short_crash_loop),
-    Fault("FATAL to supervisor", engine.fatal),
+    Fault("a crash loop from the start", kills.short_crash_loop),
+    Fault("FATAL to supervisor", kills.fatal),
     Fault("a full disk under logs and temporary files", surroundings.full_disk),
     Fault("a clock that jumps", surroundings.clock_jumps),
     Fault("kill -9 of the nginx master on a full disk", surroundings.full_disk_and_no_nginx),
     Fault("an nginx that cannot start", surroundings.nginx_that_cannot_start),
     Fault("no file descriptors left in an instance", surroundings.no_descriptors, at_random=True, hits="instance"),
-    Fault("all instances over their memory ceiling at once", engine.memory_ceiling),
+    Fault("all instances over their memory ceiling at once", kills.memory_ceiling),
     Fault("200 clients with slow headers", people.slow_headers, p99_times=1.5, at_random=True),
     Fault("200 clients with slow bodies", people.slow_bodies, p99_times=1.5, at_random=True),
     Fault("clients that hang up", people.hang_ups, at_random=True),
