@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 
-STAGES = ("decode", "queue", "infer", "post")
+from framefleet.wire.answers import Timings
+
+STAGES = Timings.__struct_fields__
 # With a place for what `infer` says of its batch.
 _HEADER = ", ".join(f"{name};dur=%.3f" + ("%s" if name == "infer" else "") for name in STAGES)
 _DURATION = re.compile(r"([\w.-]+)\s*;[^,]*?\bdur=([0-9]+(?:\.[0-9]+)?)")

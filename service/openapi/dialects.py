@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from service.openapi.examples import shown
-from service.openapi.headers import EXAMPLE_REQUEST_ID, headers
+from service.openapi.headers import headers
 from service.openapi.problems import ANYWHERE, METHOD_NOT_ALLOWED, Problem, known_problems, problem_answers
 from service.openapi.shapes import Json, ref
-from service.problems import Dialect, make_problem
+from service.problems import Dialect
 
 NOT_FOUND = 404
 # Where the server gives up on a request before it has read its path, no protocol is known yet.
@@ -53,15 +52,12 @@ class Failures:
         extra += ["Allow"] if status == METHOD_NOT_ALLOWED else []
         # A request that is no HTTP is refused before its path is known, too.
         as_problem = problem_answers()["AnyProblem400"]["content"] if status == ANYWHERE[0] else {}
-        body = {"schema": ref(self.schema), "example": shown(self._example(kinds[0]))}
+        body = {"schema": ref(self.schema), "example": self.dialect(kinds[0].example())}
         return {
             "description": " ".join(kind.why for kind in kinds),
             "headers": headers(*extra),
             "content": {"application/json": body, **as_problem},
         }
-
-    def _example(self, kind: Problem) -> object:
-        return self.dialect(make_problem(kind.status, kind.code, kind.title, kind.why, EXAMPLE_REQUEST_ID))
 
 
 def shell(label: str, source: str) -> Json:
@@ -76,5 +72,5 @@ def python(source: str) -> Json:
 
 def answered(description: str, schema: str, example: object, *more: str) -> Json:
     """An answer of JSON, with the headers named."""
-    body = {"schema": ref(schema), "example": shown(example)}
+    body = {"schema": ref(schema), "example": example}
     return {"description": description, "headers": headers(*more), "content": {"application/json": body}}

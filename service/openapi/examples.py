@@ -1,8 +1,5 @@
 """What examples in the OpenAPI document are made of; each protocol writes them as it writes its answers."""
 
-from typing import Any
-
-import msgspec
 import numpy as np
 
 from service.pictures.image import Frame
@@ -18,8 +15,3 @@ def example_found() -> Detections:
     """A picture with one object in it, of the model's first class."""
     corners, scores = np.array([[66.25, 33.5, 112.0, 94.75]], np.float32), np.array([0.75], np.float32)
     return Detections(Boxes(corners, scores, np.zeros(1, np.int64)), EXAMPLE_FRAME, EXAMPLE_STAGES)
-
-
-def shown(answer: object) -> Any:
-    """An answer as it looks in the document."""
-    return msgspec.to_builtins(answer)

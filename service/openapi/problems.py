@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
 
 from framefleet.wire import answers
 from service.errors import RequestError, ServiceError
-from service.openapi.examples import shown
 from service.openapi.headers import EXAMPLE_REQUEST_ID, headers
-from service.openapi.shapes import Json, schemas_of
+from service.openapi.shapes import Json, ref, schemas_of
 from service.problems import CODES, OTHER_CODE, OURS, make_problem
 
 METHOD_NOT_ALLOWED = 405
@@ -41,6 +39,10 @@ class Problem:
     why: str
     of_detection: bool = False
     retry: bool = False
+
+    def example(self) -> answers.Problem:
+        """The problem as it is answered."""
+        return make_problem(self.status, self.code, self.title, self.why, EXAMPLE_REQUEST_ID)
 
 
 def known_problems() -> tuple[Problem, ...]:
@@ -117,15 +119,11 @@ def _answer(kinds: list[Problem]) -> Json:
         "headers": headers(*extra),
         "content": {
             "application/problem+json": {
-                "schema": {"allOf": [{"$ref": "#/components/schemas/Problem"}, exactly]},
-                "examples": {kind.code: {"value": _example(kind)} for kind in kinds},
+                "schema": {"allOf": [ref("Problem"), exactly]},
+                "examples": {kind.code: {"value": kind.example()} for kind in kinds},
             }
         },
     }
-
-
-def _example(kind: Problem) -> Any:
-    return shown(make_problem(kind.status, kind.code, kind.title, kind.why, EXAMPLE_REQUEST_ID))
 
 
 def _why(error: type[ServiceError]) -> str:

@@ -1,39 +1,39 @@
 """Schemas: from the records that answers are written with, or put together here where the settings have a say."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 Json = dict[str, Any]
 
 TEXT: Json = {"type": "string"}
-COUNT: Json = {"type": "integer", "minimum": 0}
-REQUEST: Json = {"type": "string", "description": "The id under which the log knows the request."}
-INPUT_SIZE: Json = {
-    "type": "array",
-    "description": "The model's input: height and width in pixels.",
-    "minItems": 2,
-    "maxItems": 2,
-    "items": {"type": "integer", "minimum": 1},
-}
+# Not Literal[True]: msgspec 0.19, which is allowed, too, knows only literal texts and numbers.
+Yes = Annotated[bool, Meta(extra_json_schema={"enum": [True]})]
+No = Annotated[bool, Meta(extra_json_schema={"enum": [False]})]
 TYPES = {bool: "boolean", int: "integer", str: "string"}
 REFERENCE = "#/components/schemas/{name}"
 
 
-def schemas_of(*records: type, limits: Mapping[str, Json] | None = None) -> Json:
+def schemas_of(*records: type, limits: Mapping[str, Json] | None = None, **others: Any) -> Json:
     """The schemas of records, and of those in them, by name.
 
     Args:
-        records: classes of `msgspec`, or dataclasses; their first docstring line describes them, `Meta` their fields.
+        records: classes of `msgspec`, or dataclasses; their first docstring line describes them, `Meta` their fields. A
+            field with a default is always there; one that may be `msgspec.UNSET` is not.
         limits: what the settings or the model add to a field, by `Record.field`; `Record.field[]` is what a list holds.
+        others: types that are no records, by the names of their schemas.
     """
-    _, found = msgspec.json.schema_components(records, ref_template=REFERENCE)
+    shapes, found = msgspec.json.schema_components((*others.values(), *records), ref_template=REFERENCE)
+    found |= dict(zip(others, shapes, strict=False))
     schemas: Json = {name: _as_openapi(schema) for name, schema in found.items()}
-    for field, more in (limits or {}).items():
-        record_name, _, name = field.partition(".")
-        shape = schemas[record_name]["properties"][name.removesuffix("[]")]
-        (shape["items"] if name.endswith("[]") else shape).update(more)
+    for path, more in (limits or {}).items():
+        name, *steps = path.replace("[]", ".[]").split(".")
+        shape = schemas[name]
+        for step in steps:
+            shape = shape["items"] if step == "[]" else shape["properties"][step]
+        shape.update(more)
     return schemas
 
 
@@ -43,9 +43,12 @@ def _as_openapi(schema: Any) -> Any:
         return [_as_openapi(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    said = {key: _as_openapi(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
-    if isinstance(about := said.get("description"), str):
-        said["description"] = about.partition("\n\n")[0]
+    said = {key: _as_openapi(value) for key, value in schema.items() if not _dropped(key, value)}
+    if "properties" in said:
+        members, asked = schema["properties"], schema.get("required", ())
+        said["required"] = [name for name, member in members.items() if name in asked or "default" in member]
+    if isinstance(said.get("description"), str):
+        said["description"] = said["description"].partition("\n\n")[0]
     if "prefixItems" in said:  # all alike: pixels, or sides
         said["items"] = said.pop("prefixItems")[0]
     if "enum" in said:
@@ -56,6 +59,11 @@ def _as_openapi(schema: Any) -> Any:
         (other,) = (part for part in said.pop("anyOf") if part != {"type": "null"})
         said |= {**other, "nullable": True}
     return said
+
+
+def _dropped(key: str, value: object) -> bool:
+    """Whether it is a record's title, which is its name again, or a default: what has one is answered all the same."""
+    return key == "default" or (key == "title" and isinstance(value, str))
 
 
 def record(description: str, properties: Json) -> Json:

@@ -6,9 +6,11 @@ is read as JSON, and the text as base64, which has no quotes, brackets or escape
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import pybase64
+from msgspec import Meta
 
 from service.errors import InvalidValue, MalformedBody
 from service.pictures.image import NO_PIXELS, Frame, ImageLimits
@@ -27,12 +29,22 @@ _IMAGE = b'"%b"' % (b"A" * (2 * AROUND_BYTES))  # longer than all that stands ar
 Body = bytes | memoryview
 
 
-class _RawFrame(msgspec.Struct):
-    """The image stays raw JSON, so that its base64 is decoded once, straight from the body."""
+class RawFrame(msgspec.Struct):
+    """A frame's raw bytes, as the first server took them: uint8, BGR, row by row.
 
-    height: int
-    width: int
-    image: msgspec.Raw
+    The image stays raw JSON, so that its base64 is decoded once, straight from the body. What stands here beside types
+    is for the OpenAPI document: a frame that is wrong is refused in words of our own.
+    """
+
+    height: Annotated[int, Meta(description="Rows of pixels.", extra_json_schema={"minimum": 1})]
+    width: Annotated[int, Meta(description="Pixels in a row.", extra_json_schema={"minimum": 1})]
+    image: Annotated[
+        msgspec.Raw,
+        Meta(
+            description=f"Base64 of height x width x {CHANNELS} bytes (BGR).",
+            extra_json_schema={"type": "string", "format": "byte"},
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +102,7 @@ def _around(body: Body) -> _Asked | None:
     around = head[:begin] + _IMAGE + tail[end + 1 :]
     try:
         check_depth(around, "JSON body")
-        frame = msgspec.json.decode(around, type=_RawFrame)
+        frame = msgspec.json.decode(around, type=RawFrame)
     except (msgspec.DecodeError, MalformedBody):
         return None
     image = memoryview(body)[begin : len(body) - len(tail) + end + 1]
@@ -102,7 +114,7 @@ def _around(body: Body) -> _Asked | None:
 def _read(body: Body) -> _Asked:
     check_depth(body, "JSON body")
     try:
-        frame = msgspec.json.decode(body, type=_RawFrame)
+        frame = msgspec.json.decode(body, type=RawFrame)
     except msgspec.ValidationError as error:
         raise InvalidValue(
             f"JSON body: {error}; send {{'height': int, 'width': int, 'image': base64 of BGR bytes}}"

@@ -14,13 +14,13 @@ from flask import Blueprint, Response
 from msgspec import Meta, Struct, field
 from werkzeug.exceptions import NotFound
 
-from framefleet.wire.answers import Count, Problem, RequestId
+from framefleet.wire.answers import Count, Detail, Problem, RequestId
 from service.engines import EngineInfo
 from service.errors import InvalidValue, ServiceError
 from service.openapi.dialects import Failures, answered, python, shell
 from service.openapi.examples import example_found
 from service.openapi.headers import EXAMPLE_REQUEST_ID
-from service.openapi.shapes import Json, record, schemas_of
+from service.openapi.shapes import Json, No, Yes, record, schemas_of
 from service.pictures.form import Form
 from service.pipeline.boxes import Box, Selection
 from service.pipeline.detector import Detections, Detector, Wish
@@ -68,7 +68,7 @@ class DeepStackPrediction(Struct, frozen=True):
 class DeepStackDetections(Struct, frozen=True, rename="camel"):
     """The answer to one picture."""
 
-    success: Literal[True]
+    success: Yes
     message: Annotated[str, Meta(description="The first labels, in words.")]
     predictions: Annotated[tuple[DeepStackPrediction, ...], Meta(description="Highest confidence first.")]
     count: Annotated[Count, Meta(description="How many predictions there are.")]
@@ -86,7 +86,7 @@ class DeepStackDetections(Struct, frozen=True, rename="camel"):
 class DeepStackModels(Struct, frozen=True):
     """The models there are."""
 
-    success: Literal[True]
+    success: Yes
     models: Annotated[list[str], Meta(min_length=1)]
     code: Literal[200]
     command: Literal["list-custom"]
@@ -95,8 +95,8 @@ class DeepStackModels(Struct, frozen=True):
 class DeepStackProblem(Struct, frozen=True):
     """What went wrong, as DeepStack's clients read it."""
 
-    success: Literal[False]
-    error: Annotated[str, Meta(description="Where, what, and how to put it right.", min_length=1)]
+    success: No
+    error: Detail
     code: Annotated[int, Meta(description="The HTTP status.", ge=400, le=599)]
     predictions: Annotated[tuple[DeepStackPrediction, ...], Meta(max_length=0)]
     count: Literal[0]

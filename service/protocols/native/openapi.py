@@ -1,6 +1,6 @@
 """`/v1/detect` and `/predict` in the OpenAPI document.
 
-`raw_frame`, `one_picture`: the bodies that a detection takes, with the instance's limits.
+`one_picture`, `several_pictures`: the bodies that a detection takes, with the instance's limits.
 
 `detect_schemas`: what the detecting routes take and answer.
 
@@ -12,13 +12,20 @@ validates them.
 
 import base64
 
-from framefleet.wire.answers import Detections, NamedDetections, NamedProblem
+from framefleet.wire.answers import (
+    Detections,
+    FirstServerDetections,
+    NamedDetections,
+    NamedProblem,
+    SeveralDetections,
+)
 from service.engines import EngineInfo
-from service.openapi.examples import example_found, shown
+from service.openapi.dialects import python, shell
+from service.openapi.examples import example_found
 from service.openapi.headers import EXAMPLE_REQUEST_ID, headers, request_id_parameter
 from service.openapi.problems import detection_problems, known_codes
-from service.openapi.shapes import REQUEST, Json, record, ref, said, schemas_of
-from service.pictures.raw_frame import CHANNELS
+from service.openapi.shapes import Json, record, ref, said, schemas_of
+from service.pictures.raw_frame import CHANNELS, RawFrame
 from service.problems import make_problem
 from service.protocols.native.query import FLAGS, MAX_CANDIDATES, PARAMETERS, TIMEOUT, Parameter
 from service.protocols.native.routes import (
@@ -73,8 +80,8 @@ def _detect(settings: Settings, info: EngineInfo, url: str) -> Json:
     answer = {
         "schema": {"anyOf": [ref("Detections"), ref("SeveralDetections")]},
         "examples": {
-            "one picture": {"value": shown(native_answer(example_found(), info, EXAMPLE_REQUEST_ID))},
-            "a form with two files": {"value": shown(_example_of_several(info))},
+            "one picture": {"value": native_answer(example_found(), info, EXAMPLE_REQUEST_ID)},
+            "a form with two files": {"value": _example_of_several(info)},
         },
     }
     drawn = {"schema": {"type": "string", "format": "binary", "description": "The picture with its boxes drawn."}}
@@ -122,52 +129,31 @@ def detect_samples(url: str) -> list[Json]:
     """Ways to call `/v1/detect`."""
     post = f"curl --fail-with-body {url}/v1/detect"
     return [
-        _shell("One picture", f"{post} --data-binary @picture.jpg"),
-        _shell(
+        shell("One picture", f"{post} --data-binary @picture.jpg"),
+        shell(
             "Only sure boxes, soon or not at all",
             f"{post}'?conf=0.8&max_det=5' -H 'X-Timeout-Ms: 2000' --data-binary @picture.jpg",
         ),
-        _shell("Several pictures", f"{post} -F image=@picture.jpg -F image=@picture.jpg"),
-        _shell(
+        shell("Several pictures", f"{post} -F image=@picture.jpg -F image=@picture.jpg"),
+        shell(
             "The picture with its boxes drawn",
             f"{post} -H 'Accept: image/jpeg' --data-binary @picture.jpg -o boxes.jpg",
         ),
-        _python(PYTHON_DETECT.format(url=url)),
+        python(PYTHON_DETECT.format(url=url)),
     ]
 
 
 def predict_samples(url: str) -> list[Json]:
     """Ways to call `/predict`."""
     return [
-        _shell("A picture file", f"curl --fail-with-body {url}/predict --data-binary @picture.jpg"),
-        _python(PYTHON_PREDICT.format(url=url)),
+        shell("A picture file", f"curl --fail-with-body {url}/predict --data-binary @picture.jpg"),
+        python(PYTHON_PREDICT.format(url=url)),
     ]
 
 
 def get_sample(url: str, path: str) -> list[Json]:
     """The way to call a route that takes nothing."""
-    return [_shell("curl", f"curl --fail-with-body {url}{path}")]
-
-
-def _shell(label: str, source: str) -> Json:
-    return {"lang": "Shell", "label": label, "source": source}
-
-
-def _python(source: str) -> Json:
-    return {"lang": "Python", "label": "Python", "source": source}
-
-
-def raw_frame(settings: Settings) -> Json:
-    """The first server's body."""
-    side = {"type": "integer", "minimum": 1, "maximum": settings.max_side}
-    image = {"type": "string", "format": "byte", "description": f"Base64 of height x width x {CHANNELS} bytes (BGR)."}
-    return {
-        **record(
-            "A frame's raw bytes, as the first server took them: uint8, BGR, row by row.",
-            {"height": said(side, "Rows of pixels."), "width": said(side, "Pixels in a row."), "image": image},
-        ),
-        "example": example_frame(),
-    }
+    return [shell("curl", f"curl --fail-with-body {url}{path}")]
 
 
 def one_picture(settings: Settings) -> Json:
@@ -284,64 +270,35 @@ def _words(options: list[str]) -> str:
 
 def detect_schemas(settings: Settings, info: EngineInfo) -> Json:
     """What the detecting routes take and answer, by name."""
-    side = {"maximum": settings.max_side}
-    shapes = schemas_of(
-        NamedDetections,
+    side, most = {"maximum": settings.max_side}, {"maxItems": MAX_CANDIDATES}
+    either = {"items": {"anyOf": [ref("NamedDetections"), ref("NamedProblem")]}}
+    return schemas_of(
+        RawFrame,
         Detections,
+        NamedDetections,
         NamedProblem,
+        SeveralDetections,
+        FirstServerDetections=FirstServerDetections,
         limits={
+            "RawFrame": {"example": example_frame()},
+            "RawFrame.height": side,
+            "RawFrame.width": side,
             "Detection.class_id": {"maximum": len(info.classes) - 1},
             "Detection.box[]": {"minimum": 0},
-            "Detections.detections": {"maxItems": MAX_CANDIDATES},
-            "NamedDetections.detections": {"maxItems": MAX_CANDIDATES},
+            "Detections.detections": most,
+            "NamedDetections.detections": most,
             "PictureSize.width": side,
             "PictureSize.height": side,
             "NamedProblem.code": {"enum": known_codes()},
+            "SeveralDetections.results": {"maxItems": max_files(settings), **either},
+            "FirstServerDetections": most,
         },
     )
-    return {
-        "RawFrame": raw_frame(settings),
-        **shapes,
-        "SeveralDetections": _several(settings),
-        "FirstServerDetections": _first_server(),
-    }
 
 
-def _example_of_several(info: EngineInfo) -> Json:
+def _example_of_several(info: EngineInfo) -> SeveralDetections:
     """The answer to a form with two files, one of them broken."""
     detail = "image: the PNG ends before its IEND chunk; send a whole PNG file"
     problem = make_problem(400, "malformed_body", "Malformed body", detail, EXAMPLE_REQUEST_ID)
     found = native_answer(example_found(), info, EXAMPLE_REQUEST_ID)
     return several_answers(("left.jpg", "right.png"), (found, problem), EXAMPLE_REQUEST_ID)
-
-
-def _several(settings: Settings) -> Json:
-    results = {
-        "type": "array",
-        "description": "One for each file, in the form's order.",
-        "minItems": 1,
-        "maxItems": max_files(settings),
-        "items": {"anyOf": [ref("NamedDetections"), ref("NamedProblem")]},
-    }
-    return record("The answer to a form with several files.", {"results": results, "request_id": REQUEST})
-
-
-def _first_server() -> Json:
-    return {
-        "type": "array",
-        "description": "One object for each box, highest score first.",
-        "maxItems": MAX_CANDIDATES,
-        "items": {
-            "type": "object",
-            "description": "Its one key is the class id.",
-            "minProperties": 1,
-            "maxProperties": 1,
-            "additionalProperties": {
-                "type": "array",
-                "description": "x1, y1, x2, y2 in whole pixels, then the score.",
-                "minItems": 5,
-                "maxItems": 5,
-                "items": {"type": "number"},
-            },
-        },
-    }

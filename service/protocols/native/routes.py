@@ -77,7 +77,7 @@ def max_files(settings: Settings) -> int:
     return min(settings.max_files, settings.queue_size)
 
 
-def first_server_answer(boxes: Boxes) -> list[dict[str, list[float]]]:
+def first_server_answer(boxes: Boxes) -> answers.FirstServerDetections:
     """Writes boxes as the first server did: whole pixels (Python's `round`), score to 2 digits, class id as key."""
     return [{str(box.class_id): [*(round(side) for side in box.corners), round(box.score, 2)]} for box in boxes]
 
@@ -145,7 +145,7 @@ def _several(
 
 def several_answers(
     names: Sequence[str], documents: Sequence[answers.Detections | answers.Problem], request_id: str
-) -> dict[str, object]:
+) -> answers.SeveralDetections:
     """Writes the answers to a form's files, each with its name."""
     results = [
         answers.NamedProblem(name=name, **asdict(document))
@@ -153,7 +153,7 @@ def several_answers(
         else answers.NamedDetections(name=name, **asdict(document))
         for name, document in zip(names, documents, strict=True)
     ]
-    return {"results": results, "request_id": request_id}
+    return answers.SeveralDetections(results, request_id)
 
 
 def _in_one(names: Sequence[str], failures: Sequence[ServiceError]) -> ServiceError:

@@ -23,6 +23,7 @@ Triton's words.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -34,10 +35,13 @@ from service.pipeline.boxes import Boxes, Selection
 from service.pipeline.detector import Detections, Detector, Wish
 from service.pipeline.stages import Stages
 from service.protocols.native.query import LONGEST_TIMEOUT_MS, read_selection
+from service.protocols.oip import answers
 from service.protocols.oip.request import InputTensor, Parameters
-from service.protocols.oip.tensors import MAX_JSON_NUMBERS, OutputTensor, read_frames, read_pictures
+from service.protocols.oip.tensors import MAX_JSON_NUMBERS, Datatype, OutputTensor, read_frames, read_pictures
 
-VERSION = "1"
+TRITON_TYPES: Mapping[Datatype, answers.TritonType] = MappingProxyType(
+    {"INT32": "TYPE_INT32", "FP32": "TYPE_FP32", "BYTES": "TYPE_STRING"}
+)
 # Of the protocol's extensions for scheduling and sequences; harmless here, since no model has a state or a rank.
 IGNORED = frozenset({"priority", "sequence_id", "sequence_start", "sequence_end"})
 US_PER_MS = 1000
@@ -45,15 +49,6 @@ US_PER_MS = 1000
 PICTURE_COPIES = 4
 # A number that is read from JSON, and one as it is kept.
 JSON_NUMBER_BYTES, NUMBER_BYTES = 48, 8
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """What a model's metadata says of one tensor; -1 is a size that varies."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +78,8 @@ class Model:
     """One model: its `name`, its tensors, and what `answer` makes of its input and the request's parameters."""
 
     name: str
-    input: TensorInfo
-    outputs: tuple[TensorInfo, ...]
+    input: answers.OipTensor
+    outputs: tuple[answers.OipTensor, ...]
     answer: Callable[[InputTensor, Parameters, Limits], Answered]
 
     def infer(self, tensor: InputTensor, parameters: Parameters, limits: Limits) -> Answered:
@@ -107,19 +102,19 @@ def make_models(detector: Detector) -> dict[str, Model]:
         Model(
             "yolov5",
             # A concrete batch of 1, although more is taken: YOLOv5's tools send exactly the shape that stands here.
-            TensorInfo("images", "FP32", (1, 3, height, width)),
-            (TensorInfo("output0", "FP32", (-1, -1, 5 + len(info.classes))),),
+            answers.OipTensor("images", "FP32", (1, 3, height, width)),
+            (answers.OipTensor("output0", "FP32", (-1, -1, 5 + len(info.classes))),),
             lambda tensor, parameters, limits: _infer_frames(detector, tensor, parameters, limits),
         ),
         Model(
             "detect",
-            TensorInfo("image", "BYTES", (-1,)),
+            answers.OipTensor("image", "BYTES", (-1,)),
             (
-                TensorInfo("count", "INT32", (-1,)),
-                TensorInfo("boxes", "FP32", (-1, -1, 4)),
-                TensorInfo("scores", "FP32", (-1, -1)),
-                TensorInfo("classes", "INT32", (-1, -1)),
-                TensorInfo("labels", "BYTES", (-1, -1)),
+                answers.OipTensor("count", "INT32", (-1,)),
+                answers.OipTensor("boxes", "FP32", (-1, -1, 4)),
+                answers.OipTensor("scores", "FP32", (-1, -1)),
+                answers.OipTensor("classes", "INT32", (-1, -1)),
+                answers.OipTensor("labels", "BYTES", (-1, -1)),
             ),
             lambda tensor, parameters, limits: _infer_pictures(detector, tensor, parameters, limits),
         ),
@@ -242,31 +237,23 @@ def candidates_as_yolov5(candidates: Candidates, classes: int) -> Candidates:
     return rows
 
 
-def metadata_of(model: Model, info: EngineInfo) -> dict[str, object]:
+def metadata_of(model: Model, info: EngineInfo) -> answers.OipModel:
     """The model's metadata."""
-    return {
-        "name": model.name,
-        "versions": [VERSION],
-        "platform": platform(info),
-        "inputs": [_metadata(model.input)],
-        "outputs": [_metadata(output) for output in model.outputs],
-    }
+    return answers.OipModel(model.name, [answers.VERSION], platform(info), [model.input], list(model.outputs))
 
 
-def config_of(model: Model, info: EngineInfo) -> dict[str, object]:
+def config_of(model: Model, info: EngineInfo) -> answers.OipModelConfig:
     """The model's configuration."""
-    return {
-        "name": model.name,
-        "platform": platform(info),
-        # Shapes below are whole, batch and all; frames of many requests still share a batch.
-        "max_batch_size": 0,
-        "input": [_configuration(model.input)],
-        "output": [_configuration(output) for output in model.outputs],
-        "parameters": {
-            "names": {"string_value": msgspec.json.encode(info.classes).decode()},
-            "engine_max_batch": {"string_value": str(info.max_batch)},
-        },
-    }
+    return answers.OipModelConfig(
+        name=model.name,
+        platform=platform(info),
+        input=[_configuration(model.input)],
+        output=[_configuration(output) for output in model.outputs],
+        parameters=answers.OipModelParameters(
+            names=answers.OipText(msgspec.json.encode(info.classes).decode()),
+            engine_max_batch=answers.OipText(str(info.max_batch)),
+        ),
+    )
 
 
 def platform(info: EngineInfo) -> str:
@@ -274,10 +261,5 @@ def platform(info: EngineInfo) -> str:
     return f"framefleet_{info.kind}"
 
 
-def _metadata(tensor: TensorInfo) -> Mapping[str, object]:
-    return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
-
-
-def _configuration(tensor: TensorInfo) -> Mapping[str, object]:
-    kind = "STRING" if tensor.datatype == "BYTES" else tensor.datatype
-    return {"name": tensor.name, "data_type": f"TYPE_{kind}", "dims": tensor.shape}
+def _configuration(tensor: answers.OipTensor) -> answers.OipTensorConfig:
+    return answers.OipTensorConfig(tensor.name, TRITON_TYPES[tensor.datatype], tensor.shape)

@@ -2,7 +2,7 @@
 
 The names, tensors, configurations and statistics are the routes' own: nothing of them is written down here again.
 
-`oip_schemas`, `described_models`: what the Open Inference Protocol's paths take and answer, by name.
+`oip_paths`, `oip_schemas`: the protocol's paths, and what they take and answer, by name.
 """
 
 import base64
@@ -18,17 +18,16 @@ import numpy as np
 
 from service.engines import EngineInfo
 from service.openapi.dialects import Failures, answered, python, shell
+from service.openapi.examples import example_found
 from service.openapi.headers import headers
-from service.openapi.shapes import COUNT, TEXT, Json, record, ref, said
+from service.openapi.shapes import Json, record, ref, said, schemas_of
 from service.pictures.kinds import TAKEN
-from service.pipeline.boxes import Boxes
 from service.protocols.native.openapi import header_parameters, query_parameters
 from service.protocols.native.query import LONGEST_TIMEOUT_MS
 from service.protocols.native.routes import max_files
-from service.protocols.oip.answer import chosen_outputs, write_answer
+from service.protocols.oip import answers
 from service.protocols.oip.models import (
     IGNORED,
-    VERSION,
     Model,
     boxes_as_tensors,
     candidates_as_yolov5,
@@ -38,11 +37,22 @@ from service.protocols.oip.models import (
     platform,
 )
 from service.protocols.oip.request import MAX_NAME, InferRequest, InputTensor
-from service.protocols.oip.routes import EXTENSIONS, HEADER_LENGTH, oip_problem
+from service.protocols.oip.routes import HEADER_LENGTH, oip_problem
 from service.protocols.oip.stats import ModelStats
 from service.protocols.oip.tensors import MAX_JSON_NUMBERS, OutputTensor
 from service.settings import Settings
 
+FAILURES = Failures("OipProblem", oip_problem)
+INDEX = "The models there are, each with its version. A body is not read."
+LISTENS = "An instance listens only while it can answer: a refused connection is the real answer no."
+SUMMARIES = {
+    "Metadata": "What does {name} take and give?",
+    "Config": "How is {name} configured?",
+    "Ready": "Does {name} answer?",
+    "Stats": "How often and how long did {name} run?",
+    "Infer": "Infer with {name} by the Open Inference Protocol",
+}
+VERSIONED = "Also below `/v2/models/{name}/versions/{version}`."
 PICTURES = "detect"  # the model that takes picture files; the other one takes frames
 EXAMPLE_ID = "42"
 SHELL_PICTURES = """\
@@ -89,22 +99,8 @@ length = int(answer.headers["{header}"])
 shape = json.loads(answer.content[:length])["outputs"][0]["shape"]
 print(numpy.frombuffer(answer.content[length:], "<f4").reshape(shape))
 """
-SHAPE_SIDE: Json = {"type": "integer", "minimum": 0}
 BASE64_PICTURE: Json = {"type": "string", "format": "byte", "description": f"The base64 of a {TAKEN} file."}
 SPECIAL = re.compile(r"[\\^$.*+?()\[\]{}|/]")
-
-
-FAILURES = Failures("OipProblem", oip_problem)
-INDEX = "The models there are, each with its version. A body is not read."
-LISTENS = "An instance listens only while it can answer: a refused connection is the real answer no."
-SUMMARIES = {
-    "Metadata": "What does {name} take and give?",
-    "Config": "How is {name} configured?",
-    "Ready": "Does {name} answer?",
-    "Stats": "How often and how long did {name} run?",
-    "Infer": "Infer with {name} by the Open Inference Protocol",
-}
-VERSIONED = "Also below `/v2/models/{name}/versions/{version}`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,7 @@ class _Get:
 def oip_paths(settings: Settings, info: EngineInfo, url: str) -> Json:
     """The protocol's paths."""
     models = described_models(info)
-    index = [{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in models]
+    index = [answers.OipIndexed(name) for name in models]
     asked = {
         "tags": ["Instance"],
         "operationId": "oipIndex",
@@ -140,30 +136,29 @@ def oip_paths(settings: Settings, info: EngineInfo, url: str) -> Json:
 
 
 def _server_gets(settings: Settings, models: dict[str, Model]) -> list[_Get]:
-    server = {"name": "framefleet", "version": settings.release, "extensions": EXTENSIONS}
     problems = "Whatever goes wrong below `/v2` is answered as an `OipProblem`."
-    stats = [ModelStats().document(name, VERSION) for name in models]
+    server, stats = answers.OipServer(version=settings.release), [ModelStats().document(name) for name in models]
     return [
         _Get("/v2", "oipServer", "Who speaks the Open Inference Protocol?", problems, "OipServer", server),
-        _Get("/v2/health/live", "oipLive", "Is the process alive?", LISTENS, "OipLive", {"live": True}),
-        _Get("/v2/health/ready", "oipReady", "Does it answer?", LISTENS, "OipReady", {"ready": True}),
+        _Get("/v2/health/live", "oipLive", "Is the process alive?", LISTENS, "OipLive", answers.OipLive()),
+        _Get("/v2/health/ready", "oipReady", "Does it answer?", LISTENS, "OipReady", answers.OipReady()),
         _Get(
             "/v2/models/stats",
             "oipStats",
             "How often and how long did each model run?",
             "Since start, of the requests that came by this protocol.",
             "OipModelStats",
-            {"model_stats": stats},
+            answers.OipModelStats(stats),
         ),
     ]
 
 
 def _model_gets(model: Model, info: EngineInfo) -> list[_Get]:
-    stats = {"model_stats": [ModelStats().document(model.name, VERSION)]}
-    answers: list[tuple[str, str, object]] = [
+    stats = answers.OipModelStats([ModelStats().document(model.name)])
+    asked: list[tuple[str, str, object]] = [
         ("Metadata", "OipModel", metadata_of(model, info)),
         ("Config", "OipModelConfig", config_of(model, info)),
-        ("Ready", "OipModelReady", {"name": model.name, "ready": True}),
+        ("Ready", "OipModelReady", answers.OipModelReady(model.name)),
         ("Stats", "OipModelStats", stats),
     ]
     return [
@@ -171,11 +166,11 @@ def _model_gets(model: Model, info: EngineInfo) -> list[_Get]:
             f"/v2/models/{model.name}" + ("" if what == "Metadata" else f"/{what.lower()}"),
             model.name + what,
             SUMMARIES[what].format(name=model.name),
-            VERSIONED.format(name=model.name, version=VERSION),
+            VERSIONED.format(name=model.name, version=answers.VERSION),
             schema,
             example,
         )
-        for what, schema, example in answers
+        for what, schema, example in asked
     ]
 
 
@@ -202,8 +197,8 @@ def _infer(model: Model, settings: Settings, info: EngineInfo, url: str) -> Json
         "operationId": f"{model.name}Infer",
         "summary": SUMMARIES["Infer"].format(name=model.name),
         "description": (
-            f"{VERSIONED.format(name=model.name, version=VERSION)} The query is not read. Whatever goes wrong is "
-            "answered as an `OipProblem`."
+            f"{VERSIONED.format(name=model.name, version=answers.VERSION)} The query is not read. "
+            "Whatever goes wrong is answered as an `OipProblem`."
         ),
         "parameters": [_length_parameter(), *header_parameters(settings)],
         "requestBody": infer_body(model, settings, info),
@@ -238,45 +233,28 @@ def _length_parameter() -> Json:
 def oip_schemas(settings: Settings, info: EngineInfo) -> Json:
     """What the protocol's paths take and answer, by name."""
     models = described_models(info)
-    name = {"type": "string", "enum": list(models)}
-    version = {"type": "string", "enum": [VERSION]}
-    schemas = {
-        "OipServer": record(
-            "The server, in the protocol's words.",
-            {
-                "name": {"type": "string", "enum": ["framefleet"]},
-                "version": said(TEXT, "The release it runs."),
-                "extensions": {"type": "array", "items": {"type": "string", "enum": list(EXTENSIONS)}},
-            },
-        ),
-        "OipLive": record("It is alive.", {"live": {"type": "boolean", "enum": [True]}}),
-        "OipReady": record("It is ready.", {"ready": {"type": "boolean", "enum": [True]}}),
-        "OipIndex": _list_of(
-            "Every model; YOLOv5's own tools take the first.",
-            record(
-                "One model.",
-                {
-                    "name": name,
-                    "version": version,
-                    "state": {"type": "string", "enum": ["READY"]},
-                    "reason": said(TEXT, "Empty."),
-                },
-            ),
-        ),
-        "OipModel": _metadata(name, version, info),
-        "OipModelConfig": _config(name, info),
-        "OipModelReady": record("The model answers.", {"name": name, "ready": {"type": "boolean", "enum": [True]}}),
-        "OipModelStats": _stats(name, version),
-        "OipProblem": record(
-            "What went wrong, as the protocol's clients read it.",
-            {"error": {"type": "string", "minLength": 1, "description": "Where, what, and how to put it right."}},
-        ),
-    }
+    named = ("OipIndexed", "OipModel", "OipModelConfig", "OipModelReady", "OipOneModelStats")
+    runs_on = {"enum": [platform(info)]}
+    schemas = schemas_of(
+        answers.OipServer,
+        answers.OipLive,
+        answers.OipReady,
+        answers.OipModel,
+        answers.OipModelConfig,
+        answers.OipModelReady,
+        answers.OipModelStats,
+        answers.OipProblem,
+        OipIndex=answers.OipIndex,
+        limits={
+            **{f"{name}.name": {"enum": list(models)} for name in named},
+            "OipModel.platform": runs_on,
+            "OipModelConfig.platform": runs_on,
+        },
+    )
     for model in models.values():
         schemas[schema_name(model, "Request")] = infer_request(model, settings, info)
         schemas[schema_name(model, "Input")] = infer_input(model, settings, info)
-        schemas[schema_name(model, "Answer")] = infer_answer(model, info)
-        schemas[schema_name(model, "Output")] = infer_output(model)
+        schemas |= infer_answers(model, info)
     return schemas
 
 
@@ -285,74 +263,6 @@ def described_models(info: EngineInfo) -> dict[str, Model]:
     # Only what they say of themselves is asked of these models, and for that they read no more of a detector.
     describing = SimpleNamespace(batcher=SimpleNamespace(info=info))
     return make_models(describing)  # type: ignore[arg-type]
-
-
-def _metadata(name: Json, version: Json, info: EngineInfo) -> Json:
-    tensors = _list_of("Its tensors.", _tensor("datatype", "shape", "INT32", "FP32", "BYTES"))
-    return record(
-        "A model, in the protocol's words; -1 is a size that varies.",
-        {
-            "name": name,
-            "versions": {"type": "array", "minItems": 1, "items": version},
-            "platform": {"type": "string", "enum": [platform(info)]},
-            "inputs": tensors,
-            "outputs": tensors,
-        },
-    )
-
-
-def _config(name: Json, info: EngineInfo) -> Json:
-    tensors = _list_of("Its tensors.", _tensor("data_type", "dims", "TYPE_INT32", "TYPE_FP32", "TYPE_STRING"))
-    text = record("A text.", {"string_value": TEXT})
-    return record(
-        "A model, in the words of Triton's configuration.",
-        {
-            "name": name,
-            "platform": {"type": "string", "enum": [platform(info)]},
-            "max_batch_size": {"type": "integer", "enum": [0], "description": "Shapes are whole, batch and all."},
-            "input": tensors,
-            "output": tensors,
-            "parameters": record(
-                "What else there is.",
-                {
-                    "names": said(text, "The classes by id, as a JSON list."),
-                    "engine_max_batch": said(text, "Frames inferred at once at most."),
-                },
-            ),
-        },
-    )
-
-
-def _tensor(kind: str, shape: str, *kinds: str) -> Json:
-    side = {"type": "integer", "minimum": -1}
-    return record(
-        "One tensor.",
-        {"name": TEXT, kind: {"type": "string", "enum": list(kinds)}, shape: {"type": "array", "items": side}},
-    )
-
-
-def _stats(name: Json, version: Json) -> Json:
-    spent = record("How often, and nanoseconds in all.", {"count": COUNT, "ns": COUNT})
-    stages = list(ModelStats().document("", VERSION)["inference_stats"])  # type: ignore[call-overload]
-    computed = dict.fromkeys(("compute_input", "compute_infer", "compute_output"), spent)
-    batches = record("Batches of one size.", {"batch_size": {"type": "integer", "minimum": 1}, **computed})
-    one = record(
-        "One model since start.",
-        {
-            "name": name,
-            "version": version,
-            "last_inference": said(COUNT, "Milliseconds since 1970; 0 where there was none."),
-            "inference_count": said(COUNT, "Frames."),
-            "execution_count": said(COUNT, "Batches; a frame is its share of one."),
-            "inference_stats": record("What its requests spent where.", dict.fromkeys(stages, spent)),
-            "batch_stats": {"type": "array", "items": batches},
-        },
-    )
-    return record("What the models did.", {"model_stats": _list_of("One for each model.", one)})
-
-
-def _list_of(description: str, item: Json) -> Json:
-    return {"type": "array", "description": description, "minItems": 1, "items": item}
 
 
 def schema_name(model: Model, what: str) -> str:
@@ -419,45 +329,25 @@ def infer_request(model: Model, settings: Settings, info: EngineInfo) -> Json:
     return {**record(f"What `{model.name}` is asked.", members), "required": ["inputs"]}
 
 
-def infer_input(model: Model, settings: Settings, info: EngineInfo) -> Json:
-    """The input of a request in JSON."""
-    return record(f"The input of `{model.name}`. {_takes(model, settings, info)}", _input(model, settings, info))
-
-
-def infer_output(model: Model) -> Json:
-    """One output of an answer in JSON."""
-    kinds = [{"type": "number"}] + [{"type": "string"}] * any(one.datatype == "BYTES" for one in model.outputs)
-    return record(
-        f"An output of `{model.name}`.",
-        {
-            "name": {"type": "string", "enum": [output.name for output in model.outputs]},
-            "datatype": {"type": "string", "enum": sorted({output.datatype for output in model.outputs})},
-            "shape": {"type": "array", "minItems": 1, "items": SHAPE_SIDE},
-            "data": {
-                "type": "array",
-                "description": "Its values, row by row in one flat list.",
-                "items": kinds[0] if len(kinds) == 1 else {"anyOf": kinds},
-            },
+def infer_answers(model: Model, info: EngineInfo) -> Json:
+    """What the model answers, and its outputs, in JSON."""
+    texts = [{"type": "string"}] * any(output.datatype == "BYTES" for output in model.outputs)
+    value = {"anyOf": [{"type": "number"}, *texts]} if texts else {"type": "number"}
+    answer, output = schema_name(model, "Answer"), schema_name(model, "Output")
+    shapes = schemas_of(
+        answers.OipAnswer,
+        answers.OipOutput,
+        limits={
+            "OipAnswer": {"description": f"What `{model.name}` answers. {_gives(model, info)}"},
+            "OipAnswer.model_name": {"enum": [model.name]},
+            "OipAnswer.outputs": {"maxItems": len(model.outputs), "items": ref(output)},
+            "OipOutput": {"description": f"An output of `{model.name}`."},
+            "OipOutput.name": {"enum": [one.name for one in model.outputs]},
+            "OipOutput.datatype": {"enum": sorted({one.datatype for one in model.outputs})},
+            "OipOutput.data": {"items": value},
         },
     )
-
-
-def infer_answer(model: Model, info: EngineInfo) -> Json:
-    """What the model answers, in JSON."""
-    outputs = {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": len(model.outputs),
-        "items": ref(schema_name(model, "Output")),
-    }
-    members = {
-        "model_name": {"type": "string", "enum": [model.name]},
-        "model_version": {"type": "string", "enum": [VERSION]},
-        "id": {"type": "string", "maxLength": MAX_NAME, "description": "The request's, where it had one."},
-        "outputs": said(outputs, "The ones asked for, else all."),
-    }
-    about = f"What `{model.name}` answers. {_gives(model, info)}"
-    return {**record(about, members), "required": ["model_name", "model_version", "outputs"]}
+    return {answer: shapes["OipAnswer"], output: shapes["OipOutput"]}
 
 
 def _takes(model: Model, settings: Settings, info: EngineInfo) -> str:
@@ -488,37 +378,25 @@ def _gives(model: Model, info: EngineInfo) -> str:
     )
 
 
-def _input(model: Model, settings: Settings, info: EngineInfo) -> Json:
-    height, width = info.input_size
+def infer_input(model: Model, settings: Settings, info: EngineInfo) -> Json:
+    """The input of a request in JSON."""
     if model.name == PICTURES:
         datatypes, rank, sides = ["BYTES"], (1, 2), max_files(settings)
-        data: Json = {
-            "type": "array",
-            "description": "Pictures; nested lists are taken, too.",
-            "minItems": 1,
-            "maxItems": sides,
-            "items": BASE64_PICTURE,
-        }
+        about, values = "Pictures; nested lists are taken, too.", {"maxItems": sides, "items": BASE64_PICTURE}
     else:
-        datatypes, rank, sides = ["FP32", "UINT8"], (4, 4), max(max_files(settings), height, width)
-        numbers = {"type": "number", "minimum": 0, "maximum": 255}
-        data = {
-            "type": "array",
-            "description": "From 0 to 1 for FP32, whole numbers to 255 for UINT8; nested lists are taken, too.",
-            "minItems": 1,
-            "items": numbers,
-        }
-    return {
-        "name": {"type": "string", "enum": [model.input.name]},
-        "datatype": {"type": "string", "enum": datatypes},
-        "shape": {
-            "type": "array",
-            "minItems": rank[0],
-            "maxItems": rank[1],
-            "items": {"type": "integer", "minimum": 1, "maximum": max(sides, 3)},
+        datatypes, rank, sides = ["FP32", "UINT8"], (4, 4), max(max_files(settings), *info.input_size)
+        about = "From 0 to 1 for FP32, whole numbers to 255 for UINT8; nested lists are taken, too."
+        values = {"items": {"type": "number", "minimum": 0, "maximum": 255}}
+    side = {"type": "integer", "minimum": 1, "maximum": max(sides, 3)}
+    return record(
+        f"The input of `{model.name}`. {_takes(model, settings, info)}",
+        {
+            "name": {"type": "string", "enum": [model.input.name]},
+            "datatype": {"type": "string", "enum": datatypes},
+            "shape": {"type": "array", "minItems": rank[0], "maxItems": rank[1], "items": side},
+            "data": {"type": "array", "description": about, "minItems": 1, **values},
         },
-        "data": data,
-    }
+    )
 
 
 def _parameters(model: Model, settings: Settings, info: EngineInfo) -> Json:
@@ -565,18 +443,17 @@ def example_infer_request() -> Json:
 
 def example_infer_answer(model: Model, info: EngineInfo) -> object:
     """The answer to a picture with one object, or to a frame with one."""
-    corners, score = [66.25, 33.5, 112.0, 94.75], 0.75
+    found = example_found().boxes
     outputs: tuple[OutputTensor, ...]
     if model.name == PICTURES:
-        found = Boxes(np.array([corners], np.float32), np.array([score], np.float32), np.zeros(1, np.int64))
         outputs = boxes_as_tensors([found], info.classes)
     else:
-        candidates = np.array([[[*corners, score, 0]]], np.float32)
+        candidates = np.column_stack([found.corners, found.scores, found.class_ids]).astype(np.float32)[None]
         outputs = (OutputTensor("output0", "FP32", candidates_as_yolov5(candidates, len(info.classes))),)
     nothing = InputTensor("", "", (), memoryview(b""), binary=False)
     asked = InferRequest(EXAMPLE_ID, {}, nothing, (), binary_output=False)
-    chosen = chosen_outputs(asked, [output.name for output in outputs])
-    return msgspec.json.decode(write_answer(model.name, EXAMPLE_ID, chosen, outputs).body)
+    chosen = answers.chosen_outputs(asked, [output.name for output in outputs])
+    return msgspec.json.decode(answers.write_answer(model.name, EXAMPLE_ID, chosen, outputs).body)
 
 
 def infer_samples(model: Model, info: EngineInfo, url: str) -> list[Json]:

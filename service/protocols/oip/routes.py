@@ -16,13 +16,12 @@ from service.errors import BodyTooLarge, MalformedBody, ServiceError, Unsupporte
 from service.pipeline.detector import Detector
 from service.protocols.exchange import json_answer, read_body, reception
 from service.protocols.native.routes import default_selection, max_files
-from service.protocols.oip.answer import InferAnswer, chosen_outputs, write_answer
-from service.protocols.oip.models import VERSION, Answered, Limits, Model, config_of, make_models, metadata_of
+from service.protocols.oip import answers
+from service.protocols.oip.models import Answered, Limits, Model, config_of, make_models, metadata_of
 from service.protocols.oip.request import read_request
 from service.protocols.oip.stats import ModelStats
 from service.settings import Settings
 
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics")
 MODEL = "/models/<name>"
 VERSIONED = "/models/<name>/versions/<version>"
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -31,9 +30,9 @@ PIECE_BYTES = 2**18
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
-def oip_problem(problem: Problem) -> dict[str, object]:
+def oip_problem(problem: Problem) -> answers.OipProblem:
     """Writes a problem the protocol's way: its clients read nothing else, whatever went wrong."""
-    return {"error": problem.detail}
+    return answers.OipProblem(problem.detail)
 
 
 def oip_routes(detector: Detector, settings: Settings, clock: Callable[[], float] = time.monotonic) -> Blueprint:
@@ -56,24 +55,24 @@ def oip_routes(detector: Detector, settings: Settings, clock: Callable[[], float
 def _server_routes(routes: Blueprint, settings: Settings, stats: Mapping[str, ModelStats]) -> None:
     @routes.get("", strict_slashes=False)
     def server_metadata() -> Response:
-        return json_answer({"name": "framefleet", "version": settings.release, "extensions": EXTENSIONS})
+        return json_answer(answers.OipServer(version=settings.release))
 
     @routes.get("/health/live")
     def live() -> Response:
-        return json_answer({"live": True})
+        return json_answer(answers.OipLive())
 
     # An instance listens only while it can answer, so whoever gets here has models that are ready.
     @routes.get("/health/ready")
     def ready() -> Response:
-        return json_answer({"ready": True})
+        return json_answer(answers.OipReady())
 
     @routes.post("/repository/index")
     def index() -> Response:
-        return json_answer([{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in stats])
+        return json_answer([answers.OipIndexed(name) for name in stats])
 
     @routes.get("/models/stats")
     def all_stats() -> Response:
-        return json_answer({"model_stats": [stats[name].document(name, VERSION) for name in stats]})
+        return json_answer(answers.OipModelStats([stats[name].document(name) for name in stats]))
 
 
 def _model_routes(
@@ -81,36 +80,36 @@ def _model_routes(
 ) -> None:
     @routes.get(MODEL)
     @routes.get(VERSIONED)
-    def model_metadata(name: str, version: str = VERSION) -> Response:
+    def model_metadata(name: str, version: str = answers.VERSION) -> Response:
         return json_answer(metadata_of(_named(models, name, version), info))
 
     @routes.get(f"{MODEL}/config")
     @routes.get(f"{VERSIONED}/config")
-    def model_config(name: str, version: str = VERSION) -> Response:
+    def model_config(name: str, version: str = answers.VERSION) -> Response:
         return json_answer(config_of(_named(models, name, version), info))
 
     @routes.get(f"{MODEL}/ready")
     @routes.get(f"{VERSIONED}/ready")
-    def model_ready(name: str, version: str = VERSION) -> Response:
-        return json_answer({"name": _named(models, name, version).name, "ready": True})
+    def model_ready(name: str, version: str = answers.VERSION) -> Response:
+        return json_answer(answers.OipModelReady(_named(models, name, version).name))
 
     @routes.get(f"{MODEL}/stats")
     @routes.get(f"{VERSIONED}/stats")
-    def model_stats(name: str, version: str = VERSION) -> Response:
+    def model_stats(name: str, version: str = answers.VERSION) -> Response:
         model = _named(models, name, version)
-        return json_answer({"model_stats": [stats[model.name].document(model.name, VERSION)]})
+        return json_answer(answers.OipModelStats([stats[model.name].document(model.name)]))
 
 
 def _infer_routes(
     routes: Blueprint,
     models: Mapping[str, Model],
     stats: Mapping[str, ModelStats],
-    infer_now: Callable[[Model], tuple[InferAnswer, Answered]],
+    infer_now: Callable[[Model], tuple[answers.InferAnswer, Answered]],
     clock: Callable[[], float],
 ) -> None:
     @routes.post(f"{MODEL}/infer")
     @routes.post(f"{VERSIONED}/infer")
-    def infer(name: str, version: str = VERSION) -> Response:
+    def infer(name: str, version: str = answers.VERSION) -> Response:
         model = _named(models, name, version)
         began = clock()
         try:
@@ -123,29 +122,29 @@ def _infer_routes(
 
 
 def _named(models: Mapping[str, Model], name: str, version: str) -> Model:
-    if name not in models or version != VERSION:
+    if name not in models or version != answers.VERSION:
         raise NotFound(
             f"model {name[:40]!r} version {version[:40]!r}: not served here; there are {', '.join(models)}, each at "
-            f"version {VERSION}"
+            f"version {answers.VERSION}"
         )
     return models[name]
 
 
-def _inference(detector: Detector, settings: Settings) -> Callable[[Model], tuple[InferAnswer, Answered]]:
+def _inference(detector: Detector, settings: Settings) -> Callable[[Model], tuple[answers.InferAnswer, Answered]]:
     take_in, selection, most = reception(detector, settings), default_selection(settings), max_files(settings)
 
-    def infer_now(model: Model) -> tuple[InferAnswer, Answered]:
+    def infer_now(model: Model) -> tuple[answers.InferAnswer, Answered]:
         with take_in() as visit:
             inflate = inflater(request.headers.get("Content-Encoding", ""), settings.max_body_bytes)
             asked = read_request(read_body(visit, inflate), request.headers.get(HEADER_LENGTH))
-            chosen = chosen_outputs(asked, [output.name for output in model.outputs])
+            chosen = answers.chosen_outputs(asked, [output.name for output in model.outputs])
             answered = model.infer(asked.tensor, asked.parameters, Limits(selection, most, visit))
-            return write_answer(model.name, asked.request_id, chosen, answered.outputs), answered
+            return answers.write_answer(model.name, asked.request_id, chosen, answered.outputs), answered
 
     return infer_now
 
 
-def _response(answer: InferAnswer, answered: Answered) -> Response:
+def _response(answer: answers.InferAnswer, answered: Answered) -> Response:
     response = Response(answer.body, content_type="application/json")
     if answer.json_bytes is not None:
         response.content_type = "application/octet-stream"

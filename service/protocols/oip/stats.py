@@ -3,9 +3,10 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 
 from service.pipeline.stages import Stages
+from service.protocols.oip import answers
 
 NS_PER_MS = 1_000_000
 
@@ -22,18 +23,9 @@ class Duration:
         self.count += count
         self.ns += ms * NS_PER_MS
 
-
-@dataclass(slots=True)
-class _Durations:
-    """Under the extension's own names; nothing is cached, so `cache_hit` stays empty."""
-
-    success: Duration = field(default_factory=Duration)
-    fail: Duration = field(default_factory=Duration)
-    queue: Duration = field(default_factory=Duration)
-    compute_input: Duration = field(default_factory=Duration)
-    compute_infer: Duration = field(default_factory=Duration)
-    compute_output: Duration = field(default_factory=Duration)
-    cache_hit: Duration = field(default_factory=Duration)
+    def whole(self) -> answers.OipSpent:
+        """What was added, in whole numbers."""
+        return answers.OipSpent(round(self.count), round(self.ns))
 
 
 class ModelStats:
@@ -49,7 +41,7 @@ class ModelStats:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._durations = _Durations()
+        self._durations = {stage: Duration() for stage in answers.OipInferenceStats.__struct_fields__}
         self._batches: dict[int, Duration] = {}
         self._frames = 0
         self._executions = 0.0
@@ -65,11 +57,11 @@ class ModelStats:
         """
         with self._lock:
             spent = self._durations
-            spent.success.add(ms)
-            spent.queue.add(stages.queue_ms)
-            spent.compute_input.add(stages.decode_ms)
-            spent.compute_infer.add(stages.infer_ms)
-            spent.compute_output.add(stages.post_ms)
+            spent["success"].add(ms)
+            spent["queue"].add(stages.queue_ms)
+            spent["compute_input"].add(stages.decode_ms)
+            spent["compute_infer"].add(stages.infer_ms)
+            spent["compute_output"].add(stages.post_ms)
             self._last_ms = int(self._clock() * 1000)
             self._frames += len(batch_sizes)
             for size in batch_sizes:
@@ -79,29 +71,21 @@ class ModelStats:
     def fail(self, ms: float) -> None:
         """Counts a request that was not, after `ms`."""
         with self._lock:
-            self._durations.fail.add(ms)
+            self._durations["fail"].add(ms)
 
-    def document(self, name: str, version: str) -> dict[str, object]:
+    def document(self, name: str) -> answers.OipOneModelStats:
         """What the extension answers for this model."""
         with self._lock:
-            return {
-                "name": name,
-                "version": version,
-                "last_inference": self._last_ms,
-                "inference_count": self._frames,
-                "execution_count": round(self._executions),
-                "inference_stats": {stage: _whole(spent) for stage, spent in asdict(self._durations).items()},
-                "batch_stats": [
-                    {
-                        "batch_size": size,
-                        "compute_input": _whole(asdict(Duration())),
-                        "compute_infer": _whole(asdict(spent)),
-                        "compute_output": _whole(asdict(Duration())),
-                    }
+            return answers.OipOneModelStats(
+                name=name,
+                last_inference=self._last_ms,
+                inference_count=self._frames,
+                execution_count=round(self._executions),
+                inference_stats=answers.OipInferenceStats(
+                    **{stage: spent.whole() for stage, spent in self._durations.items()}
+                ),
+                batch_stats=[
+                    answers.OipBatchStats(batch_size=size, compute_infer=spent.whole())
                     for size, spent in sorted(self._batches.items())
                 ],
-            }
-
-
-def _whole(spent: dict[str, float]) -> dict[str, int]:
-    return {name: round(value) for name, value in spent.items()}
+            )

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ BASE64_HEAD = 64
 MAX_JSON_NUMBERS = 4_000_000
 # A character that no base64 has, of which one makes four times as much of a text.
 _NO_ASCII = re.compile(rb"\\u(?!00[0-7])")
+Datatype = Literal["INT32", "FP32", "BYTES"]
 Fill = Callable[[Slot], None]
 Numbers = npt.NDArray[Any]
 
@@ -37,7 +38,7 @@ class OutputTensor:
     """One output: numbers of `datatype` FP32 or INT32, or BYTES (an array of str)."""
 
     name: str
-    datatype: str
+    datatype: Datatype
     values: npt.NDArray[Any]
 
     def to_json(self) -> list[Any]:
