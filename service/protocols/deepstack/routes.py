@@ -65,46 +65,46 @@ class DeepStackPrediction(Struct, frozen=True):
     y_max: Count
 
 
-class DeepStackDetections(Struct, frozen=True, rename="camel"):
+class DeepStackDetections(Struct, frozen=True, kw_only=True, rename="camel"):
     """The answer to one picture."""
 
-    success: Yes
+    success: Yes = True
     message: Annotated[str, Meta(description="The first labels, in words.")]
     predictions: Annotated[tuple[DeepStackPrediction, ...], Meta(description="Highest confidence first.")]
     count: Annotated[Count, Meta(description="How many predictions there are.")]
     inference_ms: Annotated[Count, Meta(description="Whole milliseconds of the inference.")]
     process_ms: Annotated[Count, Meta(description="Whole milliseconds of all stages.")]
-    code: Literal[200]
+    code: Literal[200] = 200
     command: Command
-    module_id: Literal["framefleet"]
+    module_id: Literal["framefleet"] = "framefleet"
     execution_provider: Annotated[str, Meta(description="The device that inferred it.")]
     can_use_gpu: bool = field(name="canUseGPU")
     analysis_round_trip_ms: Annotated[Count, Meta(description="Whole milliseconds from the body's arrival on.")]
     request_id: RequestId
 
 
-class DeepStackModels(Struct, frozen=True):
+class DeepStackModels(Struct, frozen=True, kw_only=True):
     """The models there are."""
 
-    success: Yes
+    success: Yes = True
     models: Annotated[list[str], Meta(min_length=1)]
-    code: Literal[200]
-    command: Literal["list-custom"]
+    code: Literal[200] = 200
+    command: Literal["list-custom"] = "list-custom"
 
 
-class DeepStackProblem(Struct, frozen=True):
+class DeepStackProblem(Struct, frozen=True, kw_only=True):
     """What went wrong, as DeepStack's clients read it."""
 
-    success: No
+    success: No = False
     error: Detail
     code: Annotated[int, Meta(description="The HTTP status.", ge=400, le=599)]
-    predictions: Annotated[tuple[DeepStackPrediction, ...], Meta(max_length=0)]
-    count: Literal[0]
+    predictions: Annotated[tuple[DeepStackPrediction, ...], Meta(max_length=0)] = ()
+    count: Literal[0] = 0
 
 
 def deepstack_problem(problem: Problem) -> DeepStackProblem:
     """Writes a problem this protocol's way; the HTTP status says the same as `code`."""
-    return DeepStackProblem(success=False, error=problem.detail, code=problem.status, predictions=(), count=0)
+    return DeepStackProblem(error=problem.detail, code=problem.status)
 
 
 FAILURES = Failures("DeepStackProblem", deepstack_problem)
@@ -134,7 +134,7 @@ def deepstack_routes(detector: Detector, settings: Settings, clock: Callable[[],
 
     @routes.route("/custom/list", methods=["GET", "POST"])
     def models() -> Response:
-        return json_answer(models_answer(info))
+        return json_answer(DeepStackModels(models=[info.model]))
 
     def answer(command: Command) -> Response:
         began = clock()
@@ -158,25 +158,17 @@ def deepstack_answer(
     stages = found.stages
     predictions = tuple(_prediction(box, info.classes) for box in found.boxes)
     return DeepStackDetections(
-        success=True,
         message=_message([prediction.label for prediction in predictions]),
         predictions=predictions,
         count=len(predictions),
         inference_ms=round(stages.infer_ms),
         process_ms=round(stages.decode_ms + stages.queue_ms + stages.infer_ms + stages.post_ms),
-        code=200,
         command=command,
-        module_id="framefleet",
         execution_provider=info.device,
         can_use_gpu=info.on_gpu,
         analysis_round_trip_ms=round_trip_ms,
         request_id=request_id,
     )
-
-
-def models_answer(info: EngineInfo) -> DeepStackModels:
-    """Names the one model that is served."""
-    return DeepStackModels(success=True, models=[info.model], code=200, command="list-custom")
 
 
 def _prediction(box: Box, classes: tuple[str, ...]) -> DeepStackPrediction:
@@ -310,7 +302,10 @@ def _list(info: EngineInfo) -> Json:
         "tags": ["Instance"],
         "summary": "Which custom models are there?",
         "description": MODELS,
-        "responses": {"200": answered("The models.", "DeepStackModels", models_answer(info)), **FAILURES.anywhere()},
+        "responses": {
+            "200": answered("The models.", "DeepStackModels", DeepStackModels(models=[info.model])),
+            **FAILURES.anywhere(),
+        },
     }
 
 
