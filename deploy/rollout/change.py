@@ -17,7 +17,7 @@ it listens elsewhere, it answers wrongly, it dies after some seconds.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from requests import Session
@@ -53,50 +53,50 @@ SUPERVISOR_LIMIT_S = 30.0
 POLL_S = 0.1
 
 
+@dataclass(frozen=True, slots=True)
 class _Trial:
-    def __init__(self, process: Child, endpoint: Endpoint, session: Session, log: Path, machine: Machine) -> None:
-        self._process, self._endpoint, self._session, self._log, self._machine = (
-            process,
-            endpoint,
-            session,
-            log,
-            machine,
-        )
+    """An instance of a new release, its `process` and `log`, on a spare port; nothing depends on it."""
+
+    process: Child
+    endpoint: Endpoint
+    session: Session
+    log: Path
+    machine: Machine
 
     def wait_until_ready(self, port: int) -> None:
-        deadline = self._machine.clock() + READY_TIMEOUT_S
-        while not (answer := probe(self._session, self._endpoint)).ready:
+        deadline = self.machine.clock() + READY_TIMEOUT_S
+        while not (answer := probe(self.session, self.endpoint)).ready:
             self._raise_if_ended("")
             # It listens only once it can answer; so a port that is open and is not the one is the wrong one.
-            if elsewhere := self._machine.ports_of_session(self._process.pid) - {port}:
+            if elsewhere := self.machine.ports_of_session(self.process.pid) - {port}:
                 raise self._error(f"listens on port {min(elsewhere)} instead of {port}")
-            if self._machine.clock() > deadline:
+            if self.machine.clock() > deadline:
                 raise self._error(f"is not ready after {READY_TIMEOUT_S:g} s: {answer.reason}")
-            self._machine.sleep(WATCH_POLL_S)
+            self.machine.sleep(WATCH_POLL_S)
 
     def ask(self, picture: bytes, key: str) -> tuple[Detection, ...]:
         try:
-            return ask(self._session, self._endpoint.url, picture, key).boxes
+            return ask(self.session, self.endpoint.url, picture, key).boxes
         except ValueError as error:
             raise self._error(str(error)) from None
 
     def watch(self, seconds: float) -> None:
-        deadline = self._machine.clock() + seconds
-        while self._machine.clock() < deadline:
+        deadline = self.machine.clock() + seconds
+        while self.machine.clock() < deadline:
             self._raise_if_ended(" after it was ready")
-            self._machine.sleep(WATCH_POLL_S)
-        if not (answer := probe(self._session, self._endpoint)).ready:
+            self.machine.sleep(WATCH_POLL_S)
+        if not (answer := probe(self.session, self.endpoint)).ready:
             raise self._error(f"is no longer ready after {seconds:g} s: {answer.reason}")
 
     def _raise_if_ended(self, when: str) -> None:
-        if (code := self._process.poll()) is not None:
+        if (code := self.process.poll()) is not None:
             raise self._error(f"ended{when} with code {code}")
 
     def _error(self, what: str) -> StartError:
-        reason = explain(self._log, 0)
-        release = f"release {self._endpoint.release}"
+        reason = explain(self.log, 0)
+        release = f"release {self.endpoint.release}"
         text = f"its trial {what}: {reason}" if reason else f"its trial {what}"
-        return StartError(Problem(release, text, f"{FIX} (log: {self._log})"))
+        return StartError(Problem(release, text, f"{FIX} (log: {self.log})"))
 
 
 class AcceptanceTest:

@@ -60,11 +60,11 @@ def up(fleet: Fleet, machine: Machine) -> None:
         before = read_record(fleet.paths) if running else None
 
         def back() -> None:
-            if before:
+            if not before:
+                stop(fleet.paths, machine.heedless())
+            elif before != fleet:
                 machine.say("going back to the configuration that ran before")
                 _bring_up(before, fleet, machine)
-            else:
-                stop(fleet.paths, machine.heedless())
 
         with going_back(machine, back):
             steps = _bring_up(fleet, before, machine)

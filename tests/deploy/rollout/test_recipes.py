@@ -104,6 +104,15 @@ class TestUp:
         assert done(machine) == [*BEGIN_RUNNING, *begun, *back]
         assert in_place(wanted) == "dev"
 
+    def test_a_fleet_that_was_to_stay_as_it_is_has_nothing_to_go_back_to(self, tmp_path: Path) -> None:
+        fleet = local_fleet(tmp_path)
+        put_in_place(fleet)
+        machine = machine_with(fleet, runs=True, broken=["cpu1"])
+        with pytest.raises(StartError, match="cpu1: ended while it started"):
+            up(fleet, machine)
+        tried_again = ["supervisord.stop cpu1", "supervisord.start cpu1"]
+        assert done(machine) == [*BEGIN_RUNNING, "supervisord.reread", *tried_again, "undisturbed"]
+
     def test_a_new_fleet_that_does_not_start_is_stopped_again(self, tmp_path: Path) -> None:
         fleet, said = local_fleet(tmp_path), list[str]()
         machine = machine_with(fleet, broken=["cpu0"], said=said)
