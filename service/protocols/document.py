@@ -8,6 +8,8 @@ Limits and defaults come from the settings and from `native/query.py`, class nam
 
 from collections.abc import Callable
 
+from msgspec import to_builtins
+
 from service.access import OPEN
 from service.engines import EngineInfo
 from service.openapi.headers import answer_headers
@@ -95,7 +97,9 @@ def openapi_document(settings: Settings, info: EngineInfo, url: str) -> Json:
             "headers": answer_headers(),
         },
     }
-    return with_security(document, settings)
+    # Examples are answers themselves, as the routes make them.
+    shown: Json = to_builtins(with_security(document, settings))
+    return shown
 
 
 def with_security(document: Json, settings: Settings) -> Json:

@@ -147,12 +147,8 @@ def several_answers(
     names: Sequence[str], documents: Sequence[answers.Detections | answers.Problem], request_id: str
 ) -> answers.SeveralDetections:
     """Writes the answers to a form's files, each with its name."""
-    results = [
-        answers.NamedProblem(name=name, **asdict(document))
-        if isinstance(document, answers.Problem)
-        else answers.NamedDetections(name=name, **asdict(document))
-        for name, document in zip(names, documents, strict=True)
-    ]
+    # As `NamedDetections` and `NamedProblem`, but with the name where people look for it.
+    results = [{"name": name, **asdict(document)} for name, document in zip(names, documents, strict=True)]
     return answers.SeveralDetections(results, request_id)
 
 
