@@ -8,6 +8,8 @@ Limits and defaults come from the settings and from `native/query.py`, class nam
 
 from collections.abc import Callable
 
+import msgspec
+
 from service.access import OPEN
 from service.engines import EngineInfo
 from service.openapi.headers import answer_headers
@@ -75,7 +77,7 @@ def openapi_document(settings: Settings, info: EngineInfo, url: str) -> Json:
     Returns:
         An OpenAPI document, ready to be written as JSON.
     """
-    document = {
+    document: Json = {
         "openapi": OPENAPI_VERSION,
         "info": {
             "title": "Framefleet",
@@ -95,7 +97,7 @@ def openapi_document(settings: Settings, info: EngineInfo, url: str) -> Json:
             "headers": answer_headers(),
         },
     }
-    return with_security(document, settings)
+    return with_security(msgspec.to_builtins(document), settings)
 
 
 def with_security(document: Json, settings: Settings) -> Json:
