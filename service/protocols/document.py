@@ -8,7 +8,7 @@ Limits and defaults come from the settings and from `native/query.py`, class nam
 
 from collections.abc import Callable
 
-from msgspec import to_builtins
+import msgspec
 
 from service.access import OPEN
 from service.engines import EngineInfo
@@ -77,7 +77,7 @@ def openapi_document(settings: Settings, info: EngineInfo, url: str) -> Json:
     Returns:
         An OpenAPI document, ready to be written as JSON.
     """
-    document = {
+    document: Json = {
         "openapi": OPENAPI_VERSION,
         "info": {
             "title": "Framefleet",
@@ -97,9 +97,7 @@ def openapi_document(settings: Settings, info: EngineInfo, url: str) -> Json:
             "headers": answer_headers(),
         },
     }
-    # Examples are answers themselves, as the routes make them.
-    shown: Json = to_builtins(with_security(document, settings))
-    return shown
+    return with_security(msgspec.to_builtins(document), settings)
 
 
 def with_security(document: Json, settings: Settings) -> Json:
