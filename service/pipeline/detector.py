@@ -177,6 +177,37 @@ class Detector:
                 case.close(index, outcome)
             return outcomes
 
+    def _submit(self, case: Case, index: int, pictures: list[bytes | memoryview], wish: Wish, part: Part) -> _Submitted:
+        """Decodes a picture, and letterboxes it into its slot of the next batch."""
+        case.check(index)
+        picture, pictures[index] = pictures[index], b""
+        started = self._clock()
+        drawn_bytes = DRAWN_BYTES_A_PIXEL if wish.draw else 0
+        try:
+            with self._decoder.decoded(picture, self._limits, part, case.decoding(index), drawn_bytes) as frame:
+                fill = partial(letterbox, frame)
+                ticket = self.batcher.submit(fill, part.deadline, part.gone, case.mark(index), part.client)
+            frame = frame if wish.draw else Frame(NO_PIXELS, frame.width, frame.height)
+            part.keep(2 * frame.pixels.nbytes)
+        except BaseException:
+            part.release()
+            raise
+        return _Submitted(frame, ticket, (self._clock() - started) * 1000)
+
+    def _finish(self, submitted: _Submitted, wish: Wish) -> Detections:
+        """Waits for the engine, selects boxes and takes them back to the picture's own pixels."""
+        inferred = self.batcher.wait(submitted.ticket)
+        answered = self._clock()
+        boxes = unletterbox(select(inferred.candidates, wish.selection), inferred.filled, clip=wish.clip)
+        stages = Stages(
+            decode_ms=submitted.decode_ms,
+            queue_ms=inferred.queue_ms,
+            infer_ms=inferred.infer_ms,
+            post_ms=(self._clock() - answered) * 1000,
+        )
+        self.metrics.record(stages)
+        return Detections(boxes, submitted.frame, stages, inferred.batch_size)
+
     def infer(
         self, fills: Sequence[Callable[[Slot], None]], source: bytes | memoryview, visit: Visit
     ) -> list[Inference]:
@@ -204,11 +235,6 @@ class Detector:
             raise failed
         return [outcome for outcome in outcomes if isinstance(outcome, Inference)]
 
-    def _admit(self, pictures: int, visit: Visit) -> AbstractContextManager[None]:
-        """The places a request needs beside those that it holds; one that needs none is in already."""
-        more = pictures - visit.places
-        return self.batcher.queue.admit(more, visit.client, visit.places) if more > 0 else nullcontext()
-
     def _submit_frame(self, fill: Callable[[Slot], None], visit: Visit, mark: Mark) -> Ticket[float]:
         def timed(slot: Slot) -> float:
             started = self._clock()
@@ -223,34 +249,10 @@ class Detector:
         self.metrics.record(stages)
         return Inference(inferred.candidates, stages, inferred.batch_size)
 
-    def _submit(self, case: Case, index: int, pictures: list[bytes | memoryview], wish: Wish, part: Part) -> _Submitted:
-        case.check(index)
-        picture, pictures[index] = pictures[index], b""
-        started = self._clock()
-        drawn_bytes = DRAWN_BYTES_A_PIXEL if wish.draw else 0
-        try:
-            with self._decoder.decoded(picture, self._limits, part, case.decoding(index), drawn_bytes) as frame:
-                fill = partial(letterbox, frame)
-                ticket = self.batcher.submit(fill, part.deadline, part.gone, case.mark(index), part.client)
-            frame = frame if wish.draw else Frame(NO_PIXELS, frame.width, frame.height)
-            part.keep(2 * frame.pixels.nbytes)
-        except BaseException:
-            part.release()
-            raise
-        return _Submitted(frame, ticket, (self._clock() - started) * 1000)
-
-    def _finish(self, submitted: _Submitted, wish: Wish) -> Detections:
-        inferred = self.batcher.wait(submitted.ticket)
-        answered = self._clock()
-        boxes = unletterbox(select(inferred.candidates, wish.selection), inferred.filled, clip=wish.clip)
-        stages = Stages(
-            decode_ms=submitted.decode_ms,
-            queue_ms=inferred.queue_ms,
-            infer_ms=inferred.infer_ms,
-            post_ms=(self._clock() - answered) * 1000,
-        )
-        self.metrics.record(stages)
-        return Detections(boxes, submitted.frame, stages, inferred.batch_size)
+    def _admit(self, pictures: int, visit: Visit) -> AbstractContextManager[None]:
+        """The places a request needs beside those that it holds; one that needs none is in already."""
+        more = pictures - visit.places
+        return self.batcher.queue.admit(more, visit.client, visit.places) if more > 0 else nullcontext()
 
 
 def _run(submits: Sequence[Callable[[], Entry]], finish: Callable[[Entry], Outcome]) -> list[Outcome | ServiceError]:
