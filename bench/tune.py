@@ -28,9 +28,9 @@ from deploy.describe.local import DEFAULT_MODEL
 from deploy.fleet import MAX_INSTANCES
 from framefleet.machine.ports import reserved_ports
 from loadtest.errors import LoadTestError, OptionError, RunError
-from loadtest.generate import stepping
+from loadtest.generate import steps
 from loadtest.generate.prepare import check_video
-from loadtest.generate.stepping import StepOptions
+from loadtest.generate.steps import StepOptions
 from loadtest.measure.step import Step
 from loadtest.options import HELP, ReplayOptions, checked
 from loadtest.report.progress import Progress
@@ -145,7 +145,7 @@ class Tuner:
         with self._fleet(placement) as url, watched(url, READ_EVERY_S) as readings:
             most = self._step(url, arrivals="closed", cameras=self.clients)
             self.part_fps = self.part_fps or max(1.0, PART * most.ok_fps)
-            in_flight = stepping.unanswered(self.part_fps, self.load.slo_ms)
+            in_flight = steps.unanswered(self.part_fps, self.load.slo_ms)
             steady = self._step(url, arrivals="poisson", cameras=1, fps=self.part_fps, in_flight=in_flight)
             memory_mib = max((one.memory_mib for one in readings()), default=math.nan)
             return Try(most.ok_fps, steady.latency.p95, memory_mib, most.invalid + steady.invalid)
@@ -154,7 +154,7 @@ class Tuner:
         self.made += 1
         name = f"{self.made:02d}"
         options = replace(self.load, seconds=self.seconds + WARMUP_S, warmup_s=WARMUP_S, seed=self.made, **changes)  # type: ignore[arg-type]
-        return stepping.run_step(url, StepOptions(name, options, self.folder / STEPS / name), Progress(io.StringIO()))
+        return steps.run_step(url, StepOptions(name, options, self.folder / STEPS / name), Progress(io.StringIO()))
 
     @contextmanager
     def _fleet(self, placement: Placement) -> Iterator[str]:

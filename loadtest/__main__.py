@@ -22,7 +22,7 @@ from pathlib import Path
 from loadtest.capacity import command as capacity
 from loadtest.errors import LoadTestError, OptionError, RunError
 from loadtest.generate.locust_process import locust_process
-from loadtest.generate.meeting import LOOPBACK, meeting_place
+from loadtest.generate.master_address import LOOPBACK, meeting_place
 from loadtest.generate.prepare import check_video
 from loadtest.generate.replay import Replay, replay
 from loadtest.measure.summary import shortcomings

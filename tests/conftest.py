@@ -31,7 +31,7 @@ SLOW = (
     "tests/loadtest/capacity/test_command.py",
     "tests/loadtest/scenario/test_command.py",
     "tests/loadtest/generate/test_replay.py",
-    "tests/loadtest/generate/test_stepping.py",
+    "tests/loadtest/generate/test_steps.py",
     "tests/service/protocols/pages",
     "tests/service/pictures/test_corpus.py",
     "tests/service/test_hostile_bodies.py",

@@ -37,7 +37,6 @@ from supervisor.childutils import EventListenerProtocol, get_headers
 from deploy.errors import ControlError
 from deploy.files.record import read_record
 from deploy.fleet import REVIVER, Balancer
-from deploy.guard.going_on import go_on_when_stopped
 from deploy.guard.prober import (
     WORKER_PATIENCE,
     Deaths,
@@ -48,6 +47,7 @@ from deploy.guard.prober import (
     probe_workers_once,
 )
 from deploy.guard.reviver import Act, Delays, Reviver
+from deploy.guard.self_resume import go_on_when_stopped
 from deploy.guard.waiting_room import wait_for_ever
 from deploy.machine import run
 from deploy.machine.control import Control, ProgramState

@@ -22,7 +22,7 @@ from pathlib import Path
 from deploy.errors import ControlError, DeployError, Problem
 from deploy.files.record import read_record
 from deploy.fleet import Fleet, Instance
-from deploy.guard.going_on import go_on_when_stopped
+from deploy.guard.self_resume import go_on_when_stopped
 from deploy.machine.logs import grown_by, size_of
 from deploy.machine.machine import Machine
 from deploy.machine.processes import Process, fleet_processes, listening_sockets, thread_states

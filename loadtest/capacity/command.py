@@ -19,8 +19,8 @@ from loadtest.capacity.reduction import per_second
 from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Sweep, SweepOptions
 from loadtest.errors import OptionError, RunError
-from loadtest.generate import stepping
-from loadtest.generate.meeting import checked_bind
+from loadtest.generate import steps
+from loadtest.generate.master_address import checked_bind
 from loadtest.generate.prepare import check_video
 from loadtest.measure import run_folder, sample_files
 from loadtest.measure.machine import revision
@@ -241,7 +241,7 @@ def timeline(folder: Path) -> Timeline:
     Raises:
         RunError: it is no folder of a step.
     """
-    step = stepping.read_step(folder, folder.name)
+    step = steps.read_step(folder, folder.name)
     options = run_folder.read(folder / run_folder.RUN, RunRecord).options
     offered, in_time = per_second(sample_files.read(folder), step.slo_ms, options.warmup_s, step.seconds)
     counts = step.counts

@@ -20,8 +20,8 @@ from loadtest.capacity.row import Row
 from loadtest.capacity.sweep import Ask
 from loadtest.errors import RunError, TargetError
 from loadtest.frames.pattern import Phase
-from loadtest.generate import stepping
-from loadtest.generate.stepping import StepOptions
+from loadtest.generate import steps
+from loadtest.generate.steps import StepOptions
 from loadtest.measure import run_folder, sample_files
 from loadtest.measure.run_folder import RunRecord
 from loadtest.measure.samples import SampleTable
@@ -91,7 +91,7 @@ class SweepBench:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{self.folder}: {error.strerror}; give another folder with --out") from None
-        stepping.take_references(self.url, self.base, self.references)
+        steps.take_references(self.url, self.base, self.references)
         self.proof = proof.of(reference.load(self.references).detections)
 
     def measure(self, ask: Ask) -> Row:
@@ -130,7 +130,7 @@ class SweepBench:
         with Target(self.url, self.base.wait_s) as target:
             before = read_cpu_s(target.get)
             # The steps have their own lines; a bar for each would hide them.
-            step = stepping.run_step(self.url, wanted, Progress(io.StringIO()))
+            step = steps.run_step(self.url, wanted, Progress(io.StringIO()))
             spent_s = cpu_used_s(before, read_cpu_s(target.get))
         return step, spent_s if end.stat().st_mtime_ns != earlier else None
 
@@ -156,7 +156,7 @@ class SweepBench:
             warmup_s=0.0 if ask.phases else WARMUP_S,
             phases=_text(ask.phases),
             seed=ask.seed,
-            in_flight=stepping.unanswered(ask.fps, self.base.slo_ms),
+            in_flight=steps.unanswered(ask.fps, self.base.slo_ms),
         )
 
 

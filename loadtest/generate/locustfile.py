@@ -25,7 +25,7 @@ from loadtest.generate import prepare
 from loadtest.generate.collect import Collector
 from loadtest.generate.distributed import Leader, Member
 from loadtest.generate.locust_process import settle
-from loadtest.generate.meeting import LOOPBACK
+from loadtest.generate.master_address import LOOPBACK
 from loadtest.generate.run import Run
 from loadtest.options import ReplayOptions, add_arguments, checked_url, from_namespace
 from loadtest.target import certificate

@@ -10,7 +10,7 @@ from framefleet.machine.ports import reserved_ports
 from loadtest.errors import RunError
 from loadtest.generate import prepare
 from loadtest.generate.locust_process import locust_process
-from loadtest.generate.meeting import LOOPBACK, meeting_place
+from loadtest.generate.master_address import LOOPBACK, meeting_place
 from loadtest.measure import run_folder
 from loadtest.measure.sample_files import VerdictTail
 from loadtest.options import ReplayOptions, to_arguments
@@ -94,14 +94,14 @@ def locust_arguments(job: Replay, port: int) -> list[str]:
         *("--exit-code-on-error", "0"),
         *("--logfile", str(folder / run_folder.LOCUST_LOG)),
         *statistics,
-        *_crew(job, port),
+        *_worker_options(job, port),
         *("--run-dir", str(folder)),
         *("--references", str(folder / run_folder.REFERENCES)),
         *to_arguments(job.options),
     ]
 
 
-def _crew(job: Replay, own_port: int) -> list[str]:
+def _worker_options(job: Replay, own_port: int) -> list[str]:
     """Locust's options about its workers; none for a process on its own."""
     if job.bind:
         host, port = meeting_place(job.bind, "--bind")

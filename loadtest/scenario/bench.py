@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from loadtest.generate import stepping
-from loadtest.generate.stepping import StepOptions
+from loadtest.generate import steps
+from loadtest.generate.steps import StepOptions
 from loadtest.measure.step import Step
 from loadtest.options import ReplayOptions
 from loadtest.report.progress import Progress
@@ -70,16 +70,16 @@ class Bench:
         """
         options = replace(self.load, **changes)
         if not self.references.exists():
-            stepping.take_references(self.url, options, self.references)
+            steps.take_references(self.url, options, self.references)
         wanted = StepOptions(name, options, self.folder / name, self.references, self.processes, self.bind)
-        made = stepping.run_step(self.url, wanted, self.progress)
+        made = steps.run_step(self.url, wanted, self.progress)
         self.steps.append(made)
         self.say(_line(made))
         return made
 
     def poisson(self, name: str, fps: float, seconds: float, **changes: Any) -> Step:
         """A step of independent clients at a rate."""
-        in_flight = max(self.load.in_flight, stepping.unanswered(fps, self.load.slo_ms))
+        in_flight = max(self.load.in_flight, steps.unanswered(fps, self.load.slo_ms))
         common = {"arrivals": "poisson", "cameras": 1, "keep": "all", "in_flight": in_flight}
         return self.step(name, **common | {"fps": fps, "seconds": seconds} | changes)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from loadtest.errors import OptionError, RunError
-from loadtest.generate.meeting import checked_bind
+from loadtest.generate.master_address import checked_bind
 from loadtest.generate.prepare import check_video
 from loadtest.measure import run_folder
 from loadtest.measure.step import Step

@@ -8,7 +8,7 @@ import pytest
 from framefleet.wire.answers import Detection
 from loadtest.frames.payloads import PAYLOADS
 from loadtest.generate import prepare
-from loadtest.generate.stepping import StepOptions, run_step
+from loadtest.generate.steps import StepOptions, run_step
 from loadtest.measure import sample_files
 from loadtest.options import ReplayOptions
 from loadtest.report.progress import Progress

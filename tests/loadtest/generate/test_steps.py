@@ -15,7 +15,7 @@ import pytest
 from loadtest.__main__ import locust_arguments
 from loadtest.errors import OptionError
 from loadtest.generate.locust_process import locust_process
-from loadtest.generate.stepping import StepOptions, run_step, take_references
+from loadtest.generate.steps import StepOptions, run_step, take_references
 from loadtest.measure import faults, run_folder, sample_files
 from loadtest.options import ReplayOptions
 from tests.loadtest.fake_service import RIGHT, Scripted, fake_service

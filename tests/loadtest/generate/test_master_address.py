@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.__main__ import main
 from loadtest.errors import OptionError
-from loadtest.generate.meeting import meeting_place
+from loadtest.generate.master_address import meeting_place
 from tests.loadtest.waiting import wait_until
 
 
