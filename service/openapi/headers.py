@@ -3,7 +3,7 @@
 import re
 
 from framefleet.wire.timing import STAGES
-from service.openapi.shapes import Json
+from service.openapi.shapes import Json, ref
 
 REQUEST_ID = "X-Request-ID"
 EXAMPLE_REQUEST_ID = "camera-7-000123"
@@ -61,3 +61,9 @@ def request_id_parameter() -> Json:
         "schema": {"type": "string"},
         "example": EXAMPLE_REQUEST_ID,
     }
+
+
+def answered(description: str, schema: str, example: object, *more: str) -> Json:
+    """An answer of JSON, with the headers named."""
+    body = {"schema": ref(schema), "example": example}
+    return {"description": description, "headers": headers(*more), "content": {"application/json": body}}

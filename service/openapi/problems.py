@@ -1,7 +1,10 @@
-"""Problem answers, read off the tree of errors that the service raises."""
+"""Problem answers, read off the tree of errors that the service raises.
+
+`Failures`: the same for the foreign protocols, in each one's own words.
+"""
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import groupby
@@ -11,11 +14,13 @@ from framefleet.wire import answers
 from service.errors import RequestError, ServiceError
 from service.openapi.headers import EXAMPLE_REQUEST_ID, headers
 from service.openapi.shapes import Json, ref, schemas_of
-from service.problems import CODES, OTHER_CODE, OURS, make_problem
+from service.problems import CODES, OTHER_CODE, OURS, Dialect, make_problem
 
-METHOD_NOT_ALLOWED = 405
+NOT_FOUND, METHOD_NOT_ALLOWED = 404, 405
 # What any route may answer, whatever it is for: the first four before the route has a say.
 ANYWHERE = (400, METHOD_NOT_ALLOWED, 414, 431, 500)
+# Where the server gives up on a request before it has read its path, no protocol is known yet.
+BEFORE_THE_PATH = (414, 431)
 # Why problems are answered that no class of ours stands for.
 WHY = {
     404: "There is no such path.",
@@ -71,8 +76,7 @@ def known_problems() -> tuple[Problem, ...]:
 
 def detection_problems() -> Json:
     """Refers to every problem that a route with a picture in its body may answer."""
-    statuses = {problem.status for problem in known_problems() if problem.of_detection} | set(ANYWHERE)
-    return {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in sorted(statuses)}
+    return {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in _detection_statuses()}
 
 
 def any_problems() -> Json:
@@ -100,14 +104,57 @@ def problem_answers() -> Json:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """A protocol's failures: the `schema` they are of by name, and the `dialect` that the routes write them with."""
+
+    schema: str
+    dialect: Dialect
+
+    def anywhere(self) -> Json:
+        """What any route of the protocol may answer."""
+        return self._answers({status: [] for status in ANYWHERE}, of_detection=False)
+
+    def of_detection(self, missing: str = "") -> Json:
+        """What a route with a picture in its body may answer.
+
+        Args:
+            missing: why it may be a 404; empty where it can't.
+        """
+        failures = self._answers({status: [] for status in _detection_statuses()}, of_detection=True)
+        if missing:
+            failures[str(NOT_FOUND)] = self._answer([Problem(NOT_FOUND, "not_found", "Not Found", missing)])
+        return dict(sorted(failures.items()))
+
+    def _answers(self, kinds: dict[int, list[Problem]], *, of_detection: bool) -> Json:
+        for problem in known_problems():
+            if problem.status in kinds and (of_detection or not problem.of_detection):
+                kinds[problem.status].append(problem)
+        return {
+            str(status): {"$ref": f"#/components/responses/AnyProblem{status}"}
+            if status in BEFORE_THE_PATH
+            else self._answer(found)
+            for status, found in sorted(kinds.items())
+        }
+
+    def _answer(self, kinds: list[Problem]) -> Json:
+        status = kinds[0].status
+        # A request that is no HTTP is refused before its path is known, too.
+        as_problem = problem_answers()["AnyProblem400"]["content"] if status == ANYWHERE[0] else {}
+        body = {"schema": ref(self.schema), "example": self.dialect(kinds[0].example())}
+        return {
+            "description": " ".join(kind.why for kind in kinds),
+            "headers": _headers(kinds),
+            "content": {"application/json": body, **as_problem},
+        }
+
+
 def _by_status(known: Iterable[Problem]) -> list[tuple[int, list[Problem]]]:
     return [(status, list(kinds)) for status, kinds in groupby(known, key=attrgetter("status"))]
 
 
 def _answer(kinds: list[Problem]) -> Json:
     status = kinds[0].status
-    extra = ["Retry-After"] if any(kind.retry for kind in kinds) else []
-    extra += ["Allow"] if status == METHOD_NOT_ALLOWED else []
     exactly = {
         "properties": {
             "status": {"type": "integer", "enum": [status]},
@@ -116,7 +163,7 @@ def _answer(kinds: list[Problem]) -> Json:
     }
     return {
         "description": " ".join(f"`{kind.code}`: {kind.why}" for kind in kinds),
-        "headers": headers(*extra),
+        "headers": _headers(kinds),
         "content": {
             "application/problem+json": {
                 "schema": {"allOf": [ref("Problem"), exactly]},
@@ -124,6 +171,15 @@ def _answer(kinds: list[Problem]) -> Json:
             }
         },
     }
+
+
+def _detection_statuses() -> list[int]:
+    return sorted({problem.status for problem in known_problems() if problem.of_detection} | set(ANYWHERE))
+
+
+def _headers(kinds: Sequence[Problem]) -> Json:
+    extra = ["Retry-After"] if any(kind.retry for kind in kinds) else []
+    return headers(*extra, *(["Allow"] if kinds[0].status == METHOD_NOT_ALLOWED else []))
 
 
 def _why(error: type[ServiceError]) -> str:

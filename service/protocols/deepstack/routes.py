@@ -17,9 +17,9 @@ from werkzeug.exceptions import NotFound
 from framefleet.wire.answers import Count, Detail, Problem, RequestId
 from service.engines import EngineInfo
 from service.errors import InvalidValue, ServiceError
-from service.openapi.dialects import Failures, answered, python, shell
-from service.openapi.examples import example_found
-from service.openapi.headers import EXAMPLE_REQUEST_ID
+from service.openapi.examples import example_found, python, shell
+from service.openapi.headers import EXAMPLE_REQUEST_ID, answered
+from service.openapi.problems import Failures
 from service.openapi.shapes import Json, No, Yes, record, schemas_of
 from service.pictures.form import Form
 from service.pipeline.boxes import Box, Selection

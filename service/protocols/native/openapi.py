@@ -20,8 +20,7 @@ from framefleet.wire.answers import (
     SeveralDetections,
 )
 from service.engines import EngineInfo
-from service.openapi.dialects import python, shell
-from service.openapi.examples import example_found
+from service.openapi.examples import example_found, python, shell
 from service.openapi.headers import EXAMPLE_REQUEST_ID, headers, request_id_parameter
 from service.openapi.problems import detection_problems, known_codes
 from service.openapi.shapes import Json, record, ref, said, schemas_of
@@ -149,11 +148,6 @@ def predict_samples(url: str) -> list[Json]:
         shell("A picture file", f"curl --fail-with-body {url}/predict --data-binary @picture.jpg"),
         python(PYTHON_PREDICT.format(url=url)),
     ]
-
-
-def get_sample(url: str, path: str) -> list[Json]:
-    """The way to call a route that takes nothing."""
-    return [shell("curl", f"curl --fail-with-body {url}{path}")]
 
 
 def one_picture(settings: Settings) -> Json:

@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 
 from service.engines import EngineInfo
-from service.openapi.dialects import Failures, answered, python, shell
-from service.openapi.examples import example_found
-from service.openapi.headers import headers
+from service.openapi.examples import example_found, get_sample, python, shell
+from service.openapi.headers import answered, headers
+from service.openapi.problems import Failures
 from service.openapi.shapes import Json, record, ref, said, schemas_of
 from service.pictures.kinds import TAKEN
 from service.protocols.native.openapi import header_parameters, query_parameters
@@ -181,7 +181,7 @@ def _get(get: _Get, url: str) -> Json:
         "summary": get.summary,
         "description": get.description,
         "responses": {"200": answered("The answer.", get.schema, get.example), **FAILURES.anywhere()},
-        "x-codeSamples": [shell("curl", f"curl --fail-with-body {url}{get.path}")],
+        "x-codeSamples": get_sample(url, get.path),
     }
 
 

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from framefleet.wire.answers import AtLeastOne, Count, Figure, ModelName
 from service.engines import EngineInfo
+from service.openapi.examples import get_sample
 from service.openapi.headers import headers
 from service.openapi.problems import any_problems
 from service.openapi.shapes import TEXT, Json, record, ref, schemas_of
@@ -19,7 +20,6 @@ from service.pipeline.detector import Detector
 from service.pipeline.gpu import GpuFigures
 from service.pipeline.metrics import CONTENT_TYPE
 from service.protocols.exchange import json_answer
-from service.protocols.native.openapi import get_sample
 from service.protocols.ops.recent import Recent, RecentFigures
 from service.settings import Settings
 
