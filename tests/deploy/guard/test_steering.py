@@ -49,9 +49,14 @@ class Group:
 
 
 @pytest.fixture
-def group() -> Iterator[Group]:
+def group(capfd: pytest.CaptureFixture[str]) -> Iterator[Group]:
     with ExitStack() as stack:
-        yield Group(stack)
+        group = Group(stack)
+        with steered_past({Listening(HOST, group.port): group.before}):
+            # Such as root of a container, once others hold all the memory that the kernel has for such programs.
+            if "[Errno 1]" in capfd.readouterr().err:
+                pytest.skip("the kernel lets this user attach no program to a socket")
+        yield group
 
 
 def test_old_sockets_get_no_new_connection_as_long_as_it_lasts(group: Group) -> None:
@@ -73,10 +78,10 @@ def test_no_connection_is_reset_while_the_old_ones_close(group: Group) -> None:
     with ThreadPoolExecutor(6) as pool, steered_past({Listening(HOST, group.port): group.before}):
         accepting = [pool.submit(accept_all, member) for member in group.new]
         clients = [pool.submit(connect, group.port, times=500) for _ in range(4)]
-        for member in group.old:
-            assert connect(group.port, times=50) == 0
-            member.close()
         try:
+            for member in group.old:
+                assert connect(group.port, times=50) == 0
+                member.close()
             assert [client.result() for client in clients] == [0] * 4
         finally:
             for member in group.new:
