@@ -53,7 +53,7 @@ def group(capfd: pytest.CaptureFixture[str]) -> Iterator[Group]:
     with ExitStack() as stack:
         group = Group(stack)
         with steered_past({Listening(HOST, group.port): group.before}):
-            # Such as root of a container, once others hold all the memory that the kernel has for such programs.
+            # Such as in a container without the right to.
             if "[Errno 1]" in capfd.readouterr().err:
                 pytest.skip("the kernel lets this user attach no program to a socket")
         yield group
