@@ -7,12 +7,20 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import msgspec
 import pytest
 
 from chaos.load import ALIKE, Load, Picture, Sender, attempt, make_pictures, read_boxes
+from framefleet.wire.answers import Detections, ModelName, PictureSize, Timings
 from framefleet.wire.same import same
 
 BOX = {"label": "face", "class_id": 0, "score": 0.9, "box": [1.0, 2.0, 3.0, 4.0]}
+
+
+def answer(*boxes: dict[str, object], **more: object) -> bytes:
+    """A whole answer, as `/v1/detect` gives it."""
+    around = Detections((), PictureSize(8, 8), Timings(1, 1, 1, 1), ModelName("m", (8, 8)), "1")
+    return json.dumps({**msgspec.to_builtins(around), "detections": boxes, **more}).encode()
 
 
 class Server(ThreadingHTTPServer):
@@ -41,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.drop:
             self.close_connection = True
             return
-        body = json.dumps({"detections": self.server.boxes, "code": "a_code"}).encode()
+        body = answer(*self.server.boxes, code="a_code")
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(body)))
         if self.server.retry_after:
@@ -140,10 +148,10 @@ def test_every_request_that_was_due_is_accounted_for(server: Server, picture: Pi
 
 
 def test_boxes_may_differ_by_rounding_only() -> None:
-    answer = read_boxes(json.dumps({"detections": [BOX]}).encode())
-    near = read_boxes(json.dumps({"detections": [{**BOX, "score": 0.91, "box": [1.5, 2, 3, 4]}]}).encode())
-    far = read_boxes(json.dumps({"detections": [{**BOX, "score": 0.95}]}).encode())
-    assert (same(answer, near, ALIKE), same(answer, far, ALIKE), same(answer, (), ALIKE)) == (True, False, False)
+    found = read_boxes(answer(BOX))
+    near = read_boxes(answer({**BOX, "score": 0.91, "box": [1.5, 2, 3, 4]}))
+    far = read_boxes(answer({**BOX, "score": 0.95}))
+    assert (same(found, near, ALIKE), same(found, far, ALIKE), same(found, (), ALIKE)) == (True, False, False)
 
 
 def test_what_is_no_answer_equals_none() -> None:
